@@ -1,0 +1,22 @@
+/* System calls. Nothing is retried here: the Python side does it, so that signal handlers run. */
+
+/* bpf(cmd, attr, size) for commands that return no descriptor. */
+int64_t ebpf_bpf(uint32_t cmd, void *attr, uint32_t size);
+
+/* bpf(cmd, attr, size) for commands that return a descriptor: close-on-exec and never 0, 1 or 2. */
+int64_t ebpf_bpf_fd(uint32_t cmd, void *attr, uint32_t size);
+
+/* A duplicate of fd: close-on-exec and never 0, 1 or 2. */
+int64_t ebpf_dup(int fd);
+
+/* perf_event_open(2), close-on-exec and never 0, 1 or 2. */
+int64_t ebpf_perf_event_open(struct ebpf_perf_event_attr *attr, int pid, int cpu, int group_fd,
+                             uint64_t flags);
+
+/* The perf ioctls on a descriptor of perf_event_open(). */
+int64_t ebpf_perf_set_bpf(int perf_fd, int prog_fd);
+int64_t ebpf_perf_enable(int perf_fd);
+int64_t ebpf_perf_disable(int perf_fd);
+
+/* LINUX_VERSION_CODE of the kernel headers that this core was compiled against. */
+int64_t ebpf_uapi_version(void);

@@ -1,0 +1,486 @@
+"""One function per bpf() command (``enum bpf_cmd``).
+
+Each takes the command's fields by their uapi names, as integers and bytes, and returns a
+descriptor, an id or what the kernel wrote. `action` replaces the start of the error message;
+`needs` dates what is asked for where the command and its fields alone don't.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from ebpf._ffi import ffi
+from ebpf._sys.call import Attribute, address, call, call_fd, checked, run, run_fd
+from ebpf.errors import Version
+from ebpf.types import Command
+
+Fields = dict[str, Any]
+
+# Link infos by link type (enum bpf_link_type): what follows the common head.
+_LINK_INFOS = {
+    1: "raw_tracepoint",
+    2: "tracing",
+    3: "cgroup",
+    4: "iter",
+    5: "netns",
+    6: "xdp",
+    7: "perf_event",
+    8: "kprobe_multi",
+    9: "struct_ops",
+    10: "netfilter",
+    11: "tcx",
+    12: "uprobe_multi",
+    13: "netkit",
+    14: "sockmap",
+    15: "tracing_multi",
+}
+
+
+def map_create(action: str | None = None, needs: Version | None = None, **fields: Any) -> int:
+    """MAP_CREATE: a descriptor."""
+    return call_fd(Command.MAP_CREATE, Attribute("map_create", **fields), action, needs)
+
+
+def _elem(command: Command, fd: int, key: Any, value: Any, flags: int) -> int:
+    key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
+    value_buffer = ffi.NULL if value is None else ffi.from_buffer(value)
+    attribute = Attribute(
+        "map_elem",
+        map_fd=fd,
+        key=address(key_buffer),
+        value=address(value_buffer),
+        flags=flags,
+    )
+    return call(command, attribute)
+
+
+def map_lookup_elem(fd: int, key: bytes | None, value_size: int, flags: int = 0) -> bytes:
+    """MAP_LOOKUP_ELEM. The hot path is ``lib.ebpf_map_lookup``."""
+    value = bytearray(value_size)
+    _elem(Command.MAP_LOOKUP_ELEM, fd, key, value, flags)
+    return bytes(value)
+
+
+def map_update_elem(fd: int, key: bytes | None, value: bytes, flags: int = 0) -> None:
+    """MAP_UPDATE_ELEM. The hot path is ``lib.ebpf_map_update``."""
+    _elem(Command.MAP_UPDATE_ELEM, fd, key, value, flags)
+
+
+def map_delete_elem(fd: int, key: bytes) -> None:
+    """MAP_DELETE_ELEM. The hot path is ``lib.ebpf_map_delete``."""
+    _elem(Command.MAP_DELETE_ELEM, fd, key, None, 0)
+
+
+def map_lookup_and_delete_elem(
+    fd: int, key: bytes | None, value_size: int, flags: int = 0
+) -> bytes:
+    """MAP_LOOKUP_AND_DELETE_ELEM. The hot path is ``lib.ebpf_map_lookup_and_delete``."""
+    value = bytearray(value_size)
+    _elem(Command.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags)
+    return bytes(value)
+
+
+def map_get_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    """MAP_GET_NEXT_KEY: the key after `key` (None: the first), None at the end."""
+    following = bytearray(key_size)
+    key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
+    next_buffer = ffi.from_buffer(following)
+    attribute = Attribute(
+        "map_next_key", map_fd=fd, key=address(key_buffer), next_key=address(next_buffer)
+    )
+    result = run(Command.MAP_GET_NEXT_KEY, attribute)
+    if result == -errno.ENOENT:
+        return None
+    checked(Command.MAP_GET_NEXT_KEY, attribute, result)
+    return bytes(following)
+
+
+def map_freeze(fd: int, action: str | None = None) -> None:
+    """MAP_FREEZE: no more writes from user space."""
+    call(Command.MAP_FREEZE, Attribute("map_freeze", map_fd=fd), action)
+
+
+def _batch(command: Command, **fields: Any) -> tuple[int, int]:
+    """(result, entries): the kernel writes `count` whether it succeeds or not."""
+    attribute = Attribute("map_batch", ("count",), **fields)
+    result = run(command, attribute)
+    return result, int(attribute.data.count)
+
+
+def map_lookup_batch(**fields: Any) -> tuple[int, int]:
+    """MAP_LOOKUP_BATCH: (0 or -errno, entries read); buffers are passed as addresses."""
+    return _batch(Command.MAP_LOOKUP_BATCH, **fields)
+
+
+def map_lookup_and_delete_batch(**fields: Any) -> tuple[int, int]:
+    """MAP_LOOKUP_AND_DELETE_BATCH: (0 or -errno, entries read and deleted)."""
+    return _batch(Command.MAP_LOOKUP_AND_DELETE_BATCH, **fields)
+
+
+def map_update_batch(**fields: Any) -> tuple[int, int]:
+    """MAP_UPDATE_BATCH: (0 or -errno, entries written)."""
+    return _batch(Command.MAP_UPDATE_BATCH, **fields)
+
+
+def map_delete_batch(**fields: Any) -> tuple[int, int]:
+    """MAP_DELETE_BATCH: (0 or -errno, entries deleted)."""
+    return _batch(Command.MAP_DELETE_BATCH, **fields)
+
+
+class LoadResult:
+    """What PROG_LOAD answered: `result` is a descriptor or -errno.
+
+    `log_size` is the size that the whole log needs, 0 where the kernel doesn't say (before 6.4).
+    """
+
+    __slots__ = ("_attribute", "log", "log_size", "result")
+
+    def __init__(self, attribute: Attribute, result: int, log: bytes) -> None:
+        self._attribute = attribute
+        self.result = result
+        self.log = log
+        self.log_size = int(attribute.data.log_true_size)
+
+    def checked(self, action: str, needs: Version | None = None) -> int:
+        """The descriptor, or the exception for the errno."""
+        return checked(Command.PROG_LOAD, self._attribute, self.result, action, needs)
+
+
+def prog_load(log_size: int = 0, log_level: int = 1, **fields: Any) -> LoadResult:
+    """PROG_LOAD; the caller judges the result, because that takes the log.
+
+    `insns`, `func_info`, `line_info` and `fd_array` are bytes, `license` is NUL-terminated bytes.
+    """
+    kept = []
+    fields["insn_cnt"] = len(fields["insns"]) // 8
+    for name in ("insns", "license", "func_info", "line_info", "fd_array"):
+        if fields.get(name):
+            kept.append(ffi.from_buffer(fields[name]))
+            fields[name] = address(kept[-1])
+    outputs: tuple[str, ...] = ()
+    log = ffi.NULL
+    if log_size:
+        log = ffi.new("char[]", log_size)
+        fields.update(log_buf=address(log), log_size=log_size, log_level=log_level)
+        outputs = ("log_true_size",)
+    attribute = Attribute("prog_load", outputs, **fields)
+    result = run_fd(Command.PROG_LOAD, attribute)
+    return LoadResult(attribute, result, ffi.string(log, log_size) if log_size else b"")
+
+
+def obj_pin(fd: int, path: bytes, file_flags: int = 0, action: str | None = None) -> None:
+    """OBJ_PIN: a name on a bpffs for the object behind `fd`."""
+    name = ffi.new("char[]", path)
+    attribute = Attribute("obj", pathname=address(name), bpf_fd=fd, file_flags=file_flags)
+    call(Command.OBJ_PIN, attribute, action)
+
+
+def obj_get(path: bytes, file_flags: int = 0, action: str | None = None) -> int:
+    """OBJ_GET: a descriptor for the object pinned at `path`."""
+    name = ffi.new("char[]", path)
+    attribute = Attribute("obj", pathname=address(name), file_flags=file_flags)
+    return call_fd(Command.OBJ_GET, attribute, action)
+
+
+def prog_attach(action: str | None = None, **fields: Any) -> None:
+    """PROG_ATTACH: an attachment without a link."""
+    call(Command.PROG_ATTACH, Attribute("prog_attach", **fields), action)
+
+
+def prog_detach(action: str | None = None, **fields: Any) -> None:
+    """PROG_DETACH."""
+    call(Command.PROG_DETACH, Attribute("prog_detach", **fields), action)
+
+
+def prog_test_run(
+    *,
+    prog_fd: int,
+    data_in: Any = None,
+    data_out: Any = None,
+    ctx_in: Any = None,
+    ctx_out: Any = None,
+    repeat: int = 0,
+    flags: int = 0,
+    cpu: int = 0,
+    batch_size: int = 0,
+    action: str | None = None,
+    needs: Version | None = None,
+) -> Fields:
+    """PROG_TEST_RUN (PROG_RUN): retval, duration, data_size_out and ctx_size_out.
+
+    `data_out` and `ctx_out` are writable buffers. ENOSPC means that the result is longer than
+    `data_out`; `data_size_out` has its length then, and ``errno`` is 28.
+    """
+    kept = []
+
+    def pointer_and_size(buffer: Any) -> tuple[int, int]:
+        if buffer is None:
+            return 0, 0
+        kept.append(ffi.from_buffer(buffer))
+        return address(kept[-1]), len(kept[-1])
+
+    fields: dict[str, int] = {}
+    fields["data_in"], fields["data_size_in"] = pointer_and_size(data_in)
+    fields["data_out"], fields["data_size_out"] = pointer_and_size(data_out)
+    fields["ctx_in"], fields["ctx_size_in"] = pointer_and_size(ctx_in)
+    fields["ctx_out"], fields["ctx_size_out"] = pointer_and_size(ctx_out)
+    attribute = Attribute(
+        "prog_test_run",
+        ("retval", "duration"),
+        prog_fd=prog_fd,
+        repeat=repeat,
+        flags=flags,
+        cpu=cpu,
+        batch_size=batch_size,
+        **fields,
+    )
+    result = run(Command.PROG_TEST_RUN, attribute)
+    if result != -errno.ENOSPC:
+        checked(Command.PROG_TEST_RUN, attribute, result, action, needs)
+    data = attribute.data
+    return {
+        "errno": -result if result < 0 else 0,
+        "retval": int(data.retval),
+        "duration": int(data.duration),
+        "data_size_out": int(data.data_size_out),
+        "ctx_size_out": int(data.ctx_size_out),
+    }
+
+
+def _next_id(command: Command, start_id: int) -> int | None:
+    attribute = Attribute("get_next_id", ("next_id",), start_id=start_id)
+    result = run(command, attribute)
+    if result == -errno.ENOENT:
+        return None
+    checked(command, attribute, result)
+    return int(attribute.data.next_id)
+
+
+def prog_get_next_id(start_id: int) -> int | None:
+    """PROG_GET_NEXT_ID: the lowest program id above `start_id`, None if there is none."""
+    return _next_id(Command.PROG_GET_NEXT_ID, start_id)
+
+
+def map_get_next_id(start_id: int) -> int | None:
+    """MAP_GET_NEXT_ID: the lowest map id above `start_id`, None if there is none."""
+    return _next_id(Command.MAP_GET_NEXT_ID, start_id)
+
+
+def btf_get_next_id(start_id: int) -> int | None:
+    """BTF_GET_NEXT_ID: the lowest BTF id above `start_id`, None if there is none."""
+    return _next_id(Command.BTF_GET_NEXT_ID, start_id)
+
+
+def link_get_next_id(start_id: int) -> int | None:
+    """LINK_GET_NEXT_ID: the lowest link id above `start_id`, None if there is none."""
+    return _next_id(Command.LINK_GET_NEXT_ID, start_id)
+
+
+def _fd_by_id(command: Command, id: int, open_flags: int, action: str | None) -> int:
+    return call_fd(command, Attribute("get_fd_by_id", id=id, open_flags=open_flags), action)
+
+
+def prog_get_fd_by_id(id: int, action: str | None = None) -> int:
+    """PROG_GET_FD_BY_ID."""
+    return _fd_by_id(Command.PROG_GET_FD_BY_ID, id, 0, action)
+
+
+def map_get_fd_by_id(id: int, open_flags: int = 0, action: str | None = None) -> int:
+    """MAP_GET_FD_BY_ID."""
+    return _fd_by_id(Command.MAP_GET_FD_BY_ID, id, open_flags, action)
+
+
+def btf_get_fd_by_id(id: int, action: str | None = None) -> int:
+    """BTF_GET_FD_BY_ID."""
+    return _fd_by_id(Command.BTF_GET_FD_BY_ID, id, 0, action)
+
+
+def link_get_fd_by_id(id: int, action: str | None = None) -> int:
+    """LINK_GET_FD_BY_ID."""
+    return _fd_by_id(Command.LINK_GET_FD_BY_ID, id, 0, action)
+
+
+def _get_info(fd: int, info: Any) -> int:
+    """Fill the struct behind the cffi pointer `info`; the number of bytes that the kernel has."""
+    attribute = Attribute(
+        "info_by_fd",
+        bpf_fd=fd,
+        info_len=ffi.sizeof(ffi.typeof(info).item),
+        info=address(info),
+    )
+    call(Command.OBJ_GET_INFO_BY_FD, attribute)
+    return int(attribute.data.info_len)
+
+
+def _plain(info: Any) -> Fields:
+    """A cffi struct as integers and bytes; char arrays end at their NUL."""
+    fields: Fields = {}
+    for name, _ in ffi.typeof(info).item.fields:
+        value = getattr(info, name)
+        if isinstance(value, int):
+            fields[name] = value
+        elif ffi.typeof(value).item is ffi.typeof("char"):
+            fields[name] = ffi.string(value)
+        else:
+            fields[name] = bytes(ffi.buffer(value))
+    return fields
+
+
+def obj_get_info_by_fd(fd: int, kind: str) -> Fields:
+    """OBJ_GET_INFO_BY_FD for `kind` map, btf or token: the fields of ``struct bpf_<kind>_info``."""
+    info = ffi.new(f"struct ebpf_{kind}_info *")
+    _get_info(fd, info)
+    return _plain(info)
+
+
+def prog_info(fd: int, instructions: bool = False) -> Fields:
+    """OBJ_GET_INFO_BY_FD for a program.
+
+    `map_ids` is a list of ids; with `instructions`, `xlated_prog_insns` and `jited_prog_insns`
+    are bytes (empty where the kernel does not show them to this process).
+    """
+    sizes = ffi.new("struct ebpf_prog_info *")
+    _get_info(fd, sizes)
+    info = ffi.new("struct ebpf_prog_info *")
+    # The program may not change between the two calls, but its map list may (BPF_PROG_BIND_MAP).
+    ids = ffi.new("uint32_t[]", int(sizes.nr_map_ids) + 8)
+    info.nr_map_ids, info.map_ids = len(ids), address(ids)
+    code: dict[str, Any] = {}
+    if instructions:
+        for kind in ("xlated", "jited"):
+            length = int(getattr(sizes, f"{kind}_prog_len"))
+            code[kind] = ffi.new("unsigned char[]", length)
+            setattr(info, f"{kind}_prog_len", length)
+            setattr(info, f"{kind}_prog_insns", address(code[kind]))
+    _get_info(fd, info)
+    fields = _plain(info)
+    fields["map_ids"] = list(ids[0 : min(int(info.nr_map_ids), len(ids))])
+    for kind, buffer in code.items():
+        shown = fields[f"{kind}_prog_insns"] != 0
+        fields[f"{kind}_prog_insns"] = bytes(ffi.buffer(buffer)) if shown else b""
+    return fields
+
+
+def link_info(fd: int) -> Fields:
+    """OBJ_GET_INFO_BY_FD for a link: the head, and the members of its kind where one is known.
+
+    Members that are buffers (names, paths) are fetched by the functions of the link kinds.
+    """
+    head = ffi.new("struct ebpf_link_info *")
+    _get_info(fd, head)
+    kind = _LINK_INFOS.get(int(head.type))
+    if kind is None:
+        return {name: int(getattr(head, name)) for name in ("type", "id", "prog_id")}
+    return _plain(ffi.cast(f"struct ebpf_link_info_{kind} *", head))
+
+
+def prog_query(outputs: tuple[str, ...], action: str | None = None, **fields: Any) -> Fields:
+    """PROG_QUERY: the fields named in `outputs`; arrays are passed as addresses."""
+    attribute = Attribute("prog_query", outputs, **fields)
+    call(Command.PROG_QUERY, attribute, action)
+    return {name: int(getattr(attribute.data, name)) for name in outputs}
+
+
+def raw_tracepoint_open(
+    name: bytes | None, prog_fd: int, cookie: int = 0, action: str | None = None
+) -> int:
+    """RAW_TRACEPOINT_OPEN: a link's descriptor; `name` is None for tp_btf, fentry and LSM."""
+    text = ffi.NULL if name is None else ffi.new("char[]", name)
+    attribute = Attribute(
+        "raw_tracepoint_open", name=address(text), prog_fd=prog_fd, cookie=cookie
+    )
+    return call_fd(Command.RAW_TRACEPOINT_OPEN, attribute, action)
+
+
+def btf_load(btf: bytes, log_size: int = 0, **fields: Any) -> tuple[int, bytes]:
+    """BTF_LOAD: (descriptor or -errno, log)."""
+    data = ffi.from_buffer(btf)
+    log = ffi.new("char[]", log_size) if log_size else None
+    if log is not None:
+        fields.update(btf_log_buf=address(log), btf_log_size=log_size, btf_log_level=1)
+    attribute = Attribute("btf_load", btf=address(data), btf_size=len(btf), **fields)
+    result = run_fd(Command.BTF_LOAD, attribute)
+    return result, b"" if log is None else ffi.string(log, log_size)
+
+
+def task_fd_query(pid: int, fd: int) -> Fields:
+    """TASK_FD_QUERY: what the descriptor `fd` of process `pid` is attached to."""
+    size = 4096
+    name = ffi.new("char[]", size)
+    attribute = Attribute(
+        "task_fd_query",
+        ("prog_id", "fd_type", "probe_offset", "probe_addr"),
+        pid=pid,
+        fd=fd,
+        buf=address(name),
+        buf_len=size,
+    )
+    call(Command.TASK_FD_QUERY, attribute)
+    data = attribute.data
+    fields = {
+        field: int(getattr(data, field))
+        for field in ("prog_id", "fd_type", "probe_offset", "probe_addr")
+    }
+    return {**fields, "name": ffi.string(name, size)}
+
+
+def link_create(
+    variant: str = "", action: str | None = None, needs: Version | None = None, **fields: Any
+) -> int:
+    """LINK_CREATE; `variant` names the member of the union: perf_event, kprobe_multi, tcx..."""
+    struct = f"link_create_{variant}" if variant else "link_create"
+    return call_fd(Command.LINK_CREATE, Attribute(struct, **fields), action, needs)
+
+
+def link_update(action: str | None = None, **fields: Any) -> None:
+    """LINK_UPDATE: another program (or struct_ops map) behind the same link."""
+    call(Command.LINK_UPDATE, Attribute("link_update", **fields), action)
+
+
+def link_detach(link_fd: int, action: str | None = None) -> None:
+    """LINK_DETACH: end the attachment, whoever else holds the link."""
+    call(Command.LINK_DETACH, Attribute("link_detach", link_fd=link_fd), action)
+
+
+def enable_stats(type: int) -> int:
+    """ENABLE_STATS: statistics are collected for as long as the descriptor is open."""
+    # The type is an input although its only value is 0, so it is named as in use.
+    attribute = Attribute("enable_stats", ("type",), type=type)
+    return call_fd(Command.ENABLE_STATS, attribute, "enable BPF run-time statistics")
+
+
+def iter_create(link_fd: int, flags: int = 0) -> int:
+    """ITER_CREATE: a descriptor to read the iterator's output from."""
+    return call_fd(Command.ITER_CREATE, Attribute("iter_create", link_fd=link_fd, flags=flags))
+
+
+def prog_bind_map(prog_fd: int, map_fd: int, flags: int = 0) -> None:
+    """PROG_BIND_MAP: the map lives as long as the program."""
+    attribute = Attribute("prog_bind_map", prog_fd=prog_fd, map_fd=map_fd, flags=flags)
+    call(Command.PROG_BIND_MAP, attribute)
+
+
+def token_create(bpffs_fd: int, flags: int = 0) -> int:
+    """TOKEN_CREATE: a token of the bpffs whose root directory is `bpffs_fd`."""
+    return call_fd(Command.TOKEN_CREATE, Attribute("token_create", bpffs_fd=bpffs_fd, flags=flags))
+
+
+def prog_stream_read_by_fd(prog_fd: int, stream_id: int, size: int) -> bytes:
+    """PROG_STREAM_READ_BY_FD: up to `size` bytes of the program's stdout (1) or stderr (2)."""
+    buffer = ffi.new("unsigned char[]", size)
+    attribute = Attribute(
+        "prog_stream_read",
+        prog_fd=prog_fd,
+        stream_id=stream_id,
+        stream_buf=address(buffer),
+        stream_buf_len=size,
+    )
+    length = call(Command.PROG_STREAM_READ_BY_FD, attribute)
+    return bytes(ffi.buffer(buffer, length))
+
+
+def prog_assoc_struct_ops(prog_fd: int, map_fd: int, flags: int = 0) -> None:
+    """PROG_ASSOC_STRUCT_OPS: the struct_ops map that the program's kfuncs act for."""
+    attribute = Attribute("prog_assoc_struct_ops", prog_fd=prog_fd, map_fd=map_fd, flags=flags)
+    call(Command.PROG_ASSOC_STRUCT_OPS, attribute)

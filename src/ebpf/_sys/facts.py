@@ -1,0 +1,147 @@
+"""Facts about this process and this kernel that explain why a request was refused.
+
+Each function reports what can be read and None where it cannot be read; none guesses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from pathlib import Path
+
+from ebpf.errors import Version
+
+# include/uapi/linux/capability.h: those that the bpf() system call asks for.
+CAPABILITIES = {
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}
+
+
+def kernel_version() -> Version:
+    """The running kernel's release as ``(major, minor)``."""
+    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if match is None:
+        raise ValueError(f"the kernel release {os.uname().release!r} has no version number")
+    return int(match[1]), int(match[2])
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        # Absent, or not readable without privileges: the fact is unknown.
+        return None
+
+
+def effective_capabilities() -> frozenset[str]:
+    """The names among `CAPABILITIES` that this thread holds in its user namespace."""
+    status = Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace")
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    mask = int(match[1], 16) if match else 0
+    return frozenset(name for name, bit in CAPABILITIES.items() if mask >> bit & 1)
+
+
+def in_initial_user_namespace() -> bool | None:
+    """Whether the capabilities count for the whole machine; None when it cannot be told."""
+    uid_map = _read("/proc/self/uid_map")
+    return None if uid_map is None else uid_map.split() == ["0", "0", "4294967295"]
+
+
+def unprivileged_bpf_disabled() -> int | None:
+    """kernel.unprivileged_bpf_disabled: 0 allowed, 1 never again, 2 disabled."""
+    text = _read("/proc/sys/kernel/unprivileged_bpf_disabled")
+    return None if text is None else int(text)
+
+
+def perf_event_paranoid() -> int | None:
+    """kernel.perf_event_paranoid."""
+    text = _read("/proc/sys/kernel/perf_event_paranoid")
+    return None if text is None else int(text)
+
+
+def lockdown() -> str | None:
+    """The lockdown level: none, integrity or confidentiality; None where it cannot be read."""
+    text = _read("/sys/kernel/security/lockdown")
+    match = re.search(r"\[(\w+)\]", text or "")
+    return match[1] if match else None
+
+
+def security_modules() -> list[str] | None:
+    """The active LSMs in their order; None where securityfs is not mounted."""
+    text = _read("/sys/kernel/security/lsm")
+    return None if text is None else text.split(",")
+
+
+def memlock() -> tuple[int | None, int | None]:
+    """RLIMIT_MEMLOCK, soft and hard, in bytes; None is unlimited."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    unlimited = resource.RLIM_INFINITY
+    return (None if soft == unlimited else soft, None if hard == unlimited else hard)
+
+
+def charges_memlock() -> bool:
+    """Whether this kernel charges BPF memory to RLIMIT_MEMLOCK (memory cgroups since 5.11)."""
+    return kernel_version() < (5, 11)
+
+
+def raise_memlock() -> None:
+    """Raise this process's RLIMIT_MEMLOCK as far as it may be, for good.
+
+    For good, because the kernel compares with the limit at every creation of an object.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    unlimited = resource.RLIM_INFINITY
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (unlimited, unlimited))
+    except (ValueError, PermissionError):
+        # Without CAP_SYS_RESOURCE only up to the hard limit.
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+
+
+def explain_permission() -> str:
+    """What is known about an EPERM, as one line; a cause is named only where it is certain."""
+    held = effective_capabilities()
+    parts = ["not permitted."]
+    if not held & {"CAP_BPF", "CAP_SYS_ADMIN"} and unprivileged_bpf_disabled() != 0:
+        parts.append(
+            "This process has neither CAP_BPF nor CAP_SYS_ADMIN, and unprivileged BPF is disabled:"
+            " run it as root or give it CAP_BPF (and CAP_PERFMON for tracing, CAP_NET_ADMIN for"
+            " networking)."
+        )
+    facts = [f"capabilities: {', '.join(sorted(held)) or 'none of ' + ', '.join(CAPABILITIES)}"]
+    if in_initial_user_namespace() is False:
+        facts.append("inside a user namespace, where capabilities do not reach the machine")
+    facts.append(f"lockdown: {lockdown() or 'unknown'}")
+    modules = security_modules()
+    facts.append(f"LSMs: {'unknown' if modules is None else ', '.join(modules)}")
+    facts.append(f"unprivileged_bpf_disabled: {unprivileged_bpf_disabled()}")
+    soft, _ = memlock()
+    if charges_memlock() and soft is not None:
+        facts.append(
+            f"RLIMIT_MEMLOCK: {soft} bytes, and this kernel charges BPF memory to it"
+            " (raise it with ulimit -l unlimited or LimitMEMLOCK=infinity)"
+        )
+    return f"{' '.join(parts)} Facts: {'; '.join(facts)}"
+
+
+def possible_cpus() -> int:
+    """The number of possible CPUs, which is the number of values in a per-CPU map's entry."""
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
+    # "0-3", and "0,2-5" where numbers have holes: the kernel sizes by how many there are.
+    count = 0
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        count += int(last or first) - int(first) + 1
+    return count
+
+
+def fdinfo(fd: int) -> dict[str, str]:
+    """The fields of /proc/self/fdinfo/<fd>."""
+    text = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="utf-8", errors="replace")
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

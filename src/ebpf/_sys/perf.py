@@ -1,0 +1,78 @@
+"""perf_event_open(2), as far as BPF programs are attached through it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, NoReturn
+
+from ebpf._ffi import ffi, lib
+from ebpf._sys import facts
+from ebpf.errors import BpfPermissionError, from_errno
+
+# enum perf_type_id, include/uapi/linux/perf_event.h
+TYPE_TRACEPOINT = 2
+
+_PMU = "/sys/bus/event_source/devices"
+
+
+def pmu_type(name: str) -> int | None:
+    """The perf event type of the PMU `name` ("kprobe", "uprobe"), None where there is none."""
+    try:
+        with open(f"{_PMU}/{name}/type", encoding="ascii") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def pmu_flag(name: str, field: str) -> int:
+    """The ``config`` value that sets the one-bit `field` ("retprobe") of the PMU `name`."""
+    with open(f"{_PMU}/{name}/format/{field}", encoding="ascii") as file:
+        register, _, bit = file.read().strip().partition(":")
+    if register != "config":
+        raise ValueError(f"{name} PMU: {field} is in {register}, not in config")
+    return 1 << int(bit)
+
+
+def address(buffer: Any) -> int:
+    """The address of a cffi buffer."""
+    return int(ffi.cast("uintptr_t", buffer))
+
+
+def text(value: str) -> Any:
+    """A NUL-terminated buffer for a config field; the caller keeps it alive."""
+    return ffi.new("char[]", value.encode())
+
+
+def event_open(
+    *, type: int, config: int = 0, config1: int = 0, config2: int = 0, pid: int = -1, cpu: int = 0
+) -> int:
+    """A perf event's descriptor or -errno. The event counts nothing until it is enabled."""
+    attribute = ffi.new("struct ebpf_perf_event_attr *")
+    attribute.type = type
+    attribute.size = ffi.sizeof("struct ebpf_perf_event_attr")
+    attribute.config = config
+    attribute.config1 = config1
+    attribute.config2 = config2
+    # Kernels that know fewer fields take the longer struct, because the rest is zero.
+    return int(lib.ebpf_perf_event_open(attribute, pid, cpu, -1, 0))
+
+
+def set_bpf(perf_fd: int, prog_fd: int) -> int:
+    """PERF_EVENT_IOC_SET_BPF: 0 or -errno."""
+    return int(lib.ebpf_perf_set_bpf(perf_fd, prog_fd))
+
+
+def enable(perf_fd: int) -> int:
+    """PERF_EVENT_IOC_ENABLE: 0 or -errno."""
+    return int(lib.ebpf_perf_enable(perf_fd))
+
+
+def fail(code: int, action: str) -> NoReturn:
+    """Raise what perf_event_open() or its ioctls refused."""
+    if code in (errno.EACCES, errno.EPERM):
+        raise BpfPermissionError(
+            code,
+            f"{action}: {facts.explain_permission()};"
+            f" perf_event_paranoid: {facts.perf_event_paranoid()}",
+        )
+    raise from_errno(code, action)

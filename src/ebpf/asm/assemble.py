@@ -1,0 +1,274 @@
+"""Instructions and labels to bytes."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from ..errors import AsmError
+from . import opcodes as op
+from .instruction import Instruction, Label, Position, describe_position
+from .value import Value, set_field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from .instruction import MapReference
+
+    Reference = tuple[int, MapReference, Literal["fd", "value"]]
+
+SLOT_SIZE = 8
+_SLOTS = {"little": struct.Struct("<BBhi"), "big": struct.Struct(">BBhi")}
+_IMMEDIATES = {"little": struct.Struct("<i"), "big": struct.Struct(">i")}
+_IMMEDIATE_OFFSET = 4
+
+
+def slot_struct(byteorder: str) -> struct.Struct:
+    """The layout of one slot: opcode, registers, offset, immediate."""
+    if byteorder not in _SLOTS:
+        raise AsmError(f"byteorder must be 'little' or 'big', not {byteorder!r}")
+    return _SLOTS[byteorder]
+
+
+class Assembly(Value):
+    """An assembled program; `len()` is its number of 8-byte slots.
+
+    Attributes:
+        instructions: the instructions, flattened, labels taken out.
+        code: the bytes, with zero in place of every map's descriptor.
+        byteorder: "little" or "big".
+        references: (slot, map, kind) for every reference to a map; kind "fd" is the map itself,
+            "value" the address of its first value. A map is a name or has ``fileno()``.
+        labels: name of a label -> slot of the instruction that follows it.
+        positions: the position of the instruction at each slot (None: unknown).
+        subprograms: the slots that `call_local` and `ld_func` refer to, ascending.
+    """
+
+    __slots__ = (
+        "byteorder",
+        "code",
+        "instructions",
+        "labels",
+        "positions",
+        "references",
+        "subprograms",
+    )  # fmt: skip
+    instructions: tuple[Instruction, ...]
+    code: bytes
+    byteorder: Literal["little", "big"]
+    references: tuple[Reference, ...]
+    labels: Mapping[str, int]
+    positions: tuple[Position | None, ...]
+    subprograms: tuple[int, ...]
+
+    def __init__(
+        self,
+        instructions: tuple[Instruction, ...],
+        code: bytes,
+        byteorder: Literal["little", "big"],
+        references: tuple[Reference, ...],
+        labels: Mapping[str, int],
+        positions: tuple[Position | None, ...],
+        subprograms: tuple[int, ...],
+    ) -> None:
+        set_field(self, "instructions", instructions)
+        set_field(self, "code", code)
+        set_field(self, "byteorder", byteorder)
+        set_field(self, "references", references)
+        set_field(self, "labels", MappingProxyType(dict(labels)))
+        set_field(self, "positions", positions)
+        set_field(self, "subprograms", subprograms)
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.code, self.byteorder, self.references, tuple(self.labels.items()))
+
+    def __hash__(self) -> int:
+        # Without the references: a map need not be hashable.
+        return hash((self.code, self.byteorder))
+
+    def __reduce__(self) -> tuple[type[Value], tuple[object, ...]]:
+        fields = tuple(getattr(self, name) for name in self.__slots__)
+        return type(self), tuple(dict(f) if f is self.labels else f for f in fields)
+
+    def __len__(self) -> int:
+        return len(self.code) // SLOT_SIZE
+
+    def __repr__(self) -> str:
+        return f"<Assembly of {len(self)} slots, {len(self.references)} map references>"
+
+    def resolve(self, fd_of: Callable[[str], int] | Mapping[str, int] | None = None) -> bytes:
+        """The code with the descriptor of every map in place.
+
+        Args:
+            fd_of: map name -> descriptor; a mapping or a function. Not needed for maps that
+                were given as objects: their ``fileno()`` is asked.
+
+        Raises:
+            AsmError: a map is known by name only and `fd_of` does not have it, or a descriptor
+                is negative.
+        """
+        code = bytearray(self.code)
+        immediate = _IMMEDIATES[self.byteorder]
+        for slot, map_reference, _ in self.references:
+            fd = self._descriptor(slot, map_reference, fd_of)
+            immediate.pack_into(code, slot * SLOT_SIZE + _IMMEDIATE_OFFSET, fd)
+        return bytes(code)
+
+    def _descriptor(
+        self,
+        slot: int,
+        map_reference: MapReference,
+        fd_of: Callable[[str], int] | Mapping[str, int] | None,
+    ) -> int:
+        where = describe_position(self.positions[slot])
+        if not isinstance(map_reference, str):
+            fd = map_reference.fileno()
+        elif fd_of is None:
+            raise AsmError(
+                f"{where}: map {map_reference!r} is known by name only; "
+                "pass fd_of, a mapping from names to descriptors"
+            )
+        elif not isinstance(fd_of, Mapping):
+            fd = fd_of(map_reference)
+        elif map_reference in fd_of:
+            fd = fd_of[map_reference]
+        else:
+            known = ", ".join(repr(name) for name in fd_of) or "none"
+            raise AsmError(f"{where}: unknown map {map_reference!r}; known maps: {known}")
+        if isinstance(fd, bool) or not isinstance(fd, int):
+            raise TypeError(
+                f"{where}: the descriptor of map {map_reference!r} must be an integer, not {fd!r}"
+            )
+        if not 0 <= fd < 2**31:
+            raise AsmError(f"{where}: map {map_reference!r} has the impossible descriptor {fd}")
+        return fd
+
+
+def assemble(
+    program: Iterable[object], *, byteorder: Literal["little", "big"] = sys.byteorder
+) -> Assembly:
+    """Assemble instructions and labels; nested lists, tuples and iterators are spliced in.
+
+    Args:
+        program: instructions, labels, and iterables of them, to any depth.
+        byteorder: "little" or "big"; a program that is to be loaded needs the machine's own.
+
+    Raises:
+        AsmError: the program is empty, a label is missing or there twice, or a jump is too long.
+        TypeError: `program` contains something else than instructions, labels and iterables.
+    """
+    slot = slot_struct(byteorder)
+    instructions, labels, starts = _lay_out(program)
+    size = starts[-1]
+    code = bytearray()
+    references: list[Reference] = []
+    positions: list[Position | None] = []
+    subprograms: set[int] = set()
+    for instruction, start in zip(instructions, starts[:-1], strict=True):
+        offset, imm = instruction.offset, instruction.imm
+        if instruction.target is not None:
+            goal = _find_label(instruction, labels, size)
+            offset, imm = _relative(instruction, goal - start - 1)
+            if _is_function_reference(instruction):
+                subprograms.add(goal)
+        if instruction.map is not None:
+            kind: Literal["fd", "value"] = (
+                "value" if instruction.src == op.PSEUDO_MAP_VALUE else "fd"
+            )
+            references.append((start, instruction.map, kind))
+        code += _encode(slot, instruction, offset, imm, byteorder == "big")
+        positions += [instruction.position] * len(instruction)
+    return Assembly(
+        tuple(instructions), bytes(code), byteorder, tuple(references),
+        {label.name: start for label, start in labels.values()}, tuple(positions),
+        tuple(sorted(subprograms)),
+    )  # fmt: skip
+
+
+def _lay_out(
+    program: Iterable[object],
+) -> tuple[list[Instruction], dict[str, tuple[Label, int]], list[int]]:
+    """Instructions, labels with their slots, and the slot of each instruction and of the end."""
+    instructions: list[Instruction] = []
+    labels: dict[str, tuple[Label, int]] = {}
+    starts = [0]
+    for item in _flatten(program, "program"):
+        if isinstance(item, Instruction):
+            instructions.append(item)
+            starts.append(starts[-1] + len(item))
+        elif item.name in labels:
+            first = labels[item.name][0]
+            raise AsmError(
+                f"{describe_position(item.position)}: label {item.name!r} is already defined at "
+                f"{describe_position(first.position)}"
+            )
+        else:
+            labels[item.name] = (item, starts[-1])
+    if not instructions:
+        raise AsmError("the program is empty: it needs at least an exit_()")
+    return instructions, labels, starts
+
+
+def _flatten(item: object, path: str) -> Iterator[Instruction | Label]:
+    if isinstance(item, (Instruction, Label)):
+        yield item
+    elif isinstance(item, str):
+        raise TypeError(f"{path} is the str {item!r}: write Label({item!r}) to define a label")
+    elif not isinstance(item, Iterable) or isinstance(item, (bytes, bytearray, Mapping)):
+        raise TypeError(
+            f"{path} must be an instruction, a label or an iterable of them, "
+            f"not {type(item).__name__} {item!r}"
+        )
+    else:
+        for index, inner in enumerate(item):
+            yield from _flatten(inner, f"{path}[{index}]")
+
+
+def _find_label(instruction: Instruction, labels: dict[str, tuple[Label, int]], size: int) -> int:
+    name = instruction.target
+    assert name is not None
+    where = f"{describe_position(instruction.position)}: {instruction}"
+    if name not in labels:
+        known = ", ".join(repr(known) for known in labels) or "none"
+        raise AsmError(f"{where}: unknown label {name!r}; known labels: {known}")
+    label, slot = labels[name]
+    if slot == size:
+        raise AsmError(
+            f"{where}: no instruction follows label {name!r} ({describe_position(label.position)})"
+        )
+    return slot
+
+
+def _is_function_reference(instruction: Instruction) -> bool:
+    return instruction.opcode in (op.CALL_OPCODE, op.LDDW)
+
+
+def _relative(instruction: Instruction, distance: int) -> tuple[int, int]:
+    """The offset and immediate of an instruction whose target is `distance` slots further."""
+    if instruction.opcode == op.LDDW:
+        return instruction.offset, distance & 0xFFFF_FFFF
+    if instruction.opcode in (op.CALL_OPCODE, op.JA32):
+        return instruction.offset, distance
+    if not -(2**15) <= distance < 2**15:
+        raise AsmError(
+            f"{describe_position(instruction.position)}: {instruction}: label "
+            f"{instruction.target!r} is {distance} slots away, and a jump reaches "
+            f"{-(2**15)}..{2**15 - 1}; jump to a nearer ja32, which reaches any distance"
+        )
+    return distance, instruction.imm
+
+
+def _encode(
+    slot: struct.Struct, instruction: Instruction, offset: int, imm: int, big: bool
+) -> bytes:
+    # The two register fields are bit fields of C, which change places with the byte order.
+    low, high = (instruction.src, instruction.dst) if big else (instruction.dst, instruction.src)
+    registers = low | high << 4
+    if instruction.opcode != op.LDDW:
+        return slot.pack(instruction.opcode, registers, offset, imm)
+    lower = (imm & 0xFFFF_FFFF ^ 2**31) - 2**31
+    return slot.pack(op.LDDW, registers, offset, lower) + slot.pack(0, 0, 0, imm >> 32)

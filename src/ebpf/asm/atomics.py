@@ -1,0 +1,95 @@
+"""Atomic read-modify-write of memory (RFC 9669, section 5.3).
+
+Names without a number work on 64 bits, names that end in 32 on 32 bits. Everything but
+`atomic_add` and `atomic_add32` without `fetch` needs Linux 5.12.
+
+Every function raises AsmError for an operand that the instruction cannot have.
+"""
+
+from __future__ import annotations
+
+from . import opcodes as op
+from .instruction import Instruction
+from .operands import memory, register, writable
+from .registers import Memory, Register
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    MemoryOperand = Memory | Register
+
+
+def _atomic(
+    imm: int, size: int, destination: MemoryOperand, src: Register, writes_src: bool
+) -> Instruction:
+    base, offset = memory("memory", destination)
+    number = writable("src", src) if writes_src else register("src", src)
+    return Instruction(op.STX | op.ATOMIC | size, base, number, offset, imm)
+
+
+def _arithmetic(
+    operation: int, size: int, destination: MemoryOperand, src: Register, fetch: bool
+) -> Instruction:
+    if not isinstance(fetch, bool):
+        raise TypeError(f"fetch must be True or False, not {type(fetch).__name__} {fetch!r}")
+    imm = operation | op.FETCH if fetch else operation
+    return _atomic(imm, size, destination, src, writes_src=fetch)
+
+
+def atomic_add(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 64 bits at memory += src; with fetch, src = what was there before."""
+    return _arithmetic(op.ADD, op.DW, memory, src, fetch)
+
+
+def atomic_add32(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 32 bits at memory += src; with fetch, src = what was there before."""
+    return _arithmetic(op.ADD, op.W, memory, src, fetch)
+
+
+def atomic_or(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 64 bits at memory |= src; with fetch, src = what was there before."""
+    return _arithmetic(op.OR, op.DW, memory, src, fetch)
+
+
+def atomic_or32(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 32 bits at memory |= src; with fetch, src = what was there before."""
+    return _arithmetic(op.OR, op.W, memory, src, fetch)
+
+
+def atomic_and(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 64 bits at memory &= src; with fetch, src = what was there before."""
+    return _arithmetic(op.AND, op.DW, memory, src, fetch)
+
+
+def atomic_and32(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 32 bits at memory &= src; with fetch, src = what was there before."""
+    return _arithmetic(op.AND, op.W, memory, src, fetch)
+
+
+def atomic_xor(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 64 bits at memory ^= src; with fetch, src = what was there before."""
+    return _arithmetic(op.XOR, op.DW, memory, src, fetch)
+
+
+def atomic_xor32(memory: MemoryOperand, src: Register, *, fetch: bool = False) -> Instruction:
+    """The 32 bits at memory ^= src; with fetch, src = what was there before."""
+    return _arithmetic(op.XOR, op.W, memory, src, fetch)
+
+
+def xchg(memory: MemoryOperand, src: Register) -> Instruction:
+    """Exchange the 64 bits at memory with src."""
+    return _atomic(op.XCHG, op.DW, memory, src, writes_src=True)
+
+
+def xchg32(memory: MemoryOperand, src: Register) -> Instruction:
+    """Exchange the 32 bits at memory with src."""
+    return _atomic(op.XCHG, op.W, memory, src, writes_src=True)
+
+
+def cmpxchg(memory: MemoryOperand, src: Register) -> Instruction:
+    """If the 64 bits at memory equal R0 they become src; R0 = what was there before."""
+    return _atomic(op.CMPXCHG, op.DW, memory, src, writes_src=False)
+
+
+def cmpxchg32(memory: MemoryOperand, src: Register) -> Instruction:
+    """If the 32 bits at memory equal R0 they become src; R0 = what was there before."""
+    return _atomic(op.CMPXCHG, op.W, memory, src, writes_src=False)

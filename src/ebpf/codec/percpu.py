@@ -1,0 +1,75 @@
+"""Values of per-CPU maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ebpf.codec.base import Codec, T
+from ebpf.codec.layout import align_up, shown
+from ebpf.codec.structs import LayoutCodec
+from ebpf.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ebpf.codec.base import Buffer
+
+
+class PerCpu(Codec["Sequence[T]"]):
+    """One value of `inner` for each possible CPU, in the order of their numbers: a list.
+
+    The kernel reads and writes ``round_up(value_size, 8)`` bytes for each possible (not online)
+    CPU, bpf_percpu_hash_copy and its like in kernel/bpf, so ``size`` is that ``stride`` times
+    `ncpus`; a buffer of fewer bytes would be overrun.
+    """
+
+    def __init__(self, inner: Codec[T], ncpus: int) -> None:
+        if not isinstance(inner, Codec):
+            raise TypeError(f"inner: {inner!r} is not a codec; make one with codec(...)")
+        if not isinstance(ncpus, int) or isinstance(ncpus, bool):
+            raise TypeError(f"ncpus: {ncpus!r} is not an int")
+        if ncpus < 1:
+            raise CodecError(f"ncpus: {ncpus}, but there is at least 1 possible CPU")
+        self.inner = inner
+        self.ncpus = ncpus
+        self.stride = align_up(inner.size, 8)
+        self.size = self.stride * ncpus
+        self._slot: Codec[Any] | None = None
+        if isinstance(inner, LayoutCodec):
+            self._slot = inner.padded(self.stride)
+        elif inner.size == self.stride:
+            self._slot = inner
+
+    def pack(self, value: Sequence[T]) -> bytes:
+        if not isinstance(value, (list, tuple)):
+            raise CodecError(
+                f"{shown(value)} is not a list: a per-CPU map takes {self.ncpus} values, one per "
+                "possible CPU"
+            )
+        if len(value) != self.ncpus:
+            raise CodecError(f"got {len(value)} values, but there are {self.ncpus} possible CPUs")
+        gap = bytes(self.stride - self.inner.size)
+        return b"".join([self._pack_one(cpu, one) + gap for cpu, one in enumerate(value)])
+
+    def _pack_one(self, cpu: int, value: T) -> bytes:
+        try:
+            return self.inner.pack(value)
+        except CodecError as error:
+            raise CodecError(f"CPU {cpu}: {error}") from None
+
+    def unpack(self, buffer: Buffer) -> list[T]:
+        view = memoryview(buffer)
+        if view.nbytes != self.size:
+            raise self._wrong_size(buffer)
+        if self._slot is not None:
+            return list(self._slot.iter_unpack(view))
+        view, size = view.cast("B"), self.inner.size
+        unpack = self.inner.unpack
+        return [unpack(view[at : at + size]) for at in range(0, self.size, self.stride)]
+
+    def _meaning(self) -> tuple[object, ...]:
+        return (PerCpu, self.inner, self.ncpus)
+
+    def __repr__(self) -> str:
+        return f"PerCpu({self.inner!r}, {self.ncpus})"

@@ -1,0 +1,177 @@
+"""Every exception that this library raises on purpose.
+
+    EbpfError
+    ├── BpfError (OSError)                what the kernel refused; ``errno`` is kept
+    │   ├── VerifierError                 ``.log`` holds the whole verifier log
+    │   ├── NotSupportedError             ``.minimum_version`` where it is known
+    │   ├── BpfPermissionError            (PermissionError)     EPERM, EACCES
+    │   ├── BpfFileNotFoundError          (FileNotFoundError)   ENOENT
+    │   ├── BpfFileExistsError            (FileExistsError)     EEXIST
+    │   ├── BpfProcessLookupError         (ProcessLookupError)  ESRCH
+    │   ├── BpfInterruptedError           (InterruptedError)    EINTR
+    │   ├── BpfBlockingIOError            (BlockingIOError)     EAGAIN
+    │   └── BpfTimeoutError               (TimeoutError)        ETIMEDOUT
+    ├── FormatError (ValueError)          input that is not what it claims to be
+    │   ├── CodecError                    a key, value or record that does not fit its codec
+    │   ├── ElfError
+    │   ├── BtfError
+    │   └── RelocationError
+    ├── AsmError (ValueError)             an instruction that cannot be assembled
+    ├── CompileError
+    └── ClosedError (ValueError)          the object was closed before this call
+
+Errors of the builtin kinds stay builtin where they say it best: ``KeyError`` for a key that a
+map does not hold, ``TypeError`` for an argument of a wrong Python type, ``ValueError`` for an
+argument that no kernel would take.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+Version = tuple[int, int]
+
+# The kernel's own "not supported", in no userspace errno.h: include/linux/errno.h.
+ENOTSUPP = 524
+
+
+class EbpfError(Exception):
+    """Root of everything that this library raises on purpose."""
+
+
+class BpfError(EbpfError, OSError):
+    """The kernel refused a request.
+
+    ``errno`` is the kernel's code and ``strerror`` the whole explanation, which starts with
+    what was tried.
+    """
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(errno, message)
+
+    def __str__(self) -> str:
+        return f"{self.strerror} [{errno_name(self.errno or 0)}]"
+
+
+class VerifierError(BpfError):
+    """The verifier refused a program.
+
+    The message is the one line of the log that explains it; ``log`` is everything that the
+    kernel wrote, and empty only if the kernel wrote nothing.
+    """
+
+    def __init__(self, errno: int, message: str, log: str = "") -> None:
+        super().__init__(errno, message)
+        self.log = log
+
+
+class NotSupportedError(BpfError):
+    """The running kernel cannot do this.
+
+    ``minimum_version`` is the first kernel release that can, as ``(major, minor)``, or None
+    where the release does not decide it (a build option, an architecture).
+    """
+
+    def __init__(
+        self, what: str, minimum_version: Version | None = None, errno: int = _errno.EOPNOTSUPP
+    ) -> None:
+        text = what
+        if minimum_version is not None:
+            text += f" (requires Linux {minimum_version[0]}.{minimum_version[1]} or newer)"
+        super().__init__(errno, text)
+        self.minimum_version = minimum_version
+
+
+class BpfPermissionError(BpfError, PermissionError):
+    """EPERM or EACCES. The message lists the facts that can be known of the cause."""
+
+
+class BpfFileNotFoundError(BpfError, FileNotFoundError):
+    """ENOENT: no object with this id, no file at this path, no such attachment."""
+
+
+class BpfFileExistsError(BpfError, FileExistsError):
+    """EEXIST: the path, the key or the attachment is there already."""
+
+
+class BpfProcessLookupError(BpfError, ProcessLookupError):
+    """ESRCH: no such process, or no such function to attach to."""
+
+
+class BpfInterruptedError(BpfError, InterruptedError):
+    """EINTR, where the call could not simply be made again."""
+
+
+class BpfBlockingIOError(BpfError, BlockingIOError):
+    """EAGAIN, after the kernel was asked several times."""
+
+
+class BpfTimeoutError(BpfError, TimeoutError):
+    """ETIMEDOUT."""
+
+
+class FormatError(EbpfError, ValueError):
+    """Input that is not what it claims to be."""
+
+
+class CodecError(FormatError):
+    """A key, value or record does not fit its codec; the message says both sizes."""
+
+
+class ElfError(FormatError):
+    """A malformed or unsuitable ELF file."""
+
+
+class BtfError(FormatError):
+    """Malformed BTF, or a type or field that the BTF does not have."""
+
+
+class RelocationError(FormatError):
+    """A relocation that cannot be resolved."""
+
+
+class AsmError(EbpfError, ValueError):
+    """An instruction, label or program that cannot be assembled."""
+
+
+class CompileError(EbpfError):
+    """A C source that does not compile, or no compiler to do it with."""
+
+
+class ClosedError(EbpfError, ValueError):
+    """The object was closed; its descriptor number may by now belong to something else."""
+
+
+# The one table from a kernel error to the exception that carries it. What is not named here
+# is a plain BpfError.
+ERRNO_TO_EXCEPTION: dict[int, type[BpfError]] = {
+    _errno.EPERM: BpfPermissionError,
+    _errno.EACCES: BpfPermissionError,
+    _errno.ENOENT: BpfFileNotFoundError,
+    _errno.EEXIST: BpfFileExistsError,
+    _errno.ESRCH: BpfProcessLookupError,
+    _errno.EINTR: BpfInterruptedError,
+    _errno.EAGAIN: BpfBlockingIOError,
+    _errno.ETIMEDOUT: BpfTimeoutError,
+}
+
+
+def errno_name(errno: int) -> str:
+    """The symbol of an error number: ``"EPERM"``, ``"ENOTSUPP"``, ``"errno 600"``."""
+    if errno == ENOTSUPP:
+        return "ENOTSUPP"
+    return _errno.errorcode.get(errno, f"errno {errno}")
+
+
+def errno_text(errno: int) -> str:
+    """What the error number means, as the C library words it."""
+    if errno == ENOTSUPP:
+        return "Operation not supported by this kernel"
+    return os.strerror(errno)
+
+
+def from_errno(errno: int, action: str) -> BpfError:
+    """The exception for `errno` that happened while doing `action`."""
+    cls = ERRNO_TO_EXCEPTION.get(errno, BpfError)
+    return cls(errno, f"{action}: {errno_text(errno)}")

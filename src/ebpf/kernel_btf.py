@@ -1,0 +1,132 @@
+"""The BTF of the running kernel and of its modules, from /sys/kernel/btf (Linux 5.4, 5.11).
+
+The file is mapped where the kernel allows it (Linux 6.16), else read; the C core indexes the
+types, so a lookup by name costs a few milliseconds and half a megabyte.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+from array import array
+from functools import partial
+
+from ebpf._sys import check, ffi, lib
+from ebpf.btf import Btf
+from ebpf.btf.raw import Data, Header, parse_header
+from ebpf.errors import NotSupportedError, from_errno
+
+BTF_DIRECTORY = "/sys/kernel/btf"
+MODULE_DIRECTORY = "/sys/module"
+VMLINUX = "vmlinux"
+
+_cache: dict[str, Btf] = {}
+_lock = threading.Lock()
+
+
+def kernel_btf(module: str | None = None) -> Btf:
+    """The BTF of the running kernel, or of a loaded `module` (``"nf_tables"``).
+
+    It is opened once and kept until ``release()``. That of a module is split BTF with the
+    kernel's as its base. Raises NotSupportedError when the kernel was built without BTF,
+    BpfFileNotFoundError for a module that is not loaded, BtfError for malformed data.
+    """
+    name = VMLINUX if module is None else module
+    if not name or "/" in name or name.startswith("."):
+        raise ValueError(f"module is {module!r}, it is a name as in /proc/modules")
+    with _lock:
+        if name != VMLINUX and VMLINUX not in _cache:
+            _cache[VMLINUX] = open_btf(_path(VMLINUX))
+        if name not in _cache:
+            base = None if name == VMLINUX else _cache[VMLINUX]
+            _cache[name] = open_btf(_path(name), base)
+        return _cache[name]
+
+
+def release() -> None:
+    """Forget what kernel_btf() keeps. A Btf that is still in use keeps working, and its memory."""
+    with _lock:
+        _cache.clear()
+
+
+def open_btf(path: str, base: Btf | None = None) -> Btf:
+    """The BTF in the file `path`, its types indexed by the C core. Raises OSError, BtfError."""
+    return indexed_btf(_contents(path), base)
+
+
+def indexed_btf(data: Data, base: Btf | None = None) -> Btf:
+    """``Btf(data, base=base)``, its types indexed and searched by the C core."""
+    header = parse_header(data)
+    index = _index(data, header)
+    if index is None:
+        # Malformed, or of kinds that the layout of the base describes: Btf says which.
+        return Btf(data, base=base)
+    return Btf(data, index, base, search=partial(_search, data, header, index))
+
+
+def _path(name: str) -> str:
+    path = os.path.join(BTF_DIRECTORY, name)
+    if os.path.exists(path):
+        return path
+    if name == VMLINUX:
+        if not os.path.isdir("/sys/kernel"):
+            raise NotSupportedError("kernel BTF: sysfs is not mounted at /sys")
+        raise NotSupportedError(
+            f"kernel BTF: no {path}; the kernel was built without CONFIG_DEBUG_INFO_BTF"
+        )
+    if os.path.isdir(os.path.join(MODULE_DIRECTORY, name)):
+        raise NotSupportedError(
+            f"BTF of module {name}: no {path}; the module was built without BTF, or the kernel "
+            "without CONFIG_DEBUG_INFO_BTF_MODULES, or the module is part of the kernel"
+        )
+    raise from_errno(errno.ENOENT, f"open the BTF of module {name}, which is not loaded")
+
+
+def _contents(path: str) -> Data:
+    with open(path, "rb", buffering=0) as file:
+        try:
+            # The kernel refuses shared mappings of this file, and those that may be written.
+            return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        except (OSError, ValueError):
+            # Before Linux 6.16 it cannot be mapped at all; read() gives the same bytes or raises.
+            return file.readall()
+
+
+def _index(data: Data, header: Header) -> memoryview | None:
+    """The offset of each type, or None where the core cannot walk the type section."""
+    with memoryview(data) as view, ffi.from_buffer(view) as buffer:
+        types = buffer + header.types.start
+        layout = buffer + header.layout.start
+        walk = partial(
+            lib.ebpf_btf_index, types, len(header.types), layout, len(header.layout), header.swapped
+        )
+        count = int(walk(ffi.NULL, 0))
+        if count < 0:
+            return None
+        index = memoryview(array("I", [0]) * count)
+        check(int(walk(ffi.from_buffer("uint32_t[]", index), count)), "index the types of BTF")
+        return index
+
+
+def _search(
+    data: Data, header: Header, index: memoryview, name_off: int, kind: int | None, first: int
+) -> int:
+    """``lookup.Search`` in C: -1 where no type has this name and kind."""
+    with memoryview(data) as view, ffi.from_buffer(view) as buffer:
+        position = int(
+            lib.ebpf_btf_find(
+                buffer + header.types.start,
+                len(header.types),
+                header.swapped,
+                ffi.from_buffer("uint32_t[]", index),
+                len(index),
+                name_off,
+                0 if kind is None else 1 << kind,
+                first,
+            )
+        )
+    if position == -errno.ENOENT:
+        return -1
+    return check(position, "find a type of BTF by name")

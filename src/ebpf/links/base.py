@@ -1,0 +1,141 @@
+"""Links: attachments that can be described, pinned and opened again."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ebpf import pin
+from ebpf._sys import Descriptor, bpf
+from ebpf.errors import BpfError, NotSupportedError
+from ebpf.info import LinkInfo
+from ebpf.types import LinkType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
+    Self = TypeVar("Self", bound="Link")
+
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+
+class Link(Descriptor):
+    """An attached program. Closing it detaches, unless it is pinned.
+
+    The kernel detaches when the last descriptor is closed, so an attachment ends with the
+    process however that ends, by an exception or by SIGKILL.
+    """
+
+    def __init__(self, fd: int, target: str = "") -> None:
+        super().__init__(fd)
+        #: What the program is attached to: "tracepoint sched:sched_process_exec".
+        self.target = target
+
+    @classmethod
+    def open(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+        """Open the link pinned at `path` (BPF_OBJ_GET).
+
+        Raises:
+            BpfFileNotFoundError: nothing is pinned there.
+            BpfError: the path is on no bpffs, or another kind of object is pinned there.
+        """
+        return cls._adopt(pin.open_pinned(path, "link"), f"link pinned at {os.fspath(path)}")
+
+    @classmethod
+    def from_id(cls: type[Self], id: int) -> Self:
+        """Open the link with the kernel's id `id` (BPF_LINK_GET_FD_BY_ID).
+
+        Raises:
+            BpfFileNotFoundError: no link has this id.
+        """
+        fd = bpf.link_get_fd_by_id(id, action=f"open the link with id {id}")
+        return cls._adopt(fd, f"link with id {id}")
+
+    @classmethod
+    def _adopt(cls: type[Self], fd: int, what: str) -> Self:
+        kind = pin.kind_of(fd)
+        if kind != "link":
+            os.close(fd)
+            raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
+        return cls(fd, what)
+
+    def info(self) -> LinkInfo:
+        """What the kernel reports of the link (BPF_OBJ_GET_INFO_BY_FD, 5.8)."""
+        raw = bpf.link_info(self.fileno())
+        head = ("type", "id", "prog_id")
+        return LinkInfo(
+            type=LinkType(raw["type"]),
+            id=raw["id"],
+            prog_id=raw["prog_id"],
+            details={
+                name: value
+                for name, value in raw.items()
+                if name not in head and not name.startswith("pad")
+            },
+        )
+
+    def update(self, program: HasFileno) -> None:
+        """Put `program` in the place of the attached one, atomically (BPF_LINK_UPDATE).
+
+        Raises:
+            BpfError: EINVAL where links of this kind can't be updated (tracing kinds).
+        """
+        bpf.link_update(
+            action=f"update {self!r}", link_fd=self.fileno(), new_prog_fd=program.fileno()
+        )
+
+    def detach(self) -> None:
+        """End the attachment for every holder, pinned or not (BPF_LINK_DETACH, 5.9).
+
+        Raises:
+            BpfError: EOPNOTSUPP where links of this kind only detach by closing.
+        """
+        bpf.link_detach(self.fileno(), action=f"detach {self!r}")
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Pin the link at `path` on a bpffs: the program stays attached after this process.
+
+        Raises:
+            BpfFileExistsError: `path` exists.
+            BpfFileNotFoundError: the directory does not exist.
+            BpfError: the directory is on no bpffs; the message has the mount command.
+            NotSupportedError: the attachment is not a link on this kernel.
+        """
+        pin.pin(self.fileno(), path, repr(self))
+
+    @staticmethod
+    def unpin(path: str | os.PathLike[str]) -> None:
+        """Remove the name `path` from the bpffs; see `ebpf.unpin`."""
+        pin.unpin(path)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd < 0 else f"fd={self._fd}"
+        return f"<ebpf.{type(self).__name__}{' to ' if self.target else ''}{self.target} {state}>"
+
+
+class PerfEventAttachment(Link):
+    """A program on a perf event without a link: what kernels before 5.15 have (ioctl).
+
+    It ends with its descriptor like a link, but the kernel has no object to describe or pin.
+    """
+
+    def info(self) -> LinkInfo:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("describe")
+
+    def update(self, program: HasFileno) -> None:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("update")
+
+    def detach(self) -> None:
+        """Detach by closing: nobody else can hold this attachment."""
+        self.close()
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("pin")
+
+    def _not_a_link(self, action: str) -> NotSupportedError:
+        return NotSupportedError(f"{action} {self!r}: BPF links for perf events", (5, 15))

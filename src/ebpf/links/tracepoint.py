@@ -1,0 +1,74 @@
+"""Tracepoints and raw tracepoints."""
+
+from __future__ import annotations
+
+import errno
+
+from ebpf import tracefs
+from ebpf._sys import bpf, perf
+from ebpf.errors import BpfError, BpfFileNotFoundError
+from ebpf.links import perf_event
+from ebpf.links.base import Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.links.base import HasFileno
+
+
+def attach_tracepoint(program: HasFileno, category: str, name: str, *, cookie: int = 0) -> Link:
+    """Run a TRACEPOINT program each time the tracepoint `category`:`name` is passed.
+
+    The program's context is the tracepoint's record, whose fields
+    ``/sys/kernel/tracing/events/<category>/<name>/format`` lists.
+
+    Args:
+        cookie: what bpf_get_attach_cookie() returns in the program (5.15).
+
+    Raises:
+        BpfFileNotFoundError: no such tracepoint (the message has the nearest names), or tracefs
+            is not mounted (it has the command).
+        NotSupportedError: a cookie on a kernel before 5.15.
+        BpfError: EINVAL, the program is of another type or reads beyond the record.
+    """
+    target = f"tracepoint {category}:{name}"
+    fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=tracefs.tracepoint_id(category, name))
+    if fd < 0:
+        perf.fail(-fd, f"open {target}")
+    return perf_event.attach(program, fd, target, cookie)
+
+
+def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> Link:
+    """Run a RAW_TRACEPOINT program each time the tracepoint `name` is passed.
+
+    The program's context is the array of the tracepoint's arguments, as u64 each. Needs no
+    tracefs.
+
+    Args:
+        cookie: what bpf_get_attach_cookie() returns in the program (6.10).
+
+    Raises:
+        BpfFileNotFoundError: no such tracepoint; the message has the nearest names where tracefs
+            is there to list them.
+        NotSupportedError: a cookie on a kernel before 6.10.
+        BpfError: EINVAL, the program is of another type.
+    """
+    target = f"raw tracepoint {name}"
+    try:
+        fd = bpf.raw_tracepoint_open(
+            name.encode(), program.fileno(), cookie, action=f"attach to {target}"
+        )
+    except BpfFileNotFoundError as error:
+        raise BpfFileNotFoundError(errno.ENOENT, f"no {target}{_nearest(name)}") from error
+    return Link(fd, target)
+
+
+def _nearest(name: str) -> str:
+    try:
+        names = tracefs.tracepoint_names()
+    except BpfError as error:
+        # Names are a courtesy; what keeps them away is said with the error itself.
+        return f" (to see which there are: {error.strerror})"
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=5)
+    return f"; nearest: {', '.join(near)}" if near else ""

@@ -1,0 +1,90 @@
+"""tracefs: where it is mounted, and the tracepoints that it lists."""
+
+from __future__ import annotations
+
+import difflib
+import os
+
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
+
+# The mount point of its own, and the one inside debugfs that came first.
+MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
+
+
+def find() -> str:
+    """The directory where tracefs is mounted.
+
+    Raises:
+        BpfFileNotFoundError: it is mounted at neither place; the message has the command.
+        BpfPermissionError: it may be, but this process cannot look into it.
+    """
+    hidden = None
+    for directory in MOUNT_POINTS:
+        try:
+            if "events" in os.listdir(directory):
+                return directory
+        except PermissionError:
+            hidden = directory
+        except FileNotFoundError:
+            continue
+    if hidden is not None:
+        raise BpfPermissionError(13, f"find tracefs: this process may not read {hidden}")
+    raise BpfFileNotFoundError(
+        2, f"find tracefs: it is not mounted at {' or '.join(MOUNT_POINTS)}; {MOUNT_COMMAND}"
+    )
+
+
+def tracepoint_id(category: str, name: str) -> int:
+    """The number of the tracepoint `category`:`name`, for perf_event_open().
+
+    Raises:
+        BpfFileNotFoundError: there is no such tracepoint; the message has the nearest names.
+    """
+    events = os.path.join(find(), "events")
+    for part, what in ((category, "category"), (name, "name")):
+        if not part or "/" in part or part.startswith("."):
+            raise ValueError(f"{what}: {part!r} is no tracepoint {what}")
+    path = os.path.join(events, category, name, "id")
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        raise BpfFileNotFoundError(2, _no_tracepoint(events, category, name)) from None
+
+
+def _no_tracepoint(events: str, category: str, name: str) -> str:
+    message = f"no tracepoint {category}:{name}"
+    names = _subdirectories(os.path.join(events, category))
+    if names:
+        near = [f"{category}:{other}" for other in difflib.get_close_matches(name, names, n=5)]
+        return f"{message}; nearest: {', '.join(near)}" if near else message
+    elsewhere = [
+        f"{other}:{name}"
+        for other in _subdirectories(events)
+        if os.path.isdir(os.path.join(events, other, name))
+    ]
+    near = elsewhere or difflib.get_close_matches(category, _subdirectories(events), n=5)
+    return f"{message}: no category {category}" + (f"; nearest: {', '.join(near)}" if near else "")
+
+
+def _subdirectories(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return []
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def tracepoint_names() -> list[str]:
+    """The names of all tracepoints, without their categories, as raw tracepoints go by."""
+    events = os.path.join(find(), "events")
+    return sorted(
+        {
+            name
+            for category in _subdirectories(events)
+            # Each system call has two events, but all of them are raw tracepoints sys_enter and
+            # sys_exit.
+            if category != "syscalls"
+            for name in _subdirectories(os.path.join(events, category))
+        }
+    )
