@@ -161,6 +161,9 @@ def errno_name(errno: int) -> str:
     """The symbol of an error number: ``"EPERM"``, ``"ENOTSUPP"``, ``"errno 600"``."""
     if errno == ENOTSUPP:
         return "ENOTSUPP"
+    if errno == _errno.EOPNOTSUPP:
+        # On Linux ENOTSUP is the same number; the kernel says EOPNOTSUPP.
+        return "EOPNOTSUPP"
     return _errno.errorcode.get(errno, f"errno {errno}")
 
 

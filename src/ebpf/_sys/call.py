@@ -52,7 +52,9 @@ class Attribute:
 
     __slots__ = ("_used", "data", "name", "size")
 
-    def __init__(self, name: str, outputs: tuple[str, ...] = (), **fields: int | bytes) -> None:
+    def __init__(
+        self, name: str, outputs: tuple[str, ...] = (), /, **fields: int | bytes
+    ) -> None:
         ends = _ends.get(name) or _field_ends(name)
         self._used = tuple(field for field, value in fields.items() if value) + outputs
         self.name = name

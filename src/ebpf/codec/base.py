@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from types import GenericAlias
 
 from ebpf.errors import CodecError
+from ebpf.generic import Generic
 
-# typing costs 12 ms to import; type checkers take any name TYPE_CHECKING for true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Generic, TypeAlias, TypeVar
+    from typing import TypeAlias, TypeVar
 
     T = TypeVar("T")
     Buffer: TypeAlias = bytes | bytearray | memoryview
 else:
     T = "T"
-
-    class Generic:
-        """Stands in for typing.Generic: makes ``Codec[int]`` and ``class X(Codec[T])`` work."""
-
-        __class_getitem__ = classmethod(GenericAlias)
 
 
 class Codec(ABC, Generic[T]):

@@ -71,7 +71,7 @@ class ScalarCodec(LayoutCodec):
         self, node: Node, label: str, *, order: str = HOST_ORDER, hint: str = "", stride: int = 0
     ) -> None:
         super().__init__(node, label, order=order, hint=hint, stride=stride)
-        self._encode = node.encode
+        self._encode = node.encode or _as_it_is
         self._decode = node.decode
         self._cast: Any = None
         plain = self._order == HOST_ORDER and self.size == node.size
@@ -80,10 +80,7 @@ class ScalarCodec(LayoutCodec):
 
     def pack(self, value: Any) -> bytes:
         try:
-            item = value if self._encode is None else self._encode(value)
-            if item.__class__ is bool:
-                raise TypeError("bool")
-            return self._pack(item)
+            return self._pack(self._encode(value))
         except PACK_ERRORS as error:
             raise self._explained(value, error) from None
 
@@ -180,6 +177,10 @@ class ItemsCodec(LayoutCodec):
 
     def _owner(self, node: Node) -> str:
         return node.cls.__name__ if isinstance(node, StructOf) else repr(self)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _element(node: Node, index: str, offset: int, path: str) -> tuple[Node, int]:
