@@ -14,7 +14,7 @@ Imports point only downwards in this list:
 
 from __future__ import annotations
 
-from ebpf.codec import Codec, PerCpu, codec
+from ebpf.codec import Codec, PerCpu
 from ebpf.embed import get_include
 from ebpf.errors import (
     AsmError,
@@ -101,7 +101,6 @@ __all__ = [
     "TestRunFlags",
     "UpdateFlags",
     "VerifierError",
-    "codec",
     "get_include",
     "unpin",
 ]

@@ -12,6 +12,7 @@ import os
 import threading
 from array import array
 from functools import partial
+from typing import Any
 
 from ebpf._sys import check, ffi, lib
 from ebpf.btf import Btf
@@ -106,7 +107,7 @@ def _index(data: Data, header: Header) -> memoryview | None:
         if count < 0:
             return None
         index = memoryview(array("I", [0]) * count)
-        check(int(walk(ffi.from_buffer("uint32_t[]", index), count)), "index the types of BTF")
+        check(int(walk(_words(index), count)), "index the types of BTF")
         return index
 
 
@@ -120,7 +121,7 @@ def _search(
                 buffer + header.types.start,
                 len(header.types),
                 header.swapped,
-                ffi.from_buffer("uint32_t[]", index),
+                _words(index),
                 len(index),
                 name_off,
                 0 if kind is None else 1 << kind,
@@ -130,3 +131,8 @@ def _search(
     if position == -errno.ENOENT:
         return -1
     return check(position, "find a type of BTF by name")
+
+
+def _words(index: memoryview) -> Any:
+    """`index` as the core takes it; it has to outlive the pointer."""
+    return ffi.cast("uint32_t *", ffi.from_buffer(index))

@@ -35,7 +35,7 @@ GUEST_JOB = "/run/ebpf-vm-job"  # where the guest sees the job folder
 
 PROGRAMS = {
     "amd64": ("vng", "qemu-system-x86_64", "modprobe", "udevadm", "ip", "busybox"),
-    "arm64": ("vng", "qemu-system-aarch64", "modprobe", "busybox"),
+    "arm64": ("vng", "qemu-system-aarch64", "modprobe"),
 }
 
 

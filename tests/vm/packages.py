@@ -71,9 +71,7 @@ def parts(image: Package, release: str, packages: Iterable[Package]) -> list[Pac
     Since 7.2 Debian splits the image, the modules and the configuration into packages that the
     image package depends on; their names hold the release.
     """
-    by_name = {
-        package.name: package for package in packages if package.version == image.version
-    }
+    by_name = {package.name: package for package in packages if package.version == image.version}
     chosen = {image.name: image}
     pending = [image]
     while pending:

@@ -90,9 +90,12 @@ class Assembly(Value):
         # Without the references: a map need not be hashable.
         return hash((self.code, self.byteorder))
 
-    def __reduce__(self) -> tuple[type[Value], tuple[object, ...]]:
-        fields = tuple(getattr(self, name) for name in self.__slots__)
-        return type(self), tuple(dict(f) if f is self.labels else f for f in fields)
+    def __reduce__(self) -> tuple[object, ...]:
+        # Through the constructor, because a mapping proxy cannot be pickled.
+        return Assembly, (
+            self.instructions, self.code, self.byteorder, self.references, dict(self.labels),
+            self.positions, self.subprograms,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.code) // SLOT_SIZE

@@ -2,7 +2,8 @@
 
 Where LLVM's text does not say everything, this one does: a call of a function of the program
 is ``call pc+5`` and a call of a kernel function ``call kfunc#5`` (LLVM prints ``call 5`` for
-both, as for helper 5), and the second half of a map value's address follows the first.
+both, as for helper 5), and the second half of a map value's address follows the first. Where a
+reserved field is not zero, which LLVM overlooks and Linux refuses, the text is ``<unknown ...>``.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _jump(i: Instruction) -> str | None:
     if i.opcode == op.JMP | op.JCOND and i.src == 0:
         return f"may_goto {_place(i, i.offset)}"
     if i.opcode == op.EXIT_OPCODE:
-        return "exit"
+        return "exit" if i.imm == 0 else None
     if i.opcode == op.CALL_OPCODE:
         return _call(i)
     if i.opcode == op.CALL_OPCODE | op.X:

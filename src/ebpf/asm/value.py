@@ -32,6 +32,14 @@ class Value:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
 
-    def __reduce__(self) -> tuple[type[Value], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[object, ...]:
         # The default would restore the slots with setattr, which is refused above.
-        return type(self), tuple(getattr(self, name) for name in type(self).__slots__)
+        fields = {name: getattr(self, name) for name in type(self).__slots__}
+        return _restore, (type(self), fields)
+
+
+def _restore(cls: type[Value], fields: dict[str, object]) -> Value:
+    value = cls.__new__(cls)
+    for name, field in fields.items():
+        set_field(value, name, field)
+    return value

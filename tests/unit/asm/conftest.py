@@ -42,7 +42,9 @@ class Llvm:
         marked = b"".join(
             struct.pack("<BBhi", 0xB7, 9, 0, MARK + n) + code for n, code in enumerate(codes)
         )
-        hexadecimal = " ".join(f"{byte:#04x}" for byte in marked)
+        # One slot a line: llvm-mc quotes the whole line in each warning.
+        slots = (marked[start : start + 8] for start in range(0, len(marked), 8))
+        hexadecimal = "\n".join(" ".join(f"{byte:#04x}" for byte in slot) for slot in slots)
         output = self._run("--disassemble", "--triple=bpfel", text=hexadecimal)
         texts: list[str | None] = [None] * len(codes)
         current = -1

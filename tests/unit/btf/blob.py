@@ -19,9 +19,9 @@ class Blob:
         self.base = base
         self.strings = bytearray(b"" if base else b"\0")
         self.types = bytearray()
-        self.first_id = base.next_id if base else 1
-        self.next_id = self.first_id
-        self.string_start = base.string_start + len(base.strings) if base else 0
+        self.first_id: int = base.next_id if base else 1
+        self.next_id: int = self.first_id
+        self.string_start: int = base.string_start + len(base.strings) if base else 0
 
     def string(self, text: str) -> int:
         """The offset of a new string; nothing is shared."""
@@ -49,7 +49,7 @@ class Blob:
         self.next_id += 1
         return self.next_id - 1
 
-    def int(self, name: str = "int", size: int = 4, encoding: int = 1) -> int:
+    def integer(self, name: str = "int", size: int = 4, encoding: int = 1) -> int:
         return self.add("INT", name, size, encoding << 24 | 8 * size)
 
     def array(self, element: int, length: int) -> int:

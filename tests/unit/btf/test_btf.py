@@ -15,7 +15,7 @@ from .blob import Blob
 
 def kernel_and_module(order: str = "<") -> tuple[Blob, Blob]:
     kernel = Blob(order)
-    number = kernel.int("long int", 8)
+    number = kernel.integer("long int", 8)
     kernel.struct("shared", 8, ("value", number, 0))
     module = Blob(order, kernel)
     module.struct("own", 16, ("first", 1, 0), ("second", 2, 64))
@@ -34,7 +34,7 @@ def test_void_is_type_0() -> None:
 def test_an_id_that_does_not_exist_is_an_error(type_id: int) -> None:
     """Fails when a negative id counts from the end."""
     blob = Blob()
-    blob.int()
+    blob.integer()
     with pytest.raises(BtfError, match=f"no type {type_id}, the last is 1"):
         Btf(blob.build()).type(type_id)
 
@@ -42,7 +42,7 @@ def test_an_id_that_does_not_exist_is_an_error(type_id: int) -> None:
 def test_a_type_is_decoded_once_and_cannot_be_changed() -> None:
     """Fails when two lookups give two objects, or the cache can be spoilt through one."""
     blob = Blob()
-    blob.int()
+    blob.integer()
     btf = Btf(blob.build())
     assert btf.type(1) is btf.find("int")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -52,9 +52,9 @@ def test_a_type_is_decoded_once_and_cannot_be_changed() -> None:
 def test_types_are_equal_by_what_they_say_and_not_by_id() -> None:
     """Fails when the same declaration in two files is two types."""
     blob = Blob()
-    blob.int("int")
-    blob.int("int")
-    blob.int("int", 8)
+    blob.integer("int")
+    blob.integer("int")
+    blob.integer("int", 8)
     btf = Btf(blob.build())
     assert btf.type(1) == btf.type(2) != btf.type(3)
 
@@ -63,7 +63,7 @@ def test_a_broken_type_does_not_keep_others_from_being_read() -> None:
     """Fails when types are decoded before they are asked for."""
     blob = Blob()
     blob.add("PTR", "", 77)
-    blob.int("good")
+    blob.integer("good")
     btf = Btf(blob.build())
     assert btf.find("good").id == 2
     with pytest.raises(BtfError, match="type 1 at offset 0: refers to type 77, the last is 2"):
@@ -133,7 +133,7 @@ def test_a_struct_that_is_something_else_is_named_so() -> None:
 def test_sizes_are_those_of_c() -> None:
     """Fails when an array, a pointer, a typedef or a variable has another size than in C."""
     blob = Blob()
-    number = blob.int("unsigned long", 4)
+    number = blob.integer("unsigned long", 4)
     rows = blob.array(blob.array(number, 3), 5)
     alias = blob.add("TYPEDEF", "rows", blob.add("CONST", "", rows))
     variable = blob.add("VAR", "v", alias, 1)
@@ -145,7 +145,7 @@ def test_sizes_are_those_of_c() -> None:
 def test_pointers_have_eight_bytes_where_no_long_tells() -> None:
     """Fails when the pointer size of BPF itself is that of the host."""
     blob = Blob()
-    blob.int("int", 4)
+    blob.integer("int", 4)
     pointer = blob.add("PTR", "", 1)
     assert Btf(blob.build()).sizeof(pointer) == 8
 
@@ -176,7 +176,7 @@ def test_types_in_a_circle_end(kinds: list[str]) -> None:
 def test_an_array_larger_than_the_kernel_can_count_is_refused() -> None:
     """Fails when sizes of hostile arrays grow without limit."""
     blob = Blob()
-    element = blob.int()
+    element = blob.integer()
     for _ in range(3):
         element = blob.array(element, 0xFFFFFFFF)
     with pytest.raises(BtfError, match="larger than 4 GiB"):

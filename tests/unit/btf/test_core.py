@@ -170,7 +170,7 @@ def test_search_takes_name_kind_and_start(core: Core, order: str) -> None:
 def test_an_offset_outside_the_section_ends_the_search(core: Core) -> None:
     """Fails when a damaged index makes the C search read elsewhere."""
     blob = Blob()
-    blob.int()
+    blob.integer()
     data = blob.build()
     header = parse_header(data)
     for offset in (5, 16, 0xFFFFFFFF):

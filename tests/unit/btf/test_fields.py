@@ -13,8 +13,8 @@ from .blob import Blob
 def sample_blob() -> Blob:
     """struct s { int a; union { long b; const struct { int c, d[3]; }; }; T e; P *p; char f[]; }"""
     blob = Blob()
-    number = blob.int("int", 4)
-    wide = blob.int("long int", 8)
+    number = blob.integer("int", 4)
+    wide = blob.integer("long int", 8)
     row = blob.array(number, 3)
     inner = blob.struct("", 16, ("c", number, 0), ("d", row, 32))
     const = blob.add("CONST", "", inner)
@@ -92,7 +92,7 @@ def test_a_path_that_leads_nowhere_says_where_it_ended(path: str, message: str) 
 def test_a_bitfield_has_bits_and_no_byte_offset() -> None:
     """Fails when a bitfield is read as if it began at a byte."""
     blob = Blob()
-    number = blob.int("unsigned int", 4, 0)
+    number = blob.integer("unsigned int", 4, 0)
     blob.struct("s", 8, ("n", number, 0), ("b", number, 3 << 24 | 37), flag=True)
     layout = Btf(blob.build()).find_struct("s")
     assert layout.field("b") == ("b", number, 37, 3)
@@ -112,7 +112,7 @@ def test_a_bitfield_of_the_old_encoding_is_seen_in_its_type() -> None:
 def test_without_kind_flag_an_offset_has_all_its_bits() -> None:
     """Fails when a member beyond 2 MiB gets a bitfield size from its offset."""
     blob = Blob()
-    number = blob.int()
+    number = blob.integer()
     blob.struct("s", 0x8000000, ("far", number, 0x3FFFFFE0))
     assert Btf(blob.build()).find_struct("s").offsetof("far") == 0x3FFFFFE0 // 8
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ kernel_btf = pytest.importorskip("ebpf.kernel_btf")
 
 
 @pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Stands for /sys/kernel/btf, with a kernel and a module of three types."""
     kernel, module = kernel_and_module()
     (tmp_path / "vmlinux").write_bytes(kernel.build())
@@ -113,7 +114,7 @@ def test_the_extension_finds_what_the_pure_code_finds(data: bytes) -> None:
 def test_malformed_btf_is_explained_by_the_pure_code() -> None:
     """Fails when the C core's errno is all that is said of a damaged file."""
     blob = Blob()
-    blob.int()
+    blob.integer()
     blob.add(90)
     with pytest.raises(BtfError, match="type 2 at offset 16: unknown kind 90"):
         kernel_btf.indexed_btf(blob.build())

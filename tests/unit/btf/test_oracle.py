@@ -177,7 +177,7 @@ def test_offsets_in_kernel_structs_are_what_clang_computes(
         subprocess.run(command, check=True, stdout=file)
     btf = Btf(vmlinux)
     names = [type.name for type in btf.types() if type.kind == t.Kind.STRUCT and type.name]
-    claims = []
+    claims: list[str] = []
     for name in ["task_struct", "sk_buff", "net_device", *names[:: len(names) // 300]]:
         # bpftool renames all but one of several structs of a name.
         if len(btf.find_all(name)) == 1:

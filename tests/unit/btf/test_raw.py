@@ -44,7 +44,7 @@ def test_each_kind_has_the_extent_of_the_format(order: str) -> None:
 def test_hdr_len_decides_where_the_sections_begin(length: int) -> None:
     """Fails when a header longer than the known one moves nothing, as on Linux 7.1."""
     blob = Blob()
-    blob.int("u64", 8)
+    blob.integer("u64", 8)
     assert Btf(blob.build(length)).find("u64").id == 1
 
 
@@ -53,7 +53,7 @@ def test_the_layout_section_describes_kinds_of_the_future(order: str) -> None:
     """Fails when a kind above 31 with more than 65535 elements is not skipped (Linux 7.1, 7.2)."""
     blob = Blob(order)
     blob.add(99, "future", 7, 1, *[2, 3] * 70000, vlen=70000, flag=True)
-    blob.int("after")
+    blob.integer("after")
     layout = bytearray(4 * 100)
     layout[4 * 99 : 4 * 99 + 2] = bytes([4, 8])
     btf = Btf(blob.build(32, bytes(layout)))
@@ -68,7 +68,7 @@ def test_the_layout_section_describes_kinds_of_the_future(order: str) -> None:
 def test_the_layout_of_the_base_serves_split_btf() -> None:
     """Fails when a module needs its own layout section."""
     base = Blob()
-    base.int()
+    base.integer()
     split = Blob(base=base)
     split.add(40, "future", 0, 1, 2)
     layout = bytes(4 * 40) + bytes([8, 0, 0, 0])
@@ -79,8 +79,8 @@ def test_the_layout_of_the_base_serves_split_btf() -> None:
 def test_a_known_kind_keeps_its_size_whatever_the_layout_says() -> None:
     """Fails when a layout section can move the members of the known kinds."""
     blob = Blob()
-    blob.int("a")
-    blob.int("b")
+    blob.integer("a")
+    blob.integer("b")
     layout = bytes([4, 0, 0, 0]) + bytes([16, 4, 0, 0])
     assert Btf(blob.build(32, layout)).find("b").id == 2
 
@@ -89,7 +89,7 @@ def test_a_known_kind_keeps_its_size_whatever_the_layout_says() -> None:
 def test_a_kind_that_nothing_describes_is_refused(kind: int) -> None:
     """Fails when types are guessed at after one of unknown size."""
     blob = Blob()
-    blob.int()
+    blob.integer()
     blob.add(kind)
     with pytest.raises(BtfError, match=f"type section: type 2 at offset 16: unknown kind {kind}"):
         Btf(blob.build())
@@ -116,7 +116,7 @@ HEADER_ERRORS = [
 def test_a_wrong_header_field_is_named(offset: int, value: int, format: str, message: str) -> None:
     """Fails when a header field is used unchecked, or the message does not say which it was."""
     blob = Blob()
-    blob.int("u32")
+    blob.integer("u32")
     with pytest.raises(BtfError, match=message):
         Btf(field(blob.build(), offset, value, format))
 
@@ -133,8 +133,8 @@ LAYOUT_ERRORS = [
 def test_a_wrong_layout_section_is_named(offset: int, value: int, message: str) -> None:
     """Fails when the layout fields of a 32-byte header are used unchecked."""
     blob = Blob()
-    blob.int("u32")
-    blob.int("u8")
+    blob.integer("u32")
+    blob.integer("u8")
     data = blob.build(32, bytes(8))
     with pytest.raises(BtfError, match=message):
         Btf(field(data, offset, value))
@@ -150,7 +150,7 @@ def test_data_shorter_than_a_header_is_refused(data: bytes) -> None:
 def test_every_kind_of_buffer_is_taken() -> None:
     """Fails when data has to be bytes; a mapping is used in place, others are copied."""
     blob = Blob()
-    blob.int("u16", 2)
+    blob.integer("u16", 2)
     data = blob.build()
     with mmap.mmap(-1, len(data)) as mapping:
         mapping[:] = data
@@ -163,8 +163,8 @@ def test_every_kind_of_buffer_is_taken() -> None:
 def test_an_index_that_is_handed_over_replaces_the_pure_one() -> None:
     """Fails when the index of the C core is not used, or one of another format is accepted."""
     blob = Blob()
-    blob.int("first")
-    blob.int("second")
+    blob.integer("first")
+    blob.integer("second")
     data = blob.build()
     only_second = memoryview(struct.pack("I", 16)).cast("I")
     assert Btf(data, only_second).type(1).name == "second"
@@ -176,8 +176,8 @@ def test_an_index_that_is_handed_over_replaces_the_pure_one() -> None:
 def test_a_wrong_index_cannot_leave_the_section(offset: int) -> None:
     """Fails when an offset of the index is used unchecked."""
     blob = Blob()
-    blob.int("first")
-    blob.int("second")
+    blob.integer("first")
+    blob.integer("second")
     index = memoryview(struct.pack("I", offset)).cast("I")
     with pytest.raises(BtfError, match="type 1 at offset"):
         Btf(blob.build(), index).type(1)

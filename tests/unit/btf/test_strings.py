@@ -25,7 +25,7 @@ def test_bytes_that_are_no_utf8_come_back_as_they_were() -> None:
 def test_a_name_that_ends_a_longer_string_is_found() -> None:
     """Fails when only whole strings count: a producer may point into one."""
     blob = Blob()
-    blob.int("long_name")
+    blob.integer("long_name")
     blob.add("FWD", blob.string("other_name") + len("other_"))
     assert Btf(blob.build()).find("name", Kind.FWD).id == 2
 
@@ -33,7 +33,7 @@ def test_a_name_that_ends_a_longer_string_is_found() -> None:
 def test_a_whole_string_of_the_name_does_not_hide_a_tail_of_another_kind() -> None:
     """Fails when the search ends at a string that no type of the wanted kind has."""
     blob = Blob()
-    blob.int("name")
+    blob.integer("name")
     blob.add("FWD", blob.string("other_name") + len("other_"))
     btf = Btf(blob.build())
     assert btf.find("name", Kind.FWD).id == 2
@@ -60,7 +60,7 @@ def test_a_name_that_no_type_has_is_an_error(name: str) -> None:
     """Fails when a part of a name, or one that no string can be, finds a type."""
     blob = Blob()
     blob.string("a")
-    blob.int("int")
+    blob.integer("int")
     with pytest.raises(BtfError, match="no type named"):
         Btf(blob.build()).find(name)
 

@@ -76,7 +76,7 @@ class Float(Kind):
     def __init__(self, ctype: str) -> None:
         self.annotation, bits = FLOATS[ctype]
         self.ctype = ctype
-        self.values = st.floats(width=bits, allow_nan=False)  # type: ignore[call-overload]
+        self.values = st.floats(width=bits, allow_nan=False)  # type: ignore[arg-type]
 
     def declare(self, name: str) -> str:
         return f"{self.ctype} {name};"

@@ -6,7 +6,7 @@ import dataclasses
 import struct
 import sys
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Optional
+from typing import Annotated, Any, ClassVar, Optional
 
 import pytest
 
@@ -197,7 +197,7 @@ def test_packed() -> None:
     assert made.offsetof("point.y") == 9
 
 
-def _globals(cls: type) -> type:
+def _globals(cls: type[Any]) -> type[Any]:
     """`cls` with annotations evaluated, as if its module did not postpone them."""
     hints = {"Point": Point, "Annotated": Annotated, "u8": u8, "u16": u16, "Array": Array}
     cls.__annotations__ = {name: eval(text, hints) for name, text in cls.__annotations__.items()}

@@ -1,0 +1,77 @@
+# Every target sets itself up: a virtual environment in .venv with the library built and installed
+# as a user has it (the tests never see src/). As root on Debian or Ubuntu, missing packages are
+# installed; elsewhere the command to install them is printed.
+
+PYTHON ?= python3
+PY = .venv/bin/python
+KERNELS ?= all
+SOURCES := $(shell find src include -name '*.py' -o -name '*.pyi' -o -name '*.c' -o -name '*.h')
+
+.PHONY: help demo test test-kernels test-arm64 test-packaging lint bench wheel clean
+
+help:
+	@echo "make demo            the programs that this machine executes, live (as root)"
+	@echo "make test            unit tests; as root also the kernel tests on this kernel"
+	@echo "make test-kernels    the kernel tests in VMs (KERNELS=\"5.10 6.1 6.12 7.x\")"
+	@echo "make test-arm64      unit and kernel tests in an emulated arm64 machine"
+	@echo "make test-packaging  wheel, sdist, embedding, header sets, cross compilers"
+	@echo "make lint            ruff and mypy --strict"
+	@echo "make bench           the figures of docs/performance.md, beside C"
+	@echo "make wheel           dist/*.whl and dist/*.tar.gz"
+
+# A new venv when the interpreter is another one; the wheel anew when a source is newer.
+.venv/created: .ci/setup
+	@.ci/setup build
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/installed: .venv/created pyproject.toml setup.py build_ffi.py $(SOURCES)
+	@.ci/setup build
+	@rm -rf build src/ebpf/_ffi.c
+	@$(PY) -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	@$(PY) -m pip install --quiet --disable-pip-version-check cffi
+	@touch $@
+
+.venv/tools: .venv/installed
+	@$(PY) -m pip install --quiet --disable-pip-version-check \
+	    --group test --group lint --group build --group vm
+	@touch $@
+
+demo: .venv/installed
+	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
+	$(PY) examples/execsnoop.py -- sh -c 'uname -sr; ls / | head -3; exit 7' || [ $$? = 7 ]
+
+test: .venv/tools
+	@if [ "$$(id -u)" = 0 ]; then .ci/setup test; fi
+	$(PY) -m pytest tests/unit
+	@if [ "$$(id -u)" = 0 ]; then \
+	    echo "$(PY) -m pytest tests/kernel"; $(PY) -m pytest tests/kernel; \
+	else \
+	    echo "LEFT OUT: the kernel tests, which need root (sudo make test)"; \
+	fi
+
+test-kernels: .venv/tools
+	@.ci/setup vm
+	$(PY) -m tests.matrix $(KERNELS)
+
+test-arm64: .venv/tools
+	@.ci/setup vm
+	$(PY) -m tests.vm.arm64
+
+test-packaging: .venv/tools
+	$(PY) -m pytest tests/packaging
+
+lint: .venv/tools
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: .venv/tools
+	$(PY) -m benchmarks
+
+wheel: .venv/tools
+	$(PY) -m build --outdir dist .
+
+clean:
+	rm -rf .venv build dist src/*.egg-info src/ebpf/_ffi.c

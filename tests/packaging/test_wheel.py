@@ -1,0 +1,103 @@
+"""The wheel: what is in it, and that the one file works on every CPython that is here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.conftest import CHECKOUT, Environment, run
+
+Make = Callable[..., Environment]
+
+
+def interpreters() -> list[str]:
+    """One interpreter for each CPython from 3.10 on: on PATH, and where pyenv keeps them."""
+    folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep)]
+    folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    found: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("python3.[0-9]*")):
+            if not re.fullmatch(r"python3\.\d+t?", path.name) or not os.access(path, os.X_OK):
+                continue
+            # A shim of a version manager is no interpreter; one without venv cannot be used.
+            probe = "import sys, venv, ensurepip; print(sys.implementation.cache_tag, sys.abiflags)"
+            answer = subprocess.run([path, "-c", probe], capture_output=True, text=True)
+            match = re.match(r"cpython-3(\d+) (\w*)$", answer.stdout.strip() + " ")
+            if answer.returncode == 0 and match and int(match[1]) >= 10 and "t" not in match[2]:
+                found.setdefault(f"3.{match[1]}", str(path))
+    return [found[version] for version in sorted(found, key=lambda v: int(v[2:]))]
+
+
+def test_there_is_one_wheel_for_all_versions(wheel: Path) -> None:
+    """A tag other than cp310-abi3 would need a wheel per Python."""
+    assert re.fullmatch(r"ebpf-[\d.]+-cp310-abi3-linux_\w+\.whl", wheel.name)
+
+
+def test_wheel_has_what_users_need_and_nothing_else(wheel: Path) -> None:
+    """Without the headers nobody can embed; without py.typed no type checker looks."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for needed in ("ebpf/py.typed", "ebpf/_ffi.pyi", "ebpf/_ffi.abi3.so", "ebpf/embed.py"):
+        assert needed in names
+    headers = {f"ebpf/include/ebpf/{path.name}" for path in (CHECKOUT / "include/ebpf").iterdir()}
+    modules = {
+        str(path.relative_to(CHECKOUT / "src")) for path in (CHECKOUT / "src").rglob("*.py")
+    }
+    assert headers | modules <= names
+    extra = {name for name in names if not re.match(r"ebpf(-[\d.]+\.dist-info)?/", name)}
+    assert not extra
+    assert not [name for name in names if name.endswith((".c", ".o"))]
+
+
+def test_sdist_has_what_the_repository_has(dist: Path) -> None:
+    """A file that MANIFEST.in forgets is missing for whoever builds or tests from the sdist."""
+    (sdist,) = dist.glob("*.tar.gz")
+    inside = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    for folder in ("src", "include", "tests", "examples", "benchmarks", "docs"):
+        for path in (CHECKOUT / folder).rglob("*"):
+            if path.suffix in (".py", ".c", ".h", ".md", ".pyi", ".sh") and path.is_file():
+                assert str(path.relative_to(CHECKOUT)) in inside
+
+
+def test_wheel_uses_only_the_stable_abi(wheel: Path) -> None:
+    """abi3audit reads the extension's symbols: one that 3.10 lacks would break there."""
+    out = run(sys.executable, "-m", "abi3audit", "--strict", "--verbose", wheel)
+    assert "0 ABI version mismatches and 0 ABI violations" in out
+
+
+@pytest.mark.parametrize("interpreter", interpreters())
+def test_the_same_file_works_on(interpreter: str, wheel: Path, environment: Make) -> None:
+    """The unit tests, and as root the maps, from the installed wheel, with src/ out of sight."""
+    made = environment(interpreter)
+    made.install(wheel, "pytest", "hypothesis")
+    where = made("-c", "import ebpf, ebpf._ffi; print(ebpf._ffi.__file__)")
+    assert "site-packages/ebpf/_ffi.abi3.so" in where
+    chosen = ["tests/unit"]
+    if os.geteuid() == 0:
+        chosen.append("tests/kernel/maps/test_hash.py")
+    made("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, cwd=CHECKOUT)
+
+
+def test_free_threaded_interpreter_gets_its_own_wheel(
+    tree: Path, environment: Make, tmp_path: Path
+) -> None:
+    """The limited API does not exist there, so a wheel tagged abi3 could not be loaded."""
+    interpreter = os.environ.get("EBPF_FREE_THREADED_PYTHON") or shutil.which("python3.14t")
+    if interpreter is None:
+        pytest.skip("no free-threaded interpreter (python3.14t, EBPF_FREE_THREADED_PYTHON)")
+    made = environment(interpreter)
+    made("-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, tree)
+    (built,) = tmp_path.glob("*.whl")
+    assert re.fullmatch(r"ebpf-[\d.]+-cp3\d+-cp3\d+t-linux_\w+\.whl", built.name)
+    made.install(built, "pytest", "hypothesis")
+    gil = made("-c", "import ebpf, sys; print(sys._is_gil_enabled())")
+    assert gil.strip() == "False"
+    made("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", cwd=CHECKOUT)
