@@ -22,10 +22,12 @@ library's extension, so C code cannot link to them: it takes them as function po
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import cffi
 
 # In the order of their use of each other; core.h includes them in the same order.
@@ -34,11 +36,13 @@ HEADERS = ("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "btf.h")
 
 def get_include() -> str:
     """The directory to pass to a C compiler as ``-I``: it holds ``ebpf/core.h``."""
-    package = Path(__file__).resolve().parent
+    package = os.path.dirname(os.path.realpath(__file__))
     # In an editable install the headers are where the source tree has them.
-    for directory in (package / "include", package.parent.parent / "include"):
-        if (directory / "ebpf" / "core.h").is_file():
-            return str(directory)
+    source_tree = os.path.dirname(os.path.dirname(package))
+    for parent in (package, source_tree):
+        directory = os.path.join(parent, "include")
+        if os.path.isfile(os.path.join(directory, "ebpf", "core.h")):
+            return directory
     raise FileNotFoundError(f"ebpf/core.h is missing beside {package}: reinstall ebpf")
 
 
@@ -52,7 +56,8 @@ def ffi_builder(include_dir: str | None = None, **source_options: Any) -> cffi.F
     directory = include_dir or get_include()
     ffi = cffi.FFI()
     for header in HEADERS:
-        ffi.cdef((Path(directory) / "ebpf" / header).read_text(encoding="utf-8"))
+        with open(os.path.join(directory, "ebpf", header), encoding="utf-8") as file:
+            ffi.cdef(file.read())
     ffi.set_source(
         "ebpf._ffi", '#include "ebpf/core.h"', include_dirs=[directory], **source_options
     )

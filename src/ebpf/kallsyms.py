@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -178,7 +178,7 @@ class _Ring:
         decoded: list[Any] = []
         try:
             for raw in raws:
-                decoded.append(self.codec.unpack(raw))  # noqa: PERF401
+                decoded.append(self.codec.unpack(raw))
         except BaseException:
             # With nothing before it the failing record is reported, and so it is done with.
             first = len(decoded) if decoded else 1
@@ -206,7 +206,7 @@ class _Ring:
         # The core wrote this pickle a moment ago; there is nothing in it but bytes.
         import pickle
 
-        records: list[bytes] = pickle.loads(memoryview(buffer)[: self.ring.used])  # noqa: S301
+        records: list[bytes] = pickle.loads(memoryview(buffer)[: self.ring.used])
         return records
 
     def _drain_buffer(self, limit: int) -> Records:

@@ -10,11 +10,14 @@ Enumerations (``KernelEnum``): a number that this library does not know yet beco
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Any, TypeVar
 
 from ebpf.errors import Version
 
-_E = TypeVar("_E", bound="KernelEnum")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _E = TypeVar("_E", bound="KernelEnum")
 
 _ALL_BITS = (1 << 64) - 1  # no flags of the kernel are wider
 

@@ -41,6 +41,7 @@ PACKAGES = (
     "linux-libc-dev",
     "make",
     "bash",
+    "bpftool",
     "base-passwd",
     "busybox-static",
     "coreutils",
@@ -61,7 +62,12 @@ PACKAGES = (
     "diffutils",
 )
 # What maintainer scripts would have made: alternatives, accounts (see _make) and these folders.
-LINKS = {"bin/sh": "bash", "usr/bin/awk": "mawk"}
+LINKS = {
+    "bin/sh": "bash",
+    "usr/bin/awk": "mawk",
+    "usr/bin/cc": "gcc",
+    "usr/sbin/poweroff": "../bin/busybox",
+}
 FOLDERS = ("opt", "srv", "mnt", "media", "home", "root", "tmp", "sys", "proc", "dev", "run")
 
 

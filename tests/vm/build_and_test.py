@@ -9,6 +9,7 @@ everything that was built. The exit status is that of the step that failed, or p
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,13 +23,14 @@ NOT_COPIED = (".*", "*.so", "__pycache__", "build", "dist", "*.egg-info", "_ffi.
 def main(arguments: list[str]) -> int:
     """Copy, build, test; the exit status."""
     shutil.copytree(CHECKOUT, COPY, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    env = {**os.environ, "PYTHONPATH": str(COPY / "src")}
     steps = [
         ["setup.py", "build_ext", "--inplace"],
         ["-m", "pytest", "-p", "no:cacheprovider", *arguments],
     ]
     for step in steps:
         print("+ python3", *step, flush=True)
-        done = subprocess.run([sys.executable, *step], cwd=COPY, check=False)
+        done = subprocess.run([sys.executable, *step], cwd=COPY, env=env, check=False)
         if done.returncode != 0:
             return done.returncode
     return 0

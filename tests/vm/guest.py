@@ -151,6 +151,9 @@ def vng_command(kernel: Kernel, job: Job, folder: Path, root: Root) -> list[str]
     else:
         command += ["--arch", kernel.arch, "--root", str(root.folder)]
         command += [f"--rodir={root.checkout}={CHECKOUT}"]
+        # vng leaves a foreign root its own modules, and this kernel's are not among them.
+        modules = f"lib/modules/{kernel.release}"
+        command += [f"--rodir=/{modules}={(kernel.tree / modules).resolve()}"]
     for option in kernel.spec.append:
         command += ["--append", option]
     return [*command, "--exec", f"sh {GUEST_JOB}/init.sh {GUEST_JOB}"]

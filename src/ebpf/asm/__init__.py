@@ -12,7 +12,7 @@ code that made them; a program is any nesting of lists of them. `assemble` resol
 
 from __future__ import annotations
 
-from .alu import (
+from ebpf.asm.alu import (
     add,
     add32,
     and32,
@@ -58,11 +58,11 @@ from .alu import (
     xor,
     xor32,
 )
-from .assemble import (
+from ebpf.asm.assemble import (
     Assembly,
     assemble,
 )
-from .atomics import (
+from ebpf.asm.atomics import (
     atomic_add,
     atomic_add32,
     atomic_and,
@@ -76,18 +76,18 @@ from .atomics import (
     xchg,
     xchg32,
 )
-from .disassemble import (
+from ebpf.asm.disassemble import (
     disassemble,
 )
-from .helpers import (
+from ebpf.asm.helpers import (
     Helper,
 )
-from .instruction import (
+from ebpf.asm.instruction import (
     Instruction,
     Label,
     Position,
 )
-from .jumps import (
+from ebpf.asm.jumps import (
     call,
     call_local,
     exit_,
@@ -117,7 +117,7 @@ from .jumps import (
     jslt32,
     may_goto,
 )
-from .memory import (
+from ebpf.asm.memory import (
     ld_func,
     ld_map_fd,
     ld_map_value,
@@ -144,7 +144,7 @@ from .memory import (
     stxh,
     stxw,
 )
-from .registers import (
+from ebpf.asm.registers import (
     R0,
     R1,
     R2,

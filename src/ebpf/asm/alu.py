@@ -9,11 +9,18 @@ Every function raises AsmError for an operand that the instruction cannot have.
 
 from __future__ import annotations
 
-from ..errors import AsmError
-from . import opcodes as op
-from .instruction import Instruction
-from .operands import immediate, in_range, integer, register, register_or_immediate, writable
-from .registers import Register
+from ebpf.asm import opcodes as op
+from ebpf.asm.instruction import Instruction
+from ebpf.asm.operands import (
+    immediate,
+    in_range,
+    integer,
+    register,
+    register_or_immediate,
+    writable,
+)
+from ebpf.asm.registers import Register
+from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from ..errors import AsmError
-from . import opcodes as op
-from .instruction import Instruction, Label, Position, describe_position
-from .value import Value, set_field
+from ebpf.asm import opcodes as op
+from ebpf.asm.instruction import Instruction, Label, Position, describe_position
+from ebpf.asm.value import Value, set_field
+from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from .instruction import MapReference
+    from ebpf.asm.instruction import MapReference
 
     Reference = tuple[int, MapReference, Literal["fd", "value"]]
 

@@ -8,10 +8,10 @@ Every function raises AsmError for an operand that the instruction cannot have.
 
 from __future__ import annotations
 
-from . import opcodes as op
-from .instruction import Instruction
-from .operands import memory, register, writable
-from .registers import Memory, Register
+from ebpf.asm import opcodes as op
+from ebpf.asm.instruction import Instruction
+from ebpf.asm.operands import memory, register, writable
+from ebpf.asm.registers import Memory, Register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import AsmError
-from . import opcodes as op
-from .assemble import SLOT_SIZE, slot_struct
-from .instruction import Instruction
+from ebpf.asm import opcodes as op
+from ebpf.asm.assemble import SLOT_SIZE, slot_struct
+from ebpf.asm.instruction import Instruction
+from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..errors import AsmError
+from ebpf.errors import AsmError
 
 _PREFIX = "bpf_"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import AsmError
-from . import opcodes as op
-from .text import format_instruction
-from .value import Value, set_field
+from ebpf.asm import opcodes as op
+from ebpf.asm.text import format_instruction
+from ebpf.asm.value import Value, set_field
+from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ target exists, and near enough, is known to `assemble`.
 
 from __future__ import annotations
 
-from . import opcodes as op
-from .helpers import Helper, helper_number
-from .instruction import Instruction, Label
-from .operands import immediate, register, register_or_immediate, target_name
-from .registers import Register
+from ebpf.asm import opcodes as op
+from ebpf.asm.helpers import Helper, helper_number
+from ebpf.asm.instruction import Instruction, Label
+from ebpf.asm.operands import immediate, register, register_or_immediate, target_name
+from ebpf.asm.registers import Register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

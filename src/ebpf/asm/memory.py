@@ -7,17 +7,25 @@ Every function raises AsmError for an operand that the instruction cannot have.
 
 from __future__ import annotations
 
-from ..errors import AsmError
-from . import opcodes as op
-from .instruction import Instruction, Label
-from .operands import any_sign, in_range, memory, register, sign_extended, target_name, writable
-from .registers import Memory, Register
+from ebpf.asm import opcodes as op
+from ebpf.asm.instruction import Instruction, Label
+from ebpf.asm.operands import (
+    any_sign,
+    in_range,
+    memory,
+    register,
+    sign_extended,
+    target_name,
+    writable,
+)
+from ebpf.asm.registers import Memory, Register
+from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    from .instruction import MapReference
+    from ebpf.asm.instruction import MapReference
 
     MemoryOperand = Memory | Register
 

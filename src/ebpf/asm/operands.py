@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-from ..errors import AsmError
-from .instruction import Label
-from .registers import Memory, Register
+from ebpf.asm.instruction import Label
+from ebpf.asm.registers import Memory, Register
+from ebpf.errors import AsmError
 
 
 def integer(name: str, value: object) -> int:

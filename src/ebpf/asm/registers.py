@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import AsmError
-from .value import Value, set_field
+from ebpf.asm.value import Value, set_field
+from ebpf.errors import AsmError
 
 
 class Register(Value):

@@ -8,13 +8,13 @@ reserved field is not zero, which LLVM overlooks and Linux refuses, the text is 
 
 from __future__ import annotations
 
-from . import opcodes as op
+from ebpf.asm import opcodes as op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .instruction import Instruction
+    from ebpf.asm.instruction import Instruction
 
     Formatter = Callable[[Instruction], "str | None"]
 

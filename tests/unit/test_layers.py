@@ -1,0 +1,104 @@
+"""The layers that src/ebpf/__init__.py states, read off the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "ebpf"
+
+# From the bottom up: a module may import from its own layer and those before it.
+LAYERS = [
+    {"errors", "types", "generic", "codec", "asm", "btf", "embed"},
+    {"_ffi"},
+    {"_sys"},
+    {"info", "tracefs", "kallsyms", "kernel_btf", "features", "pin"},
+    {"maps", "links", "verifier"},
+    {"programs", "ringbuf"},
+    {""},  # ebpf itself
+    {"cli", "__main__"},
+]
+PURE = LAYERS[0]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+# What a loader of objects will need; named here with its reason when it exists.
+EXCEPTIONS: set[tuple[str, str]] = set()
+
+
+def part(module: str) -> str:
+    """The part of the package that a module belongs to: "ebpf.maps.hash" -> "maps"."""
+    return (module.split(".") + [""])[1]
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of ebpf that a file imports, anywhere in it, except for type checkers only."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {part(name.name) for name in node.names if name.name.startswith("ebpf.")}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            if node.module == "ebpf":
+                found |= {name.name if name.name in LEVEL else "" for name in node.names}
+            elif (node.module or "").startswith("ebpf."):
+                found.add(part(node.module or ""))
+    return found
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    """An import upwards would make a cycle, or pull the kernel into pure code."""
+    own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    own = "" if own == "__init__" else own
+    for other in imported(path) - {own}:
+        assert LEVEL[other] <= LEVEL[own] or (own, other) in EXCEPTIONS, f"{own} imports {other}"
+
+
+def test_only_sys_imports_the_extension() -> None:
+    """The extension's pointers stay in one folder."""
+    users = {path.relative_to(SOURCE).parts[0] for path in FILES if "_ffi" in imported(path)}
+    assert users == {"_sys"}
+
+
+def test_pure_modules_import_nothing_of_the_kernel() -> None:
+    """Pure parts are tested and fuzzed without root, extension or kernel."""
+    for path in FILES:
+        if path.relative_to(SOURCE).parts[0].removesuffix(".py") in PURE:
+            assert imported(path) <= PURE, path
+
+
+def test_pyproject_lists_every_package() -> None:
+    """A package that is not listed is missing from the wheel."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    match = re.search(r"^packages = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    listed = set(ast.literal_eval(match[1]))
+    present = {
+        ".".join(path.parent.relative_to(SOURCE.parent).parts) for path in SOURCE.rglob("*.py")
+    }
+    assert listed == present | {"ebpf.include.ebpf"}
+
+
+def test_import_pulls_in_nothing_heavy() -> None:
+    """`import ebpf` is on the start-up path of every tool: these cost 5 to 80 ms each."""
+    heavy = {
+        *("typing", "dataclasses", "inspect", "pathlib", "asyncio", "selectors", "pickle"),
+        *("difflib", "argparse", "numpy", "cffi", "json", "subprocess", "urllib", "ctypes"),
+        *("ebpf.asm", "ebpf.btf", "ebpf.features", "ebpf.cli", "ebpf.kernel_btf"),
+    }
+    code = "import sys; before = set(sys.modules); import ebpf; print(*set(sys.modules) - before)"
+    out = subprocess.check_output([sys.executable, "-I", "-c", code], text=True)
+    assert not heavy & set(out.split())
