@@ -127,7 +127,8 @@ HEADER = ebpf.codec(Header)
 TID = R10 - 4  # thread id
 TGID = R10 - 8  # thread group id, what user space calls pid
 VALUE = R10 - 16  # 8 bytes to read something into
-EXIT_RECORD = R10 - 16 - HEADER.size
+SAVED = R10 - 24
+EXIT_RECORD = R10 - 24 - HEADER.size
 
 
 @functools.cache
@@ -236,6 +237,9 @@ class Kernel:
         raw = ebpf.ProgramType.RAW_TRACEPOINT
         self.load(raw, "on_exit", self.on_exit()).attach_raw_tracepoint("sched_process_exit")
         if self.follow:
+            self.whoami = self.load(
+                raw, "whoami", [call("get_current_pid_tgid"), rsh(R0, 32), exit_()]
+            )
             self.load(raw, "on_fork", self.on_fork()).attach_raw_tracepoint("sched_process_fork")
         self.load(raw, "on_exec", self.on_exec()).attach_raw_tracepoint("sched_process_exec")
 
@@ -249,13 +253,22 @@ class Kernel:
             entering = self.load(kind, "on_sys_enter", self.on_sys_enter(argv))
             entering.attach_tracepoint("syscalls", f"sys_enter_{system_call}")
 
-    def lost_events(self) -> int:
-        """How many events the programs could not report.
+    def follow_current(self) -> None:
+        """Trace the calling process."""
+        # Its id in the initial PID namespace, which os.getpid() need not be: a program that is
+        # run by hand runs in the process that asks for it.
+        self.processes[self.whoami.test_run().return_value] = 0
 
-        A program that is interrupted by itself on the same CPU is not run, but the kernel counts
-        that (since 5.12).
+    def followed_are_gone(self) -> bool:
+        """Whether no process that was traced is left, so that no more records will come."""
+        return next(iter(self.processes), None) is None
+
+    def skipped_runs(self) -> int:
+        """How often the kernel did not run a program because it ran on that CPU already.
+
+        That takes a kernel where BPF programs are preempted (PREEMPT_RT); counted since 5.12.
         """
-        return self.lost[0] + sum(program.info().recursion_misses for program in self.programs)
+        return sum(program.info().recursion_misses for program in self.programs)
 
     def get_scratch(self, slot: int) -> Code:
         return [stw(VALUE, slot), lookup(self.scratch, VALUE), jeq(R0, 0, "out")]
@@ -392,9 +405,9 @@ class Kernel:
             stw(header(R9 + 0, "length"), 0),
             get_field(R7, R6, "task_struct", "mm"),
             get_field(R0, R7, "mm_struct", "arg_end"),
-            stxdw(VALUE - 8 + 0, R0),
+            stxdw(SAVED, R0),
             get_field(R7, R7, "mm_struct", "arg_start"),
-            ldxdw(R2, VALUE - 8 + 0),
+            ldxdw(R2, SAVED),
             sub(R2, R7),
             jle(R2, ARGUMENTS_SIZE, "whole"),
             mov(R2, ARGUMENTS_SIZE),
@@ -476,5 +489,351 @@ class Kernel:
             leave(),
         ]
 
-    def follow_me(self, whoami: ebpf.Program) -> None:
-        self.processes[whoami.test_run().return_value] = 0
+
+# ---------------------------------------------------------------------------------------------
+# What is made of the records.
+
+
+@dataclass
+class Execution:
+    """A program that was executed."""
+
+    time: int  # nanoseconds of CLOCK_MONOTONIC
+    pid: int
+    parent_pid: int
+    uid: int
+    command: str
+    arguments: list[bytes]
+    complete: bool  # whether `arguments` are all there, in full length
+
+
+@dataclass
+class End:
+    """The end of the process that ran `execution` last."""
+
+    time: int
+    execution: Execution
+    status: int  # as wait() gives it
+
+
+def split_arguments(data: bytes) -> list[bytes]:
+    """The strings of a record: each is ended by a NUL, unless it was cut off."""
+    return data.removesuffix(b"\0").split(b"\0") if data else []
+
+
+class Decoder:
+    """Records to executions and ends."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, Execution] = {}
+
+    def decode(self, record: bytes) -> Execution | End | None:
+        """None for an end that belongs to no execution: its record was lost, or, when two threads
+        end at the same moment, each of them has reported that it was the last."""
+        head = HEADER.unpack(record[: HEADER.size])
+        if head.kind == EXIT:
+            execution = self._running.pop(head.pid, None)
+            return None if execution is None else End(head.time, execution, head.status)
+        execution = Execution(
+            head.time,
+            head.pid,
+            head.parent_pid,
+            head.uid,
+            head.command,
+            split_arguments(record[HEADER.size :]),
+            bool(head.complete),
+        )
+        self._running[head.pid] = execution
+        return execution
+
+
+# How far the wall clock is ahead of the kernel's monotonic one, in nanoseconds.
+WALL_CLOCK = time.time_ns() - time.monotonic_ns()
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"  # a real-time signal
+
+
+def describe_status(status: int) -> str:
+    """What the column STATUS shows: an exit status or the name of a signal."""
+    return signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else str(status >> 8)
+
+
+def describe_duration(nanoseconds: int) -> str:
+    seconds = nanoseconds / 1e9
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def printable(text: bytes | str) -> str:
+    """`text` without anything that a terminal would obey: ``\\x1b`` for an escape character.
+
+    Bytes that are not UTF-8 are shown as ``\\xff``, too.
+    """
+    if isinstance(text, str):
+        text = os.fsencode(text)
+    decoded = text.decode("utf-8", "backslashreplace")
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in decoded
+    )
+
+
+def cells(character: str) -> int:
+    """How many columns of a terminal a character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, width: int) -> str:
+    """`text`, its end replaced by an ellipsis where it takes more than `width` columns."""
+    if sum(map(cells, text)) <= width:
+        return text
+    taken, kept = 0, ""
+    for character in text:
+        taken += cells(character)
+        if taken > width - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+class Table:
+    """One line for each event, for people."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+        self.terminal = out.isatty()
+        self.write("TIME", " ", "PID", "PPID", "UID", "COMMAND", "STATUS", "ARGUMENTS")
+
+    def show(self, event: Execution | End) -> None:
+        ended = isinstance(event, End)
+        execution = event.execution if isinstance(event, End) else event
+        moment = datetime.fromtimestamp((event.time + WALL_CLOCK) / 1e9)
+        self.write(
+            moment.strftime("%H:%M:%S.%f")[:-3],
+            "-" if ended else "+",
+            execution.pid,
+            execution.parent_pid,
+            execution.uid,
+            printable(execution.command),
+            describe_status(event.status) if isinstance(event, End) else "",
+            self.details(event),
+        )
+
+    def details(self, event: Execution | End) -> str:
+        """The last column."""
+        if isinstance(event, End):
+            dumped = ", core dumped" if os.WCOREDUMP(event.status) else ""
+            return f"after {describe_duration(event.time - event.execution.time)}{dumped}"
+        arguments = shlex.join(map(printable, event.arguments))
+        return arguments if event.complete else f"{arguments} (incomplete)".lstrip()
+
+    def write(self, moment: str, mark: str, *columns: object) -> None:
+        width = shutil.get_terminal_size().columns if self.terminal else sys.maxsize
+        if width < 100:
+            moment = moment[:8]  # leave the room to the arguments
+        line = "{} {:>7} {:>7} {:>5} {:<15} {:<7} {}".format(mark, *columns)
+        time_width = 8 if width < 100 else 12
+        print(fit(f"{moment:<{time_width}} {line}", width), file=self.out, flush=True)
+
+
+class JsonLines:
+    """One JSON object for each event, for programs.
+
+    Bytes that are not UTF-8 are lone surrogates, as os.fsdecode() makes them and os.fsencode()
+    takes them back.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def show(self, event: Execution | End) -> None:
+        ended = isinstance(event, End)
+        execution = event.execution if isinstance(event, End) else event
+        fields: dict[str, object] = {
+            "event": "exit" if ended else "exec",
+            "time": (event.time + WALL_CLOCK) / 1e9,
+            "pid": execution.pid,
+            "parent_pid": execution.parent_pid,
+            "uid": execution.uid,
+            "command": execution.command,
+            "arguments": [os.fsdecode(argument) for argument in execution.arguments],
+            "arguments_complete": execution.complete,
+        }
+        if isinstance(event, End):
+            killed = os.WIFSIGNALED(event.status)
+            fields["exit_status"] = None if killed else event.status >> 8
+            fields["signal"] = signal_name(os.WTERMSIG(event.status)) if killed else None
+            fields["core_dumped"] = killed and os.WCOREDUMP(event.status)
+            fields["duration"] = (event.time - execution.time) / 1e9
+        print(json.dumps(fields), file=self.out, flush=True)
+
+
+# ---------------------------------------------------------------------------------------------
+# The command line.
+
+
+class Command:
+    """The command to trace, as a child process."""
+
+    def __init__(self, arguments: list[str], kernel: Kernel) -> None:
+        """Start it. Tracing has to be attached before: nothing is missed then."""
+        self.status: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(arguments, kernel)
+
+    def _become(self, arguments: list[str], kernel: Kernel) -> None:
+        """Execute it, in the child."""
+        status = 126
+        try:
+            kernel.follow_current()
+            # Python ignores this one, and what is ignored stays so in a new program.
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.execvp(arguments[0], arguments)
+        except OSError as error:
+            status = 127 if error.errno == errno.ENOENT else 126
+            print(f"execsnoop: {arguments[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(status)
+
+    def ended(self) -> bool:
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status is not None
+
+    def wait(self) -> int:
+        """Its exit status as a shell has it: 128 + n after signal n."""
+        if self.status is None:
+            _, self.status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(self.status)
+        return code if code >= 0 else 128 - code
+
+
+class Trace:
+    """Reading records until the trace is over."""
+
+    # In seconds: how soon a signal or the end of the command is noticed.
+    TICK = 0.1
+
+    def __init__(self, kernel: Kernel, command: Command | None) -> None:
+        self.kernel = kernel
+        self.command = command
+        self.stopped = False
+        signal.signal(signal.SIGINT, self.on_signal)
+        signal.signal(signal.SIGTERM, self.on_signal)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.command is None or self.command.status is not None:
+            self.stopped = True
+        elif number == signal.SIGTERM:
+            os.kill(self.command.pid, number)
+        # Ctrl-C has reached the command by itself, and it is the command's to obey.
+
+    def over(self) -> bool:
+        if self.command is None or self.stopped:
+            return self.stopped
+        if not self.command.ended():
+            return False
+        # A process whose end was skipped stays in the map: then there is no waiting for it.
+        return self.kernel.followed_are_gone() or self.kernel.skipped_runs() > 0
+
+    def records(self) -> Iterator[bytes]:
+        with ebpf.RingBuffer(self.kernel.events) as ring:
+            while True:
+                # First this, then the records: those that were there before the end are shown.
+                over = self.over()
+                yield from ring.read_batch()
+                if over:
+                    return
+                ring.poll(self.TICK)
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    options, command = argv, None
+    if "--" in argv:
+        cut = argv.index("--")
+        options, command = argv[:cut], argv[cut + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="execsnoop",
+        usage="execsnoop.py [options] [-- COMMAND ARGUMENTS...]",
+        description=(__doc__ or "").partition(": ")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there, not to stdout")
+    parser.add_argument(
+        "--ring-size",
+        type=int,
+        default=1 << 22,
+        metavar="BYTES",
+        help="of the ring buffer: more if events are lost; a power of two (4194304)",
+    )
+    arguments = parser.parse_args(options)
+    if command == []:
+        parser.error("there is no command after --")
+    arguments.command = command
+    return arguments
+
+
+def attach(kernel: Kernel) -> None:
+    kernel.attach()
+    try:
+        kernel.attach_system_calls()
+    except FileNotFoundError as error:
+        print(
+            f"execsnoop: {error}\n"
+            "execsnoop: going on without: of scripts the interpreter's arguments are shown",
+            file=sys.stderr,
+        )
+
+
+def trace(options: argparse.Namespace, out: TextIO) -> int:
+    """Trace, and return the exit status."""
+    with Kernel(follow=bool(options.command), ring_size=options.ring_size) as kernel:
+        attach(kernel)
+        show: Callable[[Execution | End], None]
+        show = JsonLines(out).show if options.json else Table(out).show
+        command = Command(options.command, kernel) if options.command else None
+        tracing = Trace(kernel, command)
+        if command is None:
+            print("execsnoop: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
+        decoder = Decoder()
+        try:
+            for record in tracing.records():
+                event = decoder.decode(record)
+                if event is not None:
+                    show(event)
+        except BrokenPipeError:
+            # `| head` has what it wanted. What Python has not yet written must not go there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        lost = kernel.lost[0] + kernel.skipped_runs()
+        if lost:
+            print(f"execsnoop: {lost} events were lost; try --ring-size", file=sys.stderr)
+        return command.wait() if command else 0
+
+
+def main(argv: list[str]) -> int:
+    options = parse_arguments(argv)
+    try:
+        if options.output is None:
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            return trace(options, sys.stdout)
+        with open(options.output, "w", encoding="utf-8", errors="backslashreplace") as out:
+            return trace(options, out)
+    except (ebpf.EbpfError, OSError) as error:
+        print(f"execsnoop: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ name for which no object is at hand.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -16,46 +17,62 @@ from ebpf.errors import BpfError, BpfFileExistsError, BpfFileNotFoundError
 # The directory where a bpffs is by custom.
 BPFFS = "/sys/fs/bpf"
 
-
 StrPath = str | os.PathLike[str]
 
 
 def is_bpffs(path: StrPath) -> bool:
-    """Whether the directory `path` is on a BPF file system."""
-    directory = os.path.realpath(path)
-    best, kind = "", ""
-    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+    """Whether `path`, or where it does not exist the directory it would be in, is on a bpffs."""
+    device = os.stat(_existing(os.path.abspath(path))).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
         for line in mounts:
-            _, mounted, filesystem, *_ = line.split(" ")
-            # /proc escapes blanks and the like in octal.
-            point = mounted.encode("utf-8", "surrogateescape").decode("unicode_escape")
-            inside = directory == point or directory.startswith(point.rstrip("/") + "/")
-            if inside and len(point) >= len(best):
-                best, kind = point, filesystem
-    return kind == "bpf"
+            # proc(5): the third field is the device; behind " - " comes the type.
+            if line.split(" ", 3)[2] == number:
+                return line.partition(" - ")[2].startswith("bpf ")
+    return False
+
+
+def _existing(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def pin(fd: int, path: StrPath, what: str) -> None:
     """Give the object behind `fd` the name `path`; `what` describes it in errors."""
-    name = os.path.abspath(os.fspath(path))
+    name = os.path.abspath(path)
+    directory, base = os.path.split(name)
     if os.path.lexists(name):
-        raise BpfFileExistsError(17, f"pin {what}: {name} exists; unpin it first or open it")
-    directory = os.path.dirname(name)
+        raise BpfFileExistsError(
+            errno.EEXIST, f"pin {what}: {name} exists; unpin it first or open it"
+        )
     if not os.path.isdir(directory):
-        raise BpfFileNotFoundError(2, f"pin {what}: the directory {directory} does not exist")
+        hint = "" if is_bpffs(directory) else f", and is on no BPF file system; {_remedy()}"
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"pin {what}: the directory {directory} does not exist{hint}"
+        )
     if not is_bpffs(directory):
-        raise BpfError(22, f"pin {what}: {directory} is not on a BPF file system; {_remedy()}")
+        raise BpfError(
+            errno.EINVAL, f"pin {what}: {directory} is not on a BPF file system; {_remedy()}"
+        )
+    if "." in base:
+        # bpf_lookup() in kernel/bpf/inode.c answers EPERM, which says something else.
+        raise BpfError(errno.EINVAL, f"pin {what}: a name on a BPF file system has no '.': {base}")
     bpf.obj_pin(fd, os.fsencode(name), action=f"pin {what} at {name}")
 
 
 def open_pinned(path: StrPath, what: str, flags: int = 0) -> int:
-    """A descriptor for the object pinned at `path`; `what` ("a map") is for errors."""
-    name = os.path.abspath(os.fspath(path))
+    """A descriptor for the object pinned at `path`; `what` ("map") is for errors."""
+    name = os.path.abspath(path)
     if not os.path.lexists(name):
-        hint = "" if is_bpffs(os.path.dirname(name)) else f"; {_remedy()}"
-        raise BpfFileNotFoundError(2, f"open {what}: nothing is pinned at {name}{hint}")
+        hint = "" if is_bpffs(name) else f"; it is on no BPF file system: {_remedy()}"
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"open {what}: nothing is pinned at {name}{hint}"
+        )
     if not is_bpffs(name) or not stat.S_ISREG(os.stat(name).st_mode):
-        raise BpfError(22, f"open {what}: {name} is not an object pinned on a BPF file system")
+        raise BpfError(
+            errno.EINVAL, f"open {what}: {name} is not an object pinned on a BPF file system"
+        )
     return bpf.obj_get(os.fsencode(name), flags, action=f"open {what} pinned at {name}")
 
 
@@ -64,13 +81,15 @@ def unpin(path: StrPath) -> None:
 
     Raises:
         FileNotFoundError: nothing has this name.
-        BpfError: the path is not on a BPF file system; nothing is removed.
+        BpfError: the path is a directory or not on a BPF file system; nothing is removed.
     """
-    name = os.path.abspath(os.fspath(path))
+    name = os.path.abspath(path)
     if not os.path.lexists(name):
-        raise BpfFileNotFoundError(2, f"unpin: nothing is pinned at {name}")
+        raise BpfFileNotFoundError(errno.ENOENT, f"unpin: nothing is pinned at {name}")
     if not is_bpffs(os.path.dirname(name)):
-        raise BpfError(22, f"unpin: {name} is not on a BPF file system")
+        raise BpfError(errno.EINVAL, f"unpin: {name} is not on a BPF file system")
+    if os.path.isdir(name) and not os.path.islink(name):
+        raise BpfError(errno.EISDIR, f"unpin: {name} is a directory")
     os.unlink(name)
 
 

@@ -82,12 +82,12 @@ def _excused(item: pytest.Item, error: BaseException) -> str | None:
 
 
 def pytest_sessionfinish() -> None:
-    directory = os.environ.get(RESULTS)
+    directory = os.environ.get(RESULTS) or os.environ.get("EBPF_VM_OUTPUT")
     if directory and _outcomes:
         Path(directory).mkdir(parents=True, exist_ok=True)
         release = platform.release()
         result = {"kernel": release, "machine": platform.machine(), "outcomes": _outcomes}
-        name = f"{release}-{platform.machine()}.json"
+        name = f"results-{release}-{platform.machine()}.json"
         (Path(directory) / name).write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 

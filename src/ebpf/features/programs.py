@@ -42,13 +42,14 @@ _TARGET_MISSING = {
     ProgramType.STRUCT_OPS: (ENOTSUPP, ""),
 }
 
-# What the verifier says of a call to a helper that the program may not make: the kernel has no
-# such helper; the type has not (before 6.11 and since); the type has, but not where it is
-# JITed or attached; programs of the type cannot sleep.
-_NO = re.compile(
-    r"invalid func |unknown func |program of this type cannot use helper "
-    r"|func .* not supported for program type|helper call is not allowed in probe"
-    r"|programs can be sleepable"
+# What the verifier says of a call that the program may not make. The type, or a process of this
+# one's capabilities, has no such helper (before 6.11 and since):
+_DENIED = re.compile(r"unknown func |program of this type cannot use helper ")
+# The kernel has no such helper; the type has it, but not on this architecture or not for
+# programs without such a hook; programs of the type cannot sleep.
+_ABSENT = re.compile(
+    r"invalid func |func .* not supported for program type|helper call is not allowed in probe"
+    r"|.* programs can be sleepable"
 )
 # It has looked the helper up and misses arguments, which no probe passes.
 _YES = re.compile(r"R\d+ ")
@@ -135,18 +136,17 @@ def _call_verdict(number: int, type: ProgramType, flags: ProgramFlags) -> bool:
         return True
     reason = _reason(log)
     if loaded.result in (-errno.EINVAL, -errno.EACCES, -ENOTSUPP):
-        if _NO.match(reason):
-            _check_hidden(number, type)
+        if _DENIED.match(reason):
+            _check_capabilities(number, type)
             return False
-        if reason == _SLEEPS:
+        if _ABSENT.match(reason) or reason == _SLEEPS:
             return False
         if _YES.match(reason):
             return True
     _not_understood(loaded, log, f"probe helper {number} in {type.name} programs")
-    return False
 
 
-def _check_hidden(number: int, type: ProgramType) -> None:
+def _check_capabilities(number: int, type: ProgramType) -> None:
     """Raise where "no such helper" may mean "not for you"."""
     held = facts.effective_capabilities()
     if "CAP_SYS_ADMIN" in held or {"CAP_BPF", "CAP_PERFMON"} <= held:

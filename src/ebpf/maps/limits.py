@@ -8,24 +8,52 @@ from __future__ import annotations
 import mmap
 import re
 
-from ebpf.types import MapType
+from ebpf.types import MapFlags, MapType
 
-# include/uapi/linux/bpf.h BPF_OBJ_NAME_LEN, with the NUL.
+# include/uapi/linux/bpf.h BPF_OBJ_NAME_LEN, without the NUL.
 NAME_LENGTH = 15
 
-_KEYLESS = {MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER}
-_RINGS = {MapType.RINGBUF, MapType.USER_RINGBUF}
+_KEYLESS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER})
+_RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+_STORAGES = frozenset(
+    {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}
+)
 # Types whose number of entries is not the user's to say.
-_UNSIZED = {
-    MapType.CGROUP_STORAGE,
-    MapType.PERCPU_CGROUP_STORAGE,
-    MapType.SK_STORAGE,
-    MapType.INODE_STORAGE,
-    MapType.TASK_STORAGE,
-    MapType.CGRP_STORAGE,
-    # 0 means one per possible CPU
+_UNSIZED = _STORAGES | {MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE}
+
+# Types that are reached by a u32: an index, an id, a descriptor.
+_U32_KEYS = _STORAGES | {
+    MapType.ARRAY,
+    MapType.PERCPU_ARRAY,
+    MapType.PROG_ARRAY,
     MapType.PERF_EVENT_ARRAY,
+    MapType.CGROUP_ARRAY,
+    MapType.ARRAY_OF_MAPS,
+    MapType.STACK_TRACE,
+    MapType.DEVMAP,
+    MapType.DEVMAP_HASH,
+    MapType.CPUMAP,
+    MapType.XSKMAP,
+    MapType.SOCKMAP,
+    MapType.REUSEPORT_SOCKARRAY,
+    MapType.INSN_ARRAY,
 }
+
+# A u32 prefix length, then 1 to 256 bytes: kernel/bpf/lpm_trie.c.
+_LPM_KEY = range(5, 4 + 256 + 1)
+
+# Flags without which the kernel takes no map of the type, so there is nothing to choose.
+_REQUIRED_FLAGS = {
+    MapType.LPM_TRIE: MapFlags.NO_PREALLOC,
+    MapType.RHASH: MapFlags.NO_PREALLOC,
+    MapType.ARENA: MapFlags.MMAPABLE,
+    **dict.fromkeys(_STORAGES, MapFlags.NO_PREALLOC),
+}
+
+
+def required_flags(type: MapType) -> MapFlags:
+    """The flags that every map of this type has."""
+    return _REQUIRED_FLAGS.get(type, MapFlags(0))
 
 
 def check_name(name: str) -> None:
@@ -40,6 +68,14 @@ def check_name(name: str) -> None:
         raise ValueError(f"name: {name!r} may only have letters, digits, '_' and '.'")
 
 
+def check_number(name: str, value: int, bits: int) -> None:
+    """Refuse what does not fit the unsigned field `name` of union bpf_attr."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}: {value!r} is not an int")
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{name}: {value} does not fit the kernel's unsigned {bits} bits")
+
+
 def check_create(
     type: MapType, key_size: int | None, value_size: int | None, max_entries: int, name: str
 ) -> None:
@@ -47,26 +83,41 @@ def check_create(
     check_name(name)
     if type.since is None or type == MapType.UNSPEC:
         raise ValueError(f"type: {type.name} is not a map type that this library knows")
-    if isinstance(max_entries, bool) or not isinstance(max_entries, int):
-        raise TypeError(f"max_entries: {max_entries!r} is not an int")
     if type in _RINGS:
         _check_ring(type, key_size, value_size, max_entries)
         return
-    if not 0 <= max_entries < 1 << 32:
-        raise ValueError(f"max_entries: {max_entries} does not fit 32 bits")
-    if not max_entries and type not in _UNSIZED:
-        raise ValueError(f"max_entries: a {type.name} map needs at least 1")
+    _check_max_entries(type, max_entries)
     if type == MapType.ARENA:
         if key_size or value_size:
             raise ValueError("key, value: an ARENA map has neither; max_entries is in pages")
         return
-    if type in _KEYLESS:
-        if key_size:
-            raise ValueError(f"key: a {type.name} map has no keys")
-    elif not key_size:
-        raise ValueError(f"key: a {type.name} map needs one of 1 byte or more")
+    _check_key(type, key_size)
     if not value_size:
         raise ValueError(f"value: a {type.name} map needs one of 1 byte or more")
+
+
+def _check_max_entries(type: MapType, max_entries: int) -> None:
+    check_number("max_entries", max_entries, 32)
+    if type in _UNSIZED and max_entries:
+        raise ValueError(f"max_entries: {max_entries}, but a {type.name} map grows; leave it out")
+    if type not in _UNSIZED and not max_entries:
+        raise ValueError(f"max_entries: a {type.name} map needs at least 1")
+
+
+def _check_key(type: MapType, size: int | None) -> None:
+    if type in _KEYLESS:
+        if size:
+            raise ValueError(f"key: a {type.name} map has no keys")
+        return
+    if not size:
+        raise ValueError(f"key: a {type.name} map needs one of 1 byte or more")
+    if type in _U32_KEYS and size != 4:
+        raise ValueError(f"key: of {size} bytes, but a {type.name} map has u32 keys of 4")
+    if type == MapType.LPM_TRIE and size not in _LPM_KEY:
+        raise ValueError(
+            f"key: of {size} bytes, but an LPM_TRIE has keys of {_LPM_KEY[0]} to {_LPM_KEY[-1]}:"
+            " a u32 prefix length in bits, then the data in network byte order"
+        )
 
 
 def _check_ring(
@@ -74,8 +125,9 @@ def _check_ring(
 ) -> None:
     if key_size or value_size:
         raise ValueError(f"key, value: a {type.name} map has neither")
+    check_number("max_entries", max_entries, 32)
     page = mmap.PAGESIZE
-    if max_entries < page or max_entries & (max_entries - 1) or max_entries >= 1 << 32:
+    if max_entries < page or max_entries & (max_entries - 1):
         fit = max(page, 1 << (max(max_entries, 1) - 1).bit_length())
         raise ValueError(
             f"max_entries: {max_entries} bytes is no size for a {type.name}; it takes a power of"

@@ -1,0 +1,153 @@
+"""The kernel tests on several kernels, and the table of what works where.
+
+    python -m tests.matrix [--write] [KERNEL ...]      run in VMs ("all", or 5.10 6.1 6.12 7.x)
+    python -m tests.matrix --only-table DIRECTORY      judge results that are there already
+
+Each test on each kernel works, or is too old for it (with the release that has the feature), not
+built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
+on a kernel, when a VM did not end well, and when a test works on no kernel.
+
+--write puts the table into docs/kernels.md, with the kernels' releases and the commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DOCUMENT = CHECKOUT / "docs" / "kernels.md"
+
+# A guest is emulated: Python runs ten to twenty-five times slower there.
+TIMEOUT = 3600
+
+Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
+
+
+def run_in_vms(kernels: list[str], output: Path, selection: list[str]) -> int:
+    """The harness's exit status; results are left in folders below `output`."""
+    command = [sys.executable, "-m", "tests.vm", "--timeout", str(TIMEOUT)]
+    command += ["--output", str(output)]
+    for kernel in kernels:
+        command += ["--kernel", kernel]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
+    return subprocess.run([*command, "--", *pytest], cwd=CHECKOUT).returncode
+
+
+def load(directory: Path) -> Results:
+    """The results that the test runs left below `directory`, the oldest kernel first."""
+    found: Results = {}
+    for path in directory.rglob("results-*.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        machine = "" if result["machine"] == "x86_64" else f" {result['machine']}"
+        found[result["kernel"] + machine] = result["outcomes"]
+    return dict(sorted(found.items(), key=lambda item: release_key(item[0])))
+
+
+def release_key(release: str) -> tuple[int, ...]:
+    numbers = release.split("-")[0].split("+")[0].split(".")
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def works_nowhere(results: Results) -> list[str]:
+    """Tests that were run and work on none of the kernels."""
+    tests = {test for outcomes in results.values() for test in outcomes}
+    return sorted(
+        test
+        for test in tests
+        if not any(outcomes.get(test) == "works" for outcomes in results.values())
+    )
+
+
+def failures(results: Results) -> list[str]:
+    return [
+        f"{kernel}: {test}"
+        for kernel, outcomes in results.items()
+        for test, outcome in outcomes.items()
+        if outcome == "failed"
+    ]
+
+
+def table(results: Results) -> str:
+    """A Markdown table: a row for each test file, and one for each test that differs."""
+    kernels = list(results)
+    lines = ["| test | " + " | ".join(kernels) + " |", "|---|" + "---|" * len(kernels)]
+    tests = sorted({test for outcomes in results.values() for test in outcomes})
+    files: dict[str, list[str]] = {}
+    for test in tests:
+        files.setdefault(test.split("::")[0], []).append(test)
+    for file, members in files.items():
+        counts = [Counter(results[kernel].get(test, "not run") for test in members)
+                  for kernel in kernels]  # fmt: skip
+        cells = [f"{count['works']} of {sum(count.values())}" for count in counts]
+        lines.append(f"| **{file.removeprefix('tests/kernel/')}** | " + " | ".join(cells) + " |")
+        for test in members:
+            outcomes = [results[kernel].get(test, "not run") for kernel in kernels]
+            if set(outcomes) != {"works"}:
+                name = test.split("::", 1)[1].replace("|", "\\|")
+                lines.append(f"| {name} | " + " | ".join(outcomes) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def document(results: Results) -> str:
+    commit = subprocess.check_output(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=CHECKOUT, text=True
+    ).strip()
+    return (
+        "# The kernels that this library is tested on\n\n"
+        "Written by `python -m tests.matrix --write` (`make test-kernels`) at commit "
+        f"{commit}. A row in bold counts the tests of a file that work; below it stands each test"
+        " that does not work everywhere, and why: too old (the release that has the feature), not"
+        " built (the kernel's option), or refused (as a C program that does the same is).\n\n"
+        + table(results)
+    )
+
+
+def judge(results: Results) -> int:
+    """Print the table and what is wrong with it; the exit status."""
+    print(table(results))
+    nowhere = works_nowhere(results)
+    for test in nowhere:
+        print(f"works on no kernel: {test}")
+    failed = failures(results)
+    for failure in failed:
+        print(f"failed on {failure}")
+    if not results:
+        print("no results at all")
+    return 1 if nowhere or failed or not results else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
+    parser.add_argument("kernels", nargs="*", default=["all"], metavar="KERNEL")
+    parser.add_argument("--write", action="store_true", help="write docs/kernels.md")
+    parser.add_argument("--only-table", type=Path, metavar="DIRECTORY")
+    parser.add_argument("--also", type=Path, metavar="DIRECTORY", help="results to add")
+    parser.add_argument("--tests", nargs="+", default=["tests/kernel"], metavar="PATH")
+    options = parser.parse_args()
+    if options.only_table:
+        return judge(load(options.only_table))
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch)
+        status = run_in_vms(options.kernels or ["all"], output, options.tests)
+        if os.geteuid() == 0 and not options.also:
+            host = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.tests]
+            results_here = {**os.environ, "EBPF_TEST_RESULTS": str(output)}
+            status |= subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
+        results = load(output)
+        if options.also:
+            results.update(load(options.also))
+    status |= judge(results)
+    if options.write and results:
+        DOCUMENT.write_text(document(results), encoding="utf-8")
+    return 1 if status else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
