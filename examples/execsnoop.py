@@ -88,7 +88,7 @@ from ebpf.asm import (
     stxw,
     sub,
 )
-from ebpf.codec import Char, s32, u32, u64
+from ebpf.codec import Char, codec, s32, u32, u64
 from ebpf.kernel_btf import kernel_btf
 
 Code = list[Any]  # instructions, labels, and lists of them
@@ -119,7 +119,7 @@ class Header:
     length: u32  # EXEC: bytes of arguments that follow the header, each ended by a NUL
 
 
-HEADER = ebpf.codec(Header)
+HEADER = codec(Header)
 
 # ---------------------------------------------------------------------------------------------
 # The BPF programs. R1 to R5 are lost in each call, so what is kept is in R6 to R9 or on the stack.
