@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from _thread import allocate_lock
 from typing import TypeVar
 
 from ebpf.errors import ClosedError
 
 Self = TypeVar("Self", bound="Descriptor")
 
-# Two threads that close the same object must not close the same number twice: the second one
-# may belong to somebody else by then. Closing is rare, so one lock serves all objects.
-_closing = allocate_lock()
-
 
 class Descriptor:
     """Owns one descriptor: a context manager that closes once and warns when it was forgotten."""
 
-    # -1 once closed, so that a use after close reaches the kernel as EBADF, never as the number
-    # of a file that was opened since.
+    # What an object without a descriptor, or that was closed, shows: a use then reaches the kernel
+    # as EBADF, never as the number of a file that was opened since.
     _fd: int = -1
 
     def __init__(self, fd: int) -> None:
@@ -44,8 +39,10 @@ class Descriptor:
 
     def close(self) -> None:
         """Give the descriptor back. Closing twice does nothing."""
-        with _closing:
-            fd, self._fd = self._fd, -1
+        # Taking the number out is one step, so that of two threads, or of a close and the signal
+        # handler that interrupts it, one gets it: a number that is closed twice may belong to
+        # somebody else by the second time. Without a lock, a handler cannot block on it.
+        fd = self.__dict__.pop("_fd", -1)
         if fd >= 0:
             os.close(fd)
 
@@ -58,8 +55,11 @@ class Descriptor:
 
     def __del__(self) -> None:
         if self._fd >= 0:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.close()
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                # The warning may have been made an error.
+                self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._fd < 0 else f"fd={self._fd}"

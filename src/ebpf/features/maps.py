@@ -8,13 +8,16 @@ import os
 import struct
 from contextlib import ExitStack
 
-from ebpf._sys import bpf
-from ebpf._sys.call import fail
+from ebpf._sys import bpf, check
 from ebpf.errors import ENOTSUPP, BpfError
 from ebpf.features.cache import cached
 from ebpf.types import MapFlags, MapType
 
-_PLAIN = {"key_size": 4, "value_size": 4, "max_entries": 1}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PLAIN: dict[str, Any] = {"key_size": 4, "value_size": 4, "max_entries": 1}
 _KEYLESS = {"value_size": 4, "max_entries": 1}
 _RING = {"max_entries": mmap.PAGESIZE}
 # struct bpf_cgroup_storage_key, 16 bytes; the number of entries is not the user's to say.
@@ -29,7 +32,7 @@ _LOCAL_STORAGE = {
 }
 
 # The smallest definition that a kernel with the type takes, of those that are not _PLAIN.
-_DEFINITIONS: dict[MapType, dict[str, int]] = {
+_DEFINITIONS: dict[MapType, dict[str, Any]] = {
     MapType.STACK_TRACE: {"key_size": 4, "value_size": 8, "max_entries": 1},
     # struct bpf_lpm_trie_key: a u32 and one byte or more.
     MapType.LPM_TRIE: {
@@ -83,18 +86,17 @@ def map_type(type: MapType) -> bool:
         )
     with ExitStack() as stack:
         result = _create(type, stack)
-    if result >= 0:
-        return True
     if type == MapType.STRUCT_OPS and result == -ENOTSUPP:
         return True
     if result == -errno.EINVAL or (type == MapType.ARENA and result == -errno.EOPNOTSUPP):
         return False
-    fail(-result, f"probe the map type {type.name}")
+    check(result, f"probe the map type {type.name}")
+    return True
 
 
 def _create(type: MapType, stack: ExitStack) -> int:
     """The smallest map of `type`, which `stack` closes: a descriptor or -errno."""
-    fields: dict[str, int] = dict(_DEFINITIONS.get(type, _PLAIN))
+    fields = dict(_DEFINITIONS.get(type, _PLAIN))
     if fields.get("btf_key_type_id"):
         fields["btf_fd"] = _owned(_load_int_btf(), stack)
     if type in _OF_MAPS:
@@ -117,9 +119,7 @@ def _load_int_btf() -> int:
     types = struct.pack("=4I", 1, kind_int, 4, signed | 32)
     header = struct.pack("=HBB5I", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(names))
     fd, _ = bpf.btf_load(header + types + names)
-    if fd < 0:
-        fail(-fd, "load the BTF of a probe")
-    return fd
+    return check(fd, "load the BTF of a probe")
 
 
 def ring_buffer() -> bool:
@@ -172,13 +172,10 @@ def batch_operations(type: MapType = MapType.HASH) -> bool:
     if not map_type(type):
         return False
     with ExitStack() as stack:
-        fd = _create(type, stack)
-        if fd < 0:
-            fail(-fd, f"create a {type.name} map")
+        fd = check(_create(type, stack), f"create a {type.name} map")
         # No entries are asked for, so the kernel looks at no buffer.
         result, _ = bpf.map_lookup_batch(map_fd=fd, count=0)
     if result in (-ENOTSUPP, -errno.EINVAL):
         return False
-    if result < 0:
-        fail(-result, f"probe batch operations on {type.name} maps")
+    check(result, f"probe batch operations on {type.name} maps")
     return True

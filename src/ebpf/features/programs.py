@@ -8,14 +8,12 @@ import re
 import struct
 
 from ebpf._sys import bpf, facts
-from ebpf.errors import ENOTSUPP, BpfPermissionError, VerifierError
+from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, VerifierError
 from ebpf.features.cache import cached
 from ebpf.types import AttachType, ProgramFlags, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from ebpf.asm import Helper
 
 _MOV_R0_0 = bytes.fromhex("b700000000000000")
@@ -85,7 +83,7 @@ def program_type(type: ProgramType) -> bool:
     code, text = _TARGET_MISSING.get(type, (0, ""))
     if log and loaded.result == -code and text in log:
         return True
-    _not_understood(loaded, log, f"probe the program type {type.name}")
+    raise _refusal(loaded, log, f"probe the program type {type.name}")
 
 
 def helper(helper: Helper | str | int, type: ProgramType) -> bool:
@@ -143,7 +141,7 @@ def _call_verdict(number: int, type: ProgramType, flags: ProgramFlags) -> bool:
             return False
         if _YES.match(reason):
             return True
-    _not_understood(loaded, log, f"probe helper {number} in {type.name} programs")
+    raise _refusal(loaded, log, f"probe helper {number} in {type.name} programs")
 
 
 def _check_capabilities(number: int, type: ProgramType) -> None:
@@ -189,10 +187,13 @@ def _reason(log: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _not_understood(loaded: bpf.LoadResult, log: str, action: str) -> NoReturn:
+def _refusal(loaded: bpf.LoadResult, log: str, action: str) -> BpfError:
+    """The exception for an answer that says nothing of what was asked."""
     if log.strip():
-        raise VerifierError(
-            -loaded.result, f"{action}: an answer unknown to this library: {_reason(log)}", log
-        )
-    loaded.checked(action)
+        message = f"{action}: an answer unknown to this library: {_reason(log)}"
+        return VerifierError(-loaded.result, message, log)
+    try:
+        loaded.checked(action)
+    except BpfError as error:
+        return error
     raise AssertionError("a descriptor is no refusal")

@@ -8,52 +8,62 @@ import os
 from ebpf import pin
 from ebpf._sys import Descriptor, bpf, facts, lib
 from ebpf._sys.call import fail
-from ebpf.codec import Codec, PerCpu, codec
-from ebpf.errors import BpfError, ClosedError, CodecError
+from ebpf.codec import Codec, codec
+from ebpf.errors import (
+    ENOTSUPP,
+    BpfError,
+    BpfPermissionError,
+    ClosedError,
+    CodecError,
+    NotSupportedError,
+)
 from ebpf.generic import Generic
 from ebpf.info import MapInfo
-from ebpf.maps.limits import check_create
-from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags
+from ebpf.maps.limits import check_create, check_number, required_flags
+from ebpf.maps.objects import for_keys, for_values
+from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
+    from typing_extensions import Self
+
     K = TypeVar("K")
     V = TypeVar("V")
-    Self = TypeVar("Self", bound="Map[Any, Any]")
+    Formats = tuple[object, object]
 
     class HasFileno(Protocol):
         def fileno(self) -> int: ...
 else:
     K, V = "K", "V"
 
-PER_CPU = frozenset(
-    {
-        MapType.PERCPU_HASH,
-        MapType.PERCPU_ARRAY,
-        MapType.LRU_PERCPU_HASH,
-        MapType.PERCPU_CGROUP_STORAGE,
-    }
-)
+# What kernels answer to an element flag that they do not know.
+_UNKNOWN_FLAG = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
+
+# The words of /proc for what a descriptor is, where they are not ours.
+_KINDS = {"prog": "program"}
 
 # Filled by ebpf.maps with the class of each map type; what is not in it is a plain Map.
 CLASS_OF: dict[MapType, type[Map[Any, Any]]] = {}
 
 
 class Map(Descriptor, Generic[K, V]):
-    """A BPF map. `create`, `open` and `from_id` return the class for the map's behaviour:
+    """A BPF map. `create`, `open`, `from_id` and `from_fd` return the class for the map's
+    behaviour (for a type checker Any: annotate the variable, ``counts: HashMap[int, int]``):
 
-    HashMap, ArrayMap, DescriptorArray, StackTraceMap, QueueMap, BloomFilterMap; a type with no
-    operations of its own (ring buffers, for one) is a plain Map.
+    HashMap, ArrayMap, DescriptorArray, StackTraceMap, StorageMap, QueueMap, BloomFilterMap; a
+    type with no operations of its own (ring buffers, for one) is a plain Map.
 
     A map is always true, compares and hashes by identity, is a context manager, and warns
     (ResourceWarning) when it is collected while open. Operations on one map from several threads
-    are safe: they share no buffers.
+    are safe.
     """
 
     #: The types that this class may be created with; empty for `Map` itself, which takes all.
     types: ClassVar[tuple[MapType, ...]] = ()
+    #: What `create` makes when it is given no type; None where there is no obvious one.
+    default_type: ClassVar[MapType | None] = None
 
     type: MapType
     name: str
@@ -79,7 +89,7 @@ class Map(Descriptor, Generic[K, V]):
 
     @classmethod
     def create(
-        cls: type[Self],
+        cls,
         type: MapType | None = None,
         *,
         key: object = None,
@@ -93,18 +103,21 @@ class Map(Descriptor, Generic[K, V]):
         btf: HasFileno | None = None,
         btf_key_type_id: int = 0,
         btf_value_type_id: int = 0,
-    ) -> Self:
+    ) -> Any:
         """Create a map (BPF_MAP_CREATE).
 
         Args:
-            type: the map type; may be left out where the class has just one.
+            type: the map type; may be left out where the class has an obvious one
+                (``HashMap.create`` makes a HASH).
             key, value: codecs, or what `ebpf.codec` makes one of: a struct format, a number of
                 raw bytes, a dataclass, anything with pack and unpack. Arrays have "I" keys by
                 themselves; ring buffers, queues, stacks and bloom filters have no key, ring
                 buffers no value. For per-CPU types the value of one CPU.
-            max_entries: of a ring buffer the size in bytes, a power of two times the page size.
+            max_entries: of a ring buffer the size in bytes, a power of two times the page size;
+                of a PERF_EVENT_ARRAY by default the number of possible CPUs.
             name: up to 15 characters of ``[A-Za-z0-9_.]``; bpftool shows it.
-            flags: ``map_flags``.
+            flags: ``map_flags``. What the type can't do without is added: NO_PREALLOC for an
+                LPM_TRIE, an RHASH and local storage, MMAPABLE for an ARENA.
             numa_node: allocate there (adds the flag NUMA_NODE).
             map_extra: of a bloom filter the number of hash functions (5.16).
             inner: a map like those that a map of maps is to hold.
@@ -116,9 +129,13 @@ class Map(Descriptor, Generic[K, V]):
             BpfPermissionError: no CAP_BPF; the message lists the facts.
         """
         type = cls._creation_type(type)
-        keys, values = cls._codecs(type, key, value)
+        flags = _creation_flags(type, flags, numa_node)
+        found = class_of(cls, type)
+        keys, values = found._formats(key, value, flags)
+        if type == MapType.PERF_EVENT_ARRAY and not max_entries:
+            max_entries = facts.possible_cpus()
         check_create(type, keys and keys.size, values and values.size, max_entries, name)
-        flags = MapFlags(flags) | (0 if numa_node is None else MapFlags.NUMA_NODE)
+        check_number("map_extra", map_extra, 64)
         fd = bpf.map_create(
             action=f"create a {type.name} map" + (f" named {name!r}" if name else ""),
             needs=max(filter(None, (type.since, flags.since)), default=None),
@@ -135,57 +152,57 @@ class Map(Descriptor, Generic[K, V]):
             btf_value_type_id=btf_value_type_id,
             map_extra=map_extra,
         )
-        return cls._of_type(type)(fd, type, keys, _per_cpu(type, values), max_entries, name)
+        return found(
+            fd, type, for_keys(type, keys), for_values(type, values), max_entries, name
+        )
 
     @classmethod
     def _creation_type(cls, type: MapType | None) -> MapType:
+        allowed = ", ".join(t.name for t in cls.types) or "any MapType"
         if type is None:
-            if len(cls.types) != 1:
-                allowed = ", ".join(t.name for t in cls.types) or "any MapType"
+            if cls.default_type is None:
                 raise TypeError(f"type: {cls.__name__} needs one of {allowed}")
-            return cls.types[0]
+            return cls.default_type
         if not isinstance(type, MapType):
             raise TypeError(f"type: {type!r} is not an ebpf.MapType")
         if cls.types and type not in cls.types:
-            allowed = ", ".join(t.name for t in cls.types)
             raise ValueError(f"type: a {cls.__name__} is one of {allowed}, not {type.name}")
         return type
 
     @classmethod
-    def _of_type(cls: type[Self], type: MapType) -> type[Self]:
-        found: Any = CLASS_OF.get(type, Map)
-        # A subclass that a user derived is kept.
-        return cls if issubclass(cls, found) else found
-
-    @classmethod
-    def _codecs(
-        cls, type: MapType, key: object, value: object
+    def _formats(
+        cls, key: object, value: object, flags: MapFlags
     ) -> tuple[Codec[Any] | None, Codec[Any] | None]:
-        defaults = CLASS_OF.get(type, Map)._default_formats(type)
-        key = defaults[0] if key is None else key
-        value = defaults[1] if value is None else value
+        """The codecs for a new map, of what was given and what the class supplies."""
+        default_key, default_value = cls._default_formats(flags, None)
+        key = default_key if key is None else key
+        value = default_value if value is None else value
         return (
             None if key is None else codec(key),
             None if value is None else codec(value),
         )
 
     @classmethod
-    def _default_formats(cls, type: MapType) -> tuple[str | None, str | None]:
-        """The formats of key and value where the type decides them."""
+    def _default_formats(cls, flags: MapFlags, value_size: int | None) -> Formats:
+        """The formats of key and value where the class decides them.
+
+        `value_size` is None for a map that is yet to be created.
+        """
         return None, None
 
     @classmethod
     def open(
-        cls: type[Self],
+        cls,
         path: str | os.PathLike[str],
         *,
         key: object = None,
         value: object = None,
         flags: PinFlags | int = 0,
-    ) -> Self:
+    ) -> Any:
         """Open the map pinned at `path` (BPF_OBJ_GET).
 
-        Without `key` and `value`, keys and values are raw bytes of the map's sizes.
+        Without `key` and `value`, keys and values are what the type decides (an array's "I"
+        keys), or raw bytes of the map's sizes.
 
         Raises:
             BpfFileNotFoundError: nothing is pinned there.
@@ -197,50 +214,57 @@ class Map(Descriptor, Generic[K, V]):
 
     @classmethod
     def from_id(
-        cls: type[Self],
+        cls,
         id: int,
         *,
         key: object = None,
         value: object = None,
         flags: OpenFlags | int = 0,
-    ) -> Self:
-        """Open the map with the kernel's id `id` (BPF_MAP_GET_FD_BY_ID).
+    ) -> Any:
+        """Open the map with the kernel's id `id` (BPF_MAP_GET_FD_BY_ID); otherwise as `open`.
 
         Raises:
             BpfFileNotFoundError: no map has this id.
         """
+        check_number("id", id, 32)
         fd = bpf.map_get_fd_by_id(id, int(flags), action=f"open the map with id {id}")
         return cls._adopt(fd, f"map with id {id}", key, value)
 
     @classmethod
-    def from_fd(cls: type[Self], fd: int, *, key: object = None, value: object = None) -> Self:
+    def from_fd(cls, fd: int, *, key: object = None, value: object = None) -> Any:
         """A map for a duplicate of the descriptor `fd`, which stays the caller's."""
         return cls._adopt(_duplicate(fd), f"descriptor {fd}", key, value)
 
     @classmethod
-    def _adopt(cls: type[Self], fd: int, what: str, key: object, value: object) -> Self:
+    def _adopt(cls, fd: int, what: str, key: object, value: object) -> Any:
         """A map that owns `fd`; `fd` is closed when that fails."""
         try:
             kind = pin.kind_of(fd)
             if kind != "map":
+                kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a map")
             info = _info(fd)
             if cls.types and info.type not in cls.types:
                 raise BpfError(
                     errno.EINVAL, f"open {what}: it is a {info.type.name} map, no {cls.__name__}"
                 )
-            keys, values = cls._codecs(info.type, key, value)
-            keys = _fitting(keys, info.key_size, f"key of the {what}")
-            values = _fitting(values, info.value_size, f"value of the {what}")
-            values = _per_cpu(info.type, values)
-            return cls._of_type(info.type)(
-                fd, info.type, keys, values, info.max_entries, info.name
+            found = class_of(cls, info.type)
+            defaults = found._default_formats(info.flags, info.value_size)
+            keys = _fitting(key, defaults[0], info.key_size, f"key of the {what}")
+            values = _fitting(value, defaults[1], info.value_size, f"value of the {what}")
+            return found(
+                fd,
+                info.type,
+                for_keys(info.type, keys),
+                for_values(info.type, values),
+                info.max_entries,
+                info.name,
             )
         except BaseException:
             os.close(fd)
             raise
 
-    def duplicate(self: Self) -> Self:
+    def duplicate(self) -> Self:
         """Another object for the same map, with a descriptor of its own."""
         fd = _duplicate(self.fileno())
         return self.__class__(
@@ -252,7 +276,11 @@ class Map(Descriptor, Generic[K, V]):
         return _info(self.fileno())
 
     def freeze(self) -> None:
-        """Forbid writes from user space, for good (BPF_MAP_FREEZE)."""
+        """Forbid writes from user space, for good (BPF_MAP_FREEZE).
+
+        Raises:
+            BpfError: EBUSY when it is frozen already, or mapped into memory for writing.
+        """
         bpf.map_freeze(self.fileno(), action=f"freeze {self!r}")
 
     def pin(self, path: str | os.PathLike[str]) -> None:
@@ -270,11 +298,40 @@ class Map(Descriptor, Generic[K, V]):
         """Remove the name `path` from the bpffs; see `ebpf.unpin`."""
         pin.unpin(path)
 
-    def _fail(self, result: int, action: str) -> NoReturn:
-        """Raise what a map operation's -errno stands for."""
+    def _fail(self, result: int, action: str, flags: UpdateFlags | int = 0) -> NoReturn:
+        """Raise what a map operation's -errno stands for; `flags` are those of the operation."""
         if self._fd < 0:
             raise ClosedError(f"{action} {self!r}: the map is closed")
+        if result == -errno.EPERM:
+            self._refuse_access(action)
+        if -result in _UNKNOWN_FLAG and flags:
+            self._refuse_flags(-result, action, flags)
         fail(-result, f"{action} {self!r}")
+
+    def _refuse_access(self, action: str) -> None:
+        """Explain an EPERM that the map itself is the cause of, not this process's rights."""
+        fdinfo = facts.fdinfo(self._fd)
+        access = int(fdinfo["flags"], 8) & os.O_ACCMODE
+        causes = []
+        if access != os.O_RDWR:
+            mode = "read-only" if access == os.O_RDONLY else "write-only"
+            causes.append(f"the map was created or opened {mode}")
+        if fdinfo.get("frozen") == "1":
+            causes.append("the map is frozen")
+        if causes:
+            raise BpfPermissionError(errno.EPERM, f"{action} {self!r}: {', and '.join(causes)}")
+
+    def _refuse_flags(self, code: int, action: str, flags: UpdateFlags | int) -> None:
+        # Above 32 bits the flags hold a CPU's number.
+        named = UpdateFlags(flags & 0xFFFFFFFF)
+        if named.since is not None and named.since > facts.kernel_version():
+            raise NotSupportedError(f"{action} {self!r} with the flags {named}", named.since, code)
+        if named & UpdateFlags.LOCK:
+            raise BpfError(
+                code,
+                f"{action} {self!r} with the flag LOCK: it needs a value that has a"
+                " struct bpf_spin_lock, known to the kernel by BTF",
+            )
 
     def __bool__(self) -> bool:
         # Without this an empty map would be false, and `if m:` would mean "has entries".
@@ -292,24 +349,38 @@ class Map(Descriptor, Generic[K, V]):
         return f"<ebpf.{type(self).__name__}{name} {self.type.name} {state}>"
 
 
+def class_of(asked: type[Map[Any, Any]], map_type: MapType) -> type[Map[Any, Any]]:
+    """The class for a map of this type: a subclass that a user derived is kept."""
+    found = CLASS_OF.get(map_type, Map)
+    return asked if issubclass(asked, found) else found
+
+
+def _creation_flags(type: MapType, flags: MapFlags | int, numa_node: int | None) -> MapFlags:
+    check_number("flags", flags, 32)
+    flags = MapFlags(flags) | required_flags(type)
+    if numa_node is not None:
+        check_number("numa_node", numa_node, 32)
+        flags |= MapFlags.NUMA_NODE
+    return flags
+
+
 def _duplicate(fd: int) -> int:
     result = int(lib.ebpf_dup(fd))
     return result if result >= 0 else fail(-result, f"duplicate descriptor {fd}")
 
 
-def _fitting(given: Codec[Any] | None, size: int, what: str) -> Codec[Any] | None:
-    """The codec to use for `size` bytes: the given one if it fits, raw bytes without one."""
+def _fitting(given: object, default: object, size: int, what: str) -> Codec[Any] | None:
+    """The codec for `size` bytes: what was given must fit, the default is used if it does."""
+    if given is not None:
+        made: Codec[Any] = codec(given)
+        if made.size != size:
+            raise CodecError(f"{what} has {size} bytes, but {made!r} takes {made.size}")
+        return made
     if size == 0:
         return None
-    if given is None:
-        return codec(size)
-    if given.size != size:
-        raise CodecError(f"{what} has {size} bytes, but {given!r} takes {given.size}")
-    return given
-
-
-def _per_cpu(type: MapType, value: Codec[Any] | None) -> Codec[Any] | None:
-    return PerCpu(value, facts.possible_cpus()) if value and type in PER_CPU else value
+    if default is not None and codec(default).size == size:
+        return codec(default)
+    return codec(size)
 
 
 def _info(fd: int) -> MapInfo:

@@ -6,8 +6,9 @@ import errno
 import sys
 
 from ebpf._sys import ffi, lib
-from ebpf.errors import CodecError
-from ebpf.maps.base import K, Map, V
+from ebpf.errors import CodecError, EbpfError
+from ebpf.maps.base import K, V
+from ebpf.maps.values import ValueMap
 from ebpf.types import UpdateFlags
 
 TYPE_CHECKING = False
@@ -17,27 +18,30 @@ if TYPE_CHECKING:
 
     from ebpf.codec import Codec
 
+# Keys fetched by one call of the core.
+_CHUNK = 4096
 
-class KeyedMap(Map[K, V]):
+# Stands for a key that is not there; None may be a value to a codec of the user's.
+ABSENT: Any = object()
+
+_READ = "look up a key in"
+
+
+class KeyedMap(ValueMap[K, V]):
     """A map whose entries are reached by key."""
 
     key_codec: Codec[K]
-    value_codec: Codec[V]
 
     def lookup(self, key: K, *, flags: UpdateFlags | int = 0) -> V | None:
         """The value for `key`, or None where the map has no such key.
 
         `flags`: LOCK takes the value's bpf_spin_lock while copying (5.1).
         """
-        value = bytearray(self.value_codec.size)
-        result = lib.ebpf_map_lookup(
-            self._fd, self._pack_key(key), ffi.from_buffer(value), flags
-        )
-        if result < 0:
-            if result == -errno.ENOENT:
-                return None
-            self._fail(result, "look up a key in")
-        return self.value_codec.unpack(value)
+        return self._read(lib.ebpf_map_lookup, self._pack_key(key), None, _READ, flags)
+
+    def _get(self, key: K) -> V:
+        """The value for `key`, or ABSENT."""
+        return self._read(lib.ebpf_map_lookup, self._pack_key(key), ABSENT, _READ)
 
     def put(self, key: K, value: V, flags: UpdateFlags | int = UpdateFlags.ANY) -> None:
         """Write the value for `key`.
@@ -51,21 +55,36 @@ class KeyedMap(Map[K, V]):
             CodecError: key or value do not fit the codecs.
             BpfError: E2BIG when the map is full, or an array's index is out of range.
         """
-        packed = self._pack_key(key)
-        result = lib.ebpf_map_update(self._fd, packed, self._pack_value(value), flags)
+        result = lib.ebpf_map_update(
+            self._fd, self._pack_key(key), self._pack_value(value), flags
+        )
         if result < 0:
-            self._put_failed(result, key)
+            self._fail(result, f"write the key {key!r}{self._put_hint(-result, flags)} to", flags)
 
-    def _put_failed(self, result: int, key: K) -> None:
-        hints = {
-            errno.E2BIG: f" (it is full: max_entries is {self.max_entries})",
-            errno.EEXIST: " (NOEXIST, and it is there)",
-            errno.ENOENT: " (EXIST, and it is not there)",
-        }
-        self._fail(result, f"write the key {key!r}{hints.get(-result, '')} to")
+    def _put_hint(self, code: int, flags: int) -> str:
+        if code == errno.E2BIG:
+            return f" ({self._too_big()})"
+        if code == errno.EEXIST and flags & UpdateFlags.NOEXIST:
+            return " (NOEXIST, and it is there)"
+        if code == errno.ENOENT and flags & UpdateFlags.EXIST:
+            return " (EXIST, and it is not there)"
+        return ""
+
+    def _too_big(self) -> str:
+        """What E2BIG means."""
+        return f"the map is full: max_entries is {self.max_entries}"
+
+    def _delete(self, key: bytes) -> bool:
+        """Delete the packed `key`; False where the map has no such key."""
+        result = lib.ebpf_map_delete(self._fd, key)
+        if result < 0:
+            if result == -errno.ENOENT:
+                return False
+            self._fail(result, "delete a key of")
+        return True
 
     def __contains__(self, key: object) -> bool:
-        return self.lookup(key) is not None  # type: ignore[arg-type]
+        return self._get(key) is not ABSENT  # type: ignore[arg-type]
 
     def _pack_key(self, key: K) -> bytes:
         try:
@@ -73,15 +92,43 @@ class KeyedMap(Map[K, V]):
         except CodecError as error:
             raise CodecError(f"key of {self!r}: {error}") from None
 
-    def _pack_value(self, value: V) -> bytes:
-        try:
-            return self.value_codec.pack(value)
-        except CodecError as error:
-            raise CodecError(f"value of {self!r}: {error}") from None
+    def _raw_keys(self) -> Iterator[bytes]:
+        """Each key once.
+
+        After a key that is gone the kernel starts again with the first one, so keys can come
+        twice and, while others insert and delete, for ever: what was seen is left out, and a
+        walk that takes many times as many steps as the map can have entries is given up.
+        """
+        size = self.key_codec.size
+        chunk = min(_CHUNK, self.max_entries + 1)
+        seen: set[bytes] = set()
+        last: Any = ffi.NULL
+        steps = 0
+        while steps <= 16 * self.max_entries + _CHUNK:
+            keys = bytearray(size * chunk)
+            count = lib.ebpf_map_keys(self._fd, last, size, ffi.from_buffer(keys), chunk)
+            if count < 0:
+                self._fail(count, "iterate")
+            for at in range(0, count * size, size):
+                last = bytes(keys[at : at + size])
+                if last not in seen:
+                    seen.add(last)
+                    yield last
+            if count < chunk:
+                return
+            steps += count
+        raise EbpfError(
+            f"iterate {self!r}: others insert and delete so fast that the walk met {steps} keys"
+            f" without an end; {len(seen)} different ones"
+        )
 
     def _entries(self) -> Iterator[tuple[K, V]]:
         """Keys and values; an entry that vanishes meanwhile is left out."""
-        raise NotImplementedError
+        unpack = self.key_codec.unpack
+        for key in self._raw_keys():
+            value = self._read(lib.ebpf_map_lookup, key, ABSENT, _READ)
+            if value is not ABSENT:
+                yield unpack(key), value
 
     def to_dict(self) -> dict[K, V]:
         """All entries as a dict."""
@@ -90,7 +137,7 @@ class KeyedMap(Map[K, V]):
     def dump(self, file: TextIO | None = None) -> None:
         """Print the map's definition and its entries, one a line, to `file` or standard output."""
         info = self.info()
-        out: Any = file or sys.stdout
+        out = file or sys.stdout
         count = 0
         print(
             f"map {info.id} {self.name or '(no name)'}: {info.type.name},"
