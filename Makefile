@@ -56,8 +56,9 @@ test-kernels: .venv/tools
 	$(PY) -m tests.matrix $(KERNELS)
 
 test-arm64: .venv/tools
-	@.ci/setup vm
-	$(PY) -m tests.vm.arm64
+	@.ci/setup arm64
+	$(PY) -m tests.vm --arch arm64 --timeout 3600 -- \
+	    python3 tests/vm/build_and_test.py tests/unit tests/kernel
 
 test-packaging: .venv/tools
 	$(PY) -m pytest tests/packaging

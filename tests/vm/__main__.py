@@ -3,7 +3,7 @@
 Runs COMMAND as root on a Debian kernel in a virtual machine, in the root of this checkout. The
 guest sees the host's file system: the same interpreter and virtual environment are there. What
 it writes to it is lost; files to keep go to $EBPF_VM_OUTPUT (with --output). $EBPF_VM holds the
-kernel's name in the guest.
+kernel's name in the guest, $EBPF_KERNEL_CONFIG the file with its options.
 
 exit status:
   0..255  the command's own, with one kernel (the closing line on standard error says which)
@@ -128,6 +128,8 @@ def run_several(chosen: Sequence[Kernel], job: Job, jobs: int, verbose: bool) ->
                     kernel, replace(job, output=output), sink, verbose=verbose, stop=stop
                 )
             except HarnessError as error:
+                if stop.is_set():
+                    return
                 outcome = Outcome(guest.Verdict.HARNESS, detail=str(error))
             with printing:
                 print(f"\n===== kernel {name} ({kernel.release}) =====", flush=True)
@@ -161,7 +163,7 @@ def copy_to_stdout(file: IO[bytes]) -> None:
 def report(kernel: Kernel, outcome: Outcome) -> None:
     """Say how a run ended, with the serial log's end where the guest's fate is the question."""
     name = kernel.spec.name
-    if outcome.verdict is not guest.Verdict.FINISHED:
+    if outcome.serial_tail and outcome.verdict is not guest.Verdict.FINISHED:
         say(f"{name}: end of the serial log:\n{outcome.serial_tail}\n")
     say(
         f"{name}: {outcome} (boot {outcome.boot_seconds:.0f} s, "

@@ -126,7 +126,7 @@ def judge(files: Mapping[str, str], expired: bool) -> tuple[Verdict, int | None,
 
 def command_script(job: Job, kernel: Kernel, root: Root) -> str:
     """The shell script that becomes the command in the guest."""
-    env = {"EBPF_VM": kernel.spec.name, **job.env}
+    env = {"EBPF_VM": kernel.spec.name, "EBPF_KERNEL_CONFIG": f"{GUEST_JOB}/config", **job.env}
     if root.folder is None:
         # The same file system, so the same programs are found in the same places.
         env.setdefault("PATH", SEARCH_PATH)
@@ -206,6 +206,7 @@ def _attempt(
         (folder / "output").mkdir()
         (folder / "tmp").mkdir()
         shutil.copy(Path(__file__).with_name("init.sh"), folder)
+        shutil.copy(kernel.config, folder / "config")
         (folder / "command.sh").write_text(command_script(job, kernel, root), encoding="utf-8")
         watch = _Watch(kernel.spec.name, folder, job.timeout, stop)
         serial = folder / "serial.log"

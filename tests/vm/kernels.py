@@ -61,6 +61,17 @@ class Kernel:
         """The bootable image."""
         return self.tree / "boot" / f"vmlinuz-{self.release}"
 
+    @property
+    def config(self) -> Path:
+        """The options that the kernel was built with."""
+        beside_image = self.tree / "boot" / f"config-{self.release}"
+        return beside_image if beside_image.exists() else self.modules / "config"
+
+    @property
+    def modules(self) -> Path:
+        """The folder of the modules and, from 7.2 on, of everything else that belongs to it."""
+        return self.tree / "lib" / "modules" / self.release
+
 
 def prepare(name: str, arch: str = "amd64", *, refresh: bool = False) -> Kernel:
     """The kernel called ``name``, from the cache or downloaded into it.
