@@ -15,6 +15,14 @@ from tests.vm.kernels import KERNELS, Kernel
 KERNEL = Kernel(KERNELS["5.10"], "amd64", "5.10.0-32-amd64", Path("/nowhere"))
 
 
+@pytest.fixture
+def kernel(tmp_path: Path) -> Kernel:
+    """A tree with nothing but the options."""
+    (tmp_path / "tree" / "boot").mkdir(parents=True)
+    (tmp_path / "tree" / "boot" / "config-5.10.0-32-amd64").write_text("CONFIG_BPF=y\n")
+    return Kernel(KERNELS["5.10"], "amd64", "5.10.0-32-amd64", tmp_path / "tree")
+
+
 @pytest.mark.parametrize(
     ("files", "expired", "verdict", "status"),
     [
@@ -83,16 +91,18 @@ def boots(tmp_path: Path) -> int:
     return (tmp_path / "boots").read_text().count("boot")
 
 
-def test_output_and_status_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_and_status_come_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
+) -> None:
     """The command's output, bytes that are no text, its files or its exit status are lost."""
     body = (
-        "echo kernel speaks >&2\n: > $job/started\n"
+        "echo kernel speaks >&2\n: > $job/started\ngrep -q CONFIG_BPF=y $job/config || exit 1\n"
         "sh $job/command.sh\nstatus=$?\necho kept > $job/output/result\necho $status > $job/status"
     )
     stand_in(tmp_path, monkeypatch, body)
     sink = io.BytesIO()
     job = Job(["sh", "-c", r"printf '\377\n'; exit 7"], output=tmp_path / "results")
-    outcome = guest.run(KERNEL, job, sink)
+    outcome = guest.run(kernel, job, sink)
     assert (outcome.verdict, outcome.status) == (Verdict.FINISHED, 7)
     assert sink.getvalue() == b"\xff\n"
     assert (tmp_path / "results" / "result").read_text() == "kept\n"
@@ -101,36 +111,40 @@ def test_output_and_status_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_guest_that_does_not_boot_is_tried_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
 ) -> None:
     """A guest that ends at once, without a word and with status 0, passes or is given up."""
     stand_in(tmp_path, monkeypatch, "exit 0")
-    outcome = guest.run(KERNEL, Job(["true"]), io.BytesIO())
+    outcome = guest.run(kernel, Job(["true"]), io.BytesIO())
     assert outcome.verdict is Verdict.NO_BOOT
     assert outcome.serial_tail == "(the guest printed nothing)"
     assert boots(tmp_path) == 2
 
 
-def test_the_second_try_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_try_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
+) -> None:
     """A guest that comes up at the second try is still reported as dead."""
     first = f'[ "$(wc -l < {tmp_path}/boots)" = 1 ] && exit 255'
     stand_in(tmp_path, monkeypatch, f"{first}\n: > $job/started\necho 0 > $job/status")
-    assert guest.run(KERNEL, Job(["true"]), io.BytesIO()).exit_status == 0
+    assert guest.run(kernel, Job(["true"]), io.BytesIO()).exit_status == 0
 
 
-def test_a_panic_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_panic_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
+) -> None:
     """A command that kills the guest gets a second chance to pass."""
     stand_in(tmp_path, monkeypatch, ": > $job/started\necho panic >&2\nexit 255")
-    outcome = guest.run(KERNEL, Job(["true"]), io.BytesIO())
+    outcome = guest.run(kernel, Job(["true"]), io.BytesIO())
     assert outcome.verdict is Verdict.DIED
     assert outcome.serial_tail == "panic"
     assert boots(tmp_path) == 1
 
 
 def test_a_hung_guest_is_ended_with_its_helpers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
 ) -> None:
     """The guest goes on after its time, or the run waits for helpers that keep the pipes open."""
     stand_in(tmp_path, monkeypatch, ": > $job/started\nsleep 100000 &\nsleep 100000")
-    outcome = guest.run(KERNEL, Job(["true"], timeout=0.1), io.BytesIO())
+    outcome = guest.run(kernel, Job(["true"], timeout=0.1), io.BytesIO())
     assert outcome.verdict is Verdict.TIMEOUT
