@@ -32,8 +32,10 @@ from __future__ import annotations
 import argparse
 import errno
 import functools
+import itertools
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -60,7 +62,6 @@ from ebpf.asm import (
     R8,
     R9,
     R10,
-    Instruction,
     Label,
     Memory,
     Register,
@@ -71,7 +72,6 @@ from ebpf.asm import (
     ja,
     jeq,
     jge,
-    jgt,
     jle,
     jne,
     jset,
@@ -131,6 +131,9 @@ SAVED = R10 - 24
 EXIT_RECORD = R10 - 24 - HEADER.size
 
 
+NUMBERS = itertools.count()
+
+
 @functools.cache
 def struct(name: str) -> Any:
     """The layout of a struct in the running kernel: it differs between kernels."""
@@ -167,12 +170,12 @@ def get_thread() -> Code:
     ]
 
 
-def lookup(map: ebpf.Map[Any, Any], key: Memory) -> Code:
+def lookup(map: Any, key: Memory) -> Code:
     """R0 = the address of the value, 0 where the map has no such key."""
     return [address(R2, key), ld_map_fd(R1, map), call("map_lookup_elem")]
 
 
-def delete(map: ebpf.Map[Any, Any], key: Memory) -> Code:
+def delete(map: Any, key: Memory) -> Code:
     return [address(R2, key), ld_map_fd(R1, map), call("map_delete_elem")]
 
 
@@ -184,52 +187,39 @@ def leave() -> Code:
     return [Label("out"), mov(R0, 0), exit_()]
 
 
-class Kernel:
-    """The maps, and the programs that fill them."""
+class Kernel(ExitStack):
+    """The maps, and the programs that fill them. All of them are closed with this."""
 
     def __init__(self, *, follow: bool, ring_size: int) -> None:
         """`follow`: trace only processes that are in the map `processes`, and their children."""
+        super().__init__()
         self.follow = follow
         self.programs: list[ebpf.Program] = []
         record_size = HEADER.size + ARGUMENTS_SIZE
-        with ExitStack() as stack:
-            self.events = stack.enter_context(
-                ebpf.Map.create(ebpf.MapType.RINGBUF, max_entries=ring_size, name="events")
-            )
-            # Thread id -> record, between the entry into execve() and its success or failure.
-            self.arguments = stack.enter_context(
-                ebpf.HashMap.create(
-                    ebpf.MapType.HASH, key="I", value=record_size, max_entries=128, name="arguments"
-                )
-            )
-            # A record under construction is too large for a BPF stack (512 bytes): slot 0 is for
-            # sys_enter, slot 1 for sched_process_exec.
-            self.scratch = stack.enter_context(
-                ebpf.ArrayMap.create(
-                    ebpf.MapType.PERCPU_ARRAY, value=record_size, max_entries=2, name="scratch"
-                )
-            )
-            # Process id -> 1 if it has executed something while it was traced, else 0.
-            self.processes = stack.enter_context(
-                ebpf.HashMap.create(
-                    ebpf.MapType.HASH, key="I", value="I", max_entries=65536, name="processes"
-                )
-            )
-            self.lost = stack.enter_context(
-                ebpf.ArrayMap.create(ebpf.MapType.ARRAY, value="Q", max_entries=1, name="lost")
-            )
-            self._stack = stack.pop_all()
+        self.events = self.create(ebpf.MapType.RINGBUF, max_entries=ring_size, name="events")
+        # Thread id -> record, between the entry into execve() and its success or failure.
+        self.arguments = self.create(
+            ebpf.MapType.HASH, key="I", value=record_size, max_entries=128, name="arguments"
+        )
+        # A record under construction is too large for a BPF stack (512 bytes): slot 0 is for
+        # sys_enter, slot 1 for sched_process_exec.
+        self.scratch = self.create(
+            ebpf.MapType.PERCPU_ARRAY, value=record_size, max_entries=2, name="scratch"
+        )
+        # Process id -> 1 if it has executed something while it was traced, else 0.
+        self.processes = self.create(
+            ebpf.MapType.HASH, key="I", value="I", max_entries=65536, name="processes"
+        )
+        self.lost = self.create(ebpf.MapType.ARRAY, value="Q", max_entries=1, name="lost")
 
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+    def create(self, type: ebpf.MapType, **definition: Any) -> Any:
+        return self.enter_context(ebpf.Map.create(type, **definition))
 
     def load(self, type: ebpf.ProgramType, name: str, code: Code) -> ebpf.Program:
         # The helpers that read memory are for GPL-compatible programs only.
         program = ebpf.Program.load(type, code, license="Dual MIT/GPL", name=name)
-        self.programs.append(self._stack.enter_context(program))
+        self.programs.append(program)
+        self.enter_context(program)
         return program
 
     def attach(self) -> None:
@@ -261,7 +251,7 @@ class Kernel:
 
     def followed_are_gone(self) -> bool:
         """Whether no process that was traced is left, so that no more records will come."""
-        return next(iter(self.processes), None) is None
+        return not any(True for _ in self.processes)
 
     def skipped_runs(self) -> int:
         """How often the kernel did not run a program because it ran on that CPU already.
@@ -301,14 +291,13 @@ class Kernel:
 
     def count_failure(self) -> Code:
         """If the call before this failed, count a lost event."""
-        self._labels = getattr(self, "_labels", 0) + 1
-        done = f"succeeded {self._labels}"
+        succeeded = f"succeeded {next(NUMBERS)}"  # a label is unique in its program
         return [
-            jeq(R0, 0, done),
+            jeq(R0, 0, succeeded),
             mov(R1, 1),
             ld_map_value(R2, self.lost),
             atomic_add(R2, R1),
-            Label(done),
+            Label(succeeded),
         ]
 
     def on_sys_enter(self, argv: int) -> Code:
@@ -473,8 +462,8 @@ class Kernel:
             jeq(R9, 0, "forget"),  # it executed nothing
             # As wait() does: the status of the process if it ended as a whole, else that of its
             # first thread.
-            get_field(R0, R8, "signal_struct", "flags"),
             get_field(R9, R8, "signal_struct", "group_exit_code"),
+            get_field(R0, R8, "signal_struct", "flags"),
             jset(R0, signal_group_exit, "status"),
             get_field(R7, R6, "task_struct", "group_leader"),
             get_field(R9, R7, "task_struct", "exit_code"),
@@ -498,22 +487,16 @@ class Kernel:
 class Execution:
     """A program that was executed."""
 
-    time: int  # nanoseconds of CLOCK_MONOTONIC
-    pid: int
-    parent_pid: int
-    uid: int
-    command: str
+    header: Header
     arguments: list[bytes]
-    complete: bool  # whether `arguments` are all there, in full length
 
 
 @dataclass
 class End:
     """The end of the process that ran `execution` last."""
 
-    time: int
+    header: Header
     execution: Execution
-    status: int  # as wait() gives it
 
 
 def split_arguments(data: bytes) -> list[bytes]:
@@ -530,20 +513,12 @@ class Decoder:
     def decode(self, record: bytes) -> Execution | End | None:
         """None for an end that belongs to no execution: its record was lost, or, when two threads
         end at the same moment, each of them has reported that it was the last."""
-        head = HEADER.unpack(record[: HEADER.size])
-        if head.kind == EXIT:
-            execution = self._running.pop(head.pid, None)
-            return None if execution is None else End(head.time, execution, head.status)
-        execution = Execution(
-            head.time,
-            head.pid,
-            head.parent_pid,
-            head.uid,
-            head.command,
-            split_arguments(record[HEADER.size :]),
-            bool(head.complete),
-        )
-        self._running[head.pid] = execution
+        header = HEADER.unpack(record[: HEADER.size])
+        if header.kind == EXIT:
+            execution = self._running.pop(header.pid, None)
+            return None if execution is None else End(header, execution)
+        execution = Execution(header, split_arguments(record[HEADER.size :]))
+        self._running[header.pid] = execution
         return execution
 
 
@@ -551,16 +526,13 @@ class Decoder:
 WALL_CLOCK = time.time_ns() - time.monotonic_ns()
 
 
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"  # a real-time signal
-
-
 def describe_status(status: int) -> str:
-    """What the column STATUS shows: an exit status or the name of a signal."""
-    return signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else str(status >> 8)
+    """An exit status, or the name of the signal that killed the process."""
+    if not os.WIFSIGNALED(status):
+        return str(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    # Most real-time signals have no name.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"SIG{number}"
 
 
 def describe_duration(nanoseconds: int) -> str:
@@ -614,27 +586,20 @@ class Table:
         self.write("TIME", " ", "PID", "PPID", "UID", "COMMAND", "STATUS", "ARGUMENTS")
 
     def show(self, event: Execution | End) -> None:
-        ended = isinstance(event, End)
-        execution = event.execution if isinstance(event, End) else event
-        moment = datetime.fromtimestamp((event.time + WALL_CLOCK) / 1e9)
-        self.write(
-            moment.strftime("%H:%M:%S.%f")[:-3],
-            "-" if ended else "+",
-            execution.pid,
-            execution.parent_pid,
-            execution.uid,
-            printable(execution.command),
-            describe_status(event.status) if isinstance(event, End) else "",
-            self.details(event),
-        )
-
-    def details(self, event: Execution | End) -> str:
-        """The last column."""
-        if isinstance(event, End):
-            dumped = ", core dumped" if os.WCOREDUMP(event.status) else ""
-            return f"after {describe_duration(event.time - event.execution.time)}{dumped}"
-        arguments = shlex.join(map(printable, event.arguments))
-        return arguments if event.complete else f"{arguments} (incomplete)".lstrip()
+        # The end of a process is shown as whose it was, not as what it had become meanwhile.
+        header = (event.execution if isinstance(event, End) else event).header
+        who = header.pid, header.parent_pid, header.uid, printable(header.command)
+        moment = datetime.fromtimestamp((event.header.time + WALL_CLOCK) / 1e9)
+        clock = moment.strftime("%H:%M:%S.%f")[:-3]
+        if isinstance(event, Execution):
+            arguments = shlex.join(map(printable, event.arguments))
+            cut = "" if header.complete else " (incomplete)"
+            self.write(clock, "+", *who, "", arguments + cut)
+        else:
+            status = event.header.status
+            duration = describe_duration(event.header.time - header.time)
+            dumped = ", core dumped" if os.WCOREDUMP(status) else ""
+            self.write(clock, "-", *who, describe_status(status), f"after {duration}{dumped}")
 
     def write(self, moment: str, mark: str, *columns: object) -> None:
         width = shutil.get_terminal_size().columns if self.terminal else sys.maxsize
@@ -656,24 +621,25 @@ class JsonLines:
         self.out = out
 
     def show(self, event: Execution | End) -> None:
-        ended = isinstance(event, End)
         execution = event.execution if isinstance(event, End) else event
+        header = execution.header
         fields: dict[str, object] = {
-            "event": "exit" if ended else "exec",
-            "time": (event.time + WALL_CLOCK) / 1e9,
-            "pid": execution.pid,
-            "parent_pid": execution.parent_pid,
-            "uid": execution.uid,
-            "command": execution.command,
+            "event": "exit" if isinstance(event, End) else "exec",
+            "time": (event.header.time + WALL_CLOCK) / 1e9,
+            "pid": header.pid,
+            "parent_pid": header.parent_pid,
+            "uid": header.uid,
+            "command": header.command,
             "arguments": [os.fsdecode(argument) for argument in execution.arguments],
-            "arguments_complete": execution.complete,
+            "arguments_complete": bool(header.complete),
         }
         if isinstance(event, End):
-            killed = os.WIFSIGNALED(event.status)
-            fields["exit_status"] = None if killed else event.status >> 8
-            fields["signal"] = signal_name(os.WTERMSIG(event.status)) if killed else None
-            fields["core_dumped"] = killed and os.WCOREDUMP(event.status)
-            fields["duration"] = (event.time - execution.time) / 1e9
+            status = event.header.status
+            killed = os.WIFSIGNALED(status)
+            fields["exit_status"] = None if killed else os.WEXITSTATUS(status)
+            fields["signal"] = describe_status(status) if killed else None
+            fields["core_dumped"] = os.WCOREDUMP(status)
+            fields["duration"] = (event.header.time - header.time) / 1e9
         print(json.dumps(fields), file=self.out, flush=True)
 
 
@@ -755,7 +721,7 @@ class Trace:
                 yield from ring.read_batch()
                 if over:
                     return
-                ring.poll(self.TICK)
+                select.select([ring], [], [], self.TICK)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -781,6 +747,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(options)
     if command == []:
         parser.error("there is no command after --")
+    size, page = arguments.ring_size, os.sysconf("SC_PAGE_SIZE")
+    if not page <= size < 1 << 32 or size & (size - 1):
+        parser.error(f"--ring-size: {size} is not a power of two, {page} or more, below 4 GiB")
     arguments.command = command
     return arguments
 
@@ -818,7 +787,7 @@ def trace(options: argparse.Namespace, out: TextIO) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         lost = kernel.lost[0] + kernel.skipped_runs()
         if lost:
-            print(f"execsnoop: {lost} events were lost; try --ring-size", file=sys.stderr)
+            print(f"execsnoop: lost events: {lost}; try a larger --ring-size", file=sys.stderr)
         return command.wait() if command else 0
 
 
@@ -833,6 +802,8 @@ def main(argv: list[str]) -> int:
     except (ebpf.EbpfError, OSError) as error:
         print(f"execsnoop: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT  # before the trace began
 
 
 if __name__ == "__main__":

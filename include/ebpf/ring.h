@@ -19,15 +19,16 @@ struct ebpf_ring {
 int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring);
 void ebpf_ring_close(struct ebpf_ring *ring);
 
-/* Bytes between the consumer's and the producer's position, headers included. */
+/* Bytes between the consumer's and the producer's position, headers included; -EBADF when the ring
+ * is closed, -EPROTO when the positions are not those of a ring. */
 int64_t ebpf_ring_unread(const struct ebpf_ring *ring);
 
 /*
  * Copies the payloads of the next records into `buffer`, one behind the other, and the position
  * where each ends into `ends` (room for max_records). Stops at a record that is still being
  * written, at max_records, and at the first that does not fit. A buffer of ebpf_ring_unread()
- * bytes holds everything unread at that moment. Returns the number of records, or -ENOSPC when
- * not even the first fits.
+ * bytes holds everything unread at that moment. Returns the number of records; when there is none,
+ * -ENOSPC if the first does not fit and -EPROTO if the ring is corrupt.
  */
 int64_t ebpf_ring_drain(struct ebpf_ring *ring, void *buffer, uint64_t capacity, uint32_t *ends,
                         uint64_t max_records);

@@ -71,15 +71,33 @@ void ebpf_ring_close(struct ebpf_ring *ring)
 	ring->producer = 0;
 }
 
+/*
+ * Both positions, or -errno. The consumer page is writable by whoever maps the ring, so positions
+ * that cannot be are refused: they would have us read outside the mapping.
+ */
+static int load_positions(const struct ebpf_ring *ring, unsigned long *consumer,
+			  unsigned long *producer)
+{
+	if (!ring->consumer)
+		return -EBADF;
+	*consumer = load_position(ring->consumer);
+	/*
+	 * The kernel wakes a reader when it commits the record at the consumer's position. A reader
+	 * that sees no record and then waits must have published its position before it looked.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	*producer = load_position(ring->producer);
+	if (*producer - *consumer > ring->size || *consumer % BPF_RINGBUF_HDR_SZ)
+		return -EPROTO;
+	return 0;
+}
+
 int64_t ebpf_ring_unread(const struct ebpf_ring *ring)
 {
 	unsigned long consumer, producer;
+	int error = load_positions(ring, &consumer, &producer);
 
-	if (!ring->consumer)
-		return -EBADF;
-	consumer = load_position(ring->consumer);
-	producer = load_position(ring->producer);
-	return (int64_t)(producer - consumer);
+	return error ? error : (int64_t)(producer - consumer);
 }
 
 static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *ring,
@@ -90,16 +108,14 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 	const unsigned char *data;
 	unsigned long consumer, producer;
 	uint64_t records = 0, bytes = 0, discarded = 0, shortest = UINT64_MAX, longest = 0;
-	int full = 0;
+	int error;
 
 	ring->shortest = 0;
 	ring->longest = 0;
-	if (!ring->consumer)
-		return -EBADF;
+	error = load_positions(ring, &consumer, &producer);
+	if (error)
+		return error;
 	data = (const unsigned char *)(uintptr_t)(ring->producer + ring->page);
-	/* Nobody else moves the consumer's position, but another thread may have, before. */
-	consumer = load_position(ring->consumer);
-	producer = load_position(ring->producer);
 	while (producer - consumer >= BPF_RINGBUF_HDR_SZ && records < max_records) {
 		const unsigned char *header = data + (consumer & (ring->size - 1));
 		uint32_t word = atomic_load_explicit((const _Atomic uint32_t *)(const void *)header,
@@ -110,13 +126,15 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 		if (word & BPF_RINGBUF_BUSY_BIT)
 			break;
 		/* Only a corrupted ring says this; without the check it would be read past. */
-		if (step > producer - consumer)
-			return -EPROTO;
+		if (step > producer - consumer) {
+			error = -EPROTO;
+			break;
+		}
 		if (word & BPF_RINGBUF_DISCARD_BIT) {
 			discarded++;
 		} else {
 			if (!write(sink, header + BPF_RINGBUF_HDR_SZ, length)) {
-				full = 1;
+				error = -ENOSPC;
 				break;
 			}
 			records++;
@@ -134,7 +152,8 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 		ring->shortest = shortest;
 		ring->longest = longest;
 	}
-	return full && !records ? -ENOSPC : (int64_t)records;
+	/* What was copied before the obstacle counts; the next drain begins with it. */
+	return error && !records ? error : (int64_t)records;
 }
 
 /*

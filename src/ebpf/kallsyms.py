@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +33,8 @@ def function_addresses(name: str) -> list[int]:
 
 def nearest(name: str) -> list[str]:
     """Up to five function names that resemble `name`, the most similar first."""
+    import difflib
+
     # Comparing 100,000 names by difflib takes seconds; most of them cannot be meant.
     parts = [part for part in name.strip("_").split("_") if len(part) > 2] or [name]
     candidates = {
@@ -49,5 +49,3 @@ def nearest(name: str) -> list[str]:
         if matcher.real_quick_ratio() > 0.6 and matcher.quick_ratio() > 0.6:
             scored.append((matcher.ratio(), other))
     return [other for score, other in sorted(scored, reverse=True)[:5] if score > 0.6]
-
-

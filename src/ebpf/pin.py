@@ -66,9 +66,7 @@ def open_pinned(path: StrPath, what: str, flags: int = 0) -> int:
     name = os.path.abspath(path)
     if not os.path.lexists(name):
         hint = "" if is_bpffs(name) else f"; it is on no BPF file system: {_remedy()}"
-        raise BpfFileNotFoundError(
-            errno.ENOENT, f"open {what}: nothing is pinned at {name}{hint}"
-        )
+        raise BpfFileNotFoundError(errno.ENOENT, f"open {what}: nothing is pinned at {name}{hint}")
     if not is_bpffs(name) or not stat.S_ISREG(os.stat(name).st_mode):
         raise BpfError(
             errno.EINVAL, f"open {what}: {name} is not an object pinned on a BPF file system"

@@ -6,36 +6,46 @@ import errno
 import os
 
 from ebpf import links, pin
-from ebpf._sys import Descriptor, bpf, lib
+from ebpf._sys import Descriptor, bpf, facts, lib
 from ebpf._sys.call import fail
-from ebpf.errors import BpfError, VerifierError
+from ebpf.errors import BpfError, NotSupportedError, VerifierError
 from ebpf.info import Info, ProgramInfo
 from ebpf.maps.limits import check_name
 from ebpf.types import AttachType, ProgramFlags, ProgramType, StatsType, TestRunFlags
-from ebpf.verifier import summarize
+from ebpf.verifier import missing_helper, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol, TypeVar
 
+    from typing_extensions import Self
+
     from ebpf.asm import Assembly
+    from ebpf.errors import Version
     from ebpf.links import Link
 
     L = TypeVar("L", bound=Link)
-    Self = TypeVar("Self", bound="Program")
 
     class HasFileno(Protocol):
         def fileno(self) -> int: ...
 
 
-# The first verifier log buffer; it grows to what the log needs, up to what every kernel since
-# 5.2 takes (UINT_MAX >> 2).
+# The first verifier log buffer; it grows to what the log needs. Kernels before 6.4 take no buffer
+# below the minimum, none takes one above the maximum (UINT_MAX >> 2).
 LOG_SIZE = 1 << 16
+MIN_LOG_SIZE = 128
 MAX_LOG_SIZE = (1 << 30) - 1
 
 # Room beyond the input for what a program makes of a packet: XDP grows one within its page.
 _OUTPUT_ROOM = 4096
+
+# Room for the context after a run, whose size is the kernel's and not that of the input:
+# struct __sk_buff, the largest, has 192 bytes.
+_CONTEXT_ROOM = 512
+
+# Types that take the context in place: SYSCALL programs write into it, the other cannot.
+_IN_PLACE = (ProgramType.RAW_TRACEPOINT, ProgramType.SYSCALL)
 
 
 class TestRun(Info):
@@ -66,11 +76,11 @@ class Program(Descriptor):
         self.name = name
         #: What the verifier wrote, where `load` was told to ask for it.
         self.log = log
-        self._links: list[Link] = []
+        self._links: set[Link] = set()
 
     @classmethod
     def load(
-        cls: type[Self],
+        cls,
         type: ProgramType,
         insns: bytes | Assembly | Iterable[Any],
         *,
@@ -104,11 +114,11 @@ class Program(Descriptor):
                 BTF it is from; `attach_program` in its place is the program to attach to.
             btf: BTF for the program.
             log_level: 1, 2 or 4 (BPF_LOG_*): ask for a log at the first try; it is then in `log`.
-            log_size: bytes of the first log buffer.
+            log_size: bytes of the first log buffer, 128 or more.
 
         Raises:
             VerifierError: the message is the line that explains, `log` is everything.
-            NotSupportedError: the kernel does not know this program type, flag or field.
+            NotSupportedError: the kernel does not know this program type, flag, field or helper.
             BpfPermissionError: the message lists the facts.
             AsmError, ValueError, TypeError: an argument that no kernel takes.
         """
@@ -117,6 +127,8 @@ class Program(Descriptor):
             raise TypeError(f"type: {type!r} is not an ebpf.ProgramType")
         if type.since is None or type == ProgramType.UNSPEC:
             raise ValueError(f"type: {type.name} is not a program type that this library knows")
+        if attach_program is not None and attach_btf is not None:
+            raise TypeError("attach_program, attach_btf: a program attaches to one of them")
         code, assembly = _code(insns, maps)
         request = {
             "prog_type": type,
@@ -130,13 +142,13 @@ class Program(Descriptor):
             "prog_btf_fd": _fd(btf),
             "prog_ifindex": ifindex,
         }
-        dated = (type.since, ProgramFlags(flags).since, attach_type.since if attach_type else None)
         action = f"load the {type.name} program {name!r}" if name else f"load a {type.name} program"
-        fd, log = _load(request, action, max(filter(None, dated)), log_level, log_size, assembly)
+        needs = _newest(type, ProgramFlags(flags), attach_type)
+        fd, log = _Loading(request, action, needs, assembly).load(log_level, log_size)
         return cls(fd, type, name, log)
 
     @classmethod
-    def open(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the program pinned at `path` (BPF_OBJ_GET).
 
         Raises:
@@ -146,7 +158,7 @@ class Program(Descriptor):
         return cls._adopt(pin.open_pinned(path, "program"), f"program pinned at {os.fspath(path)}")
 
     @classmethod
-    def from_id(cls: type[Self], id: int) -> Self:
+    def from_id(cls, id: int) -> Self:
         """Open the program with the kernel's id `id` (BPF_PROG_GET_FD_BY_ID).
 
         Raises:
@@ -156,7 +168,7 @@ class Program(Descriptor):
         return cls._adopt(fd, f"program with id {id}")
 
     @classmethod
-    def from_fd(cls: type[Self], fd: int) -> Self:
+    def from_fd(cls, fd: int) -> Self:
         """A program for a duplicate of the descriptor `fd`, which stays the caller's."""
         copy = int(lib.ebpf_dup(fd))
         if copy < 0:
@@ -164,7 +176,7 @@ class Program(Descriptor):
         return cls._adopt(copy, f"descriptor {fd}")
 
     @classmethod
-    def _adopt(cls: type[Self], fd: int, what: str) -> Self:
+    def _adopt(cls, fd: int, what: str) -> Self:
         """A program that owns `fd`; `fd` is closed when that fails."""
         try:
             kind = pin.kind_of(fd)
@@ -245,15 +257,15 @@ class Program(Descriptor):
             NotSupportedError: programs of this type can't be run by hand.
             BpfError: ENOSPC when the packet after the run does not fit `data_out_size`.
         """
-        room = len(data) + _OUTPUT_ROOM if data is not None else 0
+        packet = None if data is None else memoryview(data)
+        room = 0 if packet is None else packet.nbytes + _OUTPUT_ROOM
         output = bytearray(room if data_out_size is None else data_out_size)
-        # These take the context as it is: SYSCALL programs write into it, the others can't.
-        in_place = self.type in (ProgramType.RAW_TRACEPOINT, ProgramType.SYSCALL)
+        in_place = self.type in _IN_PLACE
         ctx_in = None if ctx is None else bytearray(ctx)
-        ctx_out = None if ctx is None or in_place else bytearray(len(ctx))
+        ctx_out = None if ctx is None or in_place else bytearray(len(ctx) + _CONTEXT_ROOM)
         result = bpf.prog_test_run(
             prog_fd=self.fileno(),
-            data_in=data,
+            data_in=packet,
             data_out=output or None,
             ctx_in=ctx_in,
             ctx_out=ctx_out,
@@ -262,7 +274,7 @@ class Program(Descriptor):
             flags=int(flags),
             cpu=cpu,
             action=f"test run of {self!r}",
-            needs=TestRunFlags(flags).since,
+            needs=max(TestRunFlags(flags).since or (0, 0), self._context_since(ctx)),
         )
         if result["errno"]:
             raise BpfError(
@@ -274,9 +286,13 @@ class Program(Descriptor):
         return TestRun(
             return_value=result["retval"],
             duration=result["duration"],
-            data=bytes(output[: result["data_size_out"]]) if output else b"",
+            data=bytes(output[: result["data_size_out"]]),
             ctx=bytes(written or b"")[: None if in_place else result["ctx_size_out"]],
         )
+
+    def _context_since(self, ctx: object) -> Version:
+        """The release that takes a context for a program of this type, where not all do."""
+        return (5, 15) if ctx is not None and self.type == ProgramType.XDP else (0, 0)
 
     def attach_tracepoint(self, category: str, name: str, *, cookie: int = 0) -> Link:
         """Run the program at a tracepoint; see `ebpf.links.attach_tracepoint`."""
@@ -301,20 +317,23 @@ class Program(Descriptor):
         return self._own(links.attach_kretprobe(self, symbol, address=address, cookie=cookie))
 
     def _own(self, link: L) -> L:
-        self._links = [kept for kept in self._links if not kept.closed]
-        self._links.append(link)
+        # One at a time, so that threads which attach at once do not lose each other's link.
+        for other in tuple(self._links):
+            if other.closed:
+                self._links.discard(other)
+        self._links.add(link)
         return link
 
     def close(self) -> None:
         """Close the program's links, which detaches those that are not pinned, and the program."""
-        owned, self._links = self._links, []
+        owned, self._links = self._links, set()
         for link in owned:
             link.close()
         super().close()
 
     def __del__(self) -> None:
         # Whoever still holds a link keeps it: only `close` detaches.
-        self._links = []
+        self._links = set()
         super().__del__()
 
     def __repr__(self) -> str:
@@ -338,10 +357,23 @@ def _fd(owner: HasFileno | None) -> int:
     return 0 if owner is None else owner.fileno()
 
 
+def _newest(
+    type: ProgramType, flags: ProgramFlags, attach_type: AttachType | None
+) -> tuple[Version, str]:
+    """The release that has everything asked for, and what of it came last."""
+    dated = [(type.since, ""), (flags.since, f"the flag {flags}")]
+    if attach_type is not None:
+        dated.append((attach_type.since, f"the attach type {attach_type}"))
+    # What has no name here has no release either.
+    return max((since, what) for since, what in dated if since is not None)
+
+
 def _code(
     insns: bytes | Assembly | Iterable[Any], maps: Mapping[str, HasFileno] | None
 ) -> tuple[bytes, Assembly | None]:
     if isinstance(insns, (bytes, bytearray, memoryview)):
+        if maps:
+            raise TypeError("maps: the bytes of insns name no maps")
         code = bytes(insns)
         if not code or len(code) % 8:
             raise ValueError(
@@ -354,29 +386,54 @@ def _code(
     return assembly.resolve({name: map.fileno() for name, map in (maps or {}).items()}), assembly
 
 
-def _load(
-    request: dict[str, Any],
-    action: str,
-    needs: tuple[int, int],
-    log_level: int,
-    log_size: int,
-    assembly: Assembly | None,
-) -> tuple[int, str]:
-    """The descriptor and the log, or the exception that explains best."""
-    level, size = log_level, log_size
-    while True:
-        loaded = bpf.prog_load(size if level else 0, level, **request)
-        if loaded.result >= 0:
-            break
+class _Loading:
+    """One program on its way into the kernel, by as many BPF_PROG_LOAD as its log takes."""
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        action: str,
+        needs: tuple[Version, str],
+        assembly: Assembly | None,
+    ) -> None:
+        self.request = request
+        self.action = action
+        self.needs = needs
+        self.assembly = assembly
+
+    def load(self, level: int, size: int) -> tuple[int, str]:
+        """The descriptor and the log, or the exception that explains best."""
+        loaded = self._try(level, size)
+        if loaded.result < 0 and not level:
+            loaded = self._try(1, size)
+        log = loaded.log.decode("utf-8", "replace")
+        if loaded.result < 0 and log.strip():
+            raise self._refused(-loaded.result, log)
+        return loaded.checked(self.action, *self.needs), log
+
+    def _try(self, level: int, size: int) -> bpf.LoadResult:
+        """Load with a log that is whole, where `level` asks for one."""
         if not level:
-            level = 1
-            continue
-        # A log that does not fit is ENOSPC, whether the program was accepted or not.
-        truncated = loaded.result == -errno.ENOSPC and len(loaded.log) >= size - 1
-        if not truncated or size == MAX_LOG_SIZE:
-            break
-        size = min(max(2 * size, loaded.log_size), MAX_LOG_SIZE)
-    log = loaded.log.decode("utf-8", "replace")
-    if loaded.result < 0 and log.strip():
-        raise VerifierError(-loaded.result, f"{action}: {summarize(log, assembly)}", log)
-    return loaded.checked(action, needs), log
+            return bpf.prog_load(**self.request)
+        size = min(max(size, MIN_LOG_SIZE), MAX_LOG_SIZE)
+        while True:
+            loaded = bpf.prog_load(size, level, **self.request)
+            # A log that does not fit is ENOSPC, whether the program was accepted or not.
+            truncated = loaded.result == -errno.ENOSPC and len(loaded.log) >= size - 1
+            if not truncated or size == MAX_LOG_SIZE:
+                return loaded
+            # Each attempt verifies anew, so where the kernel does not say what it needs (before
+            # 6.4) a few big steps are better than many small ones.
+            wanted = loaded.log_size if loaded.log_size > size else 8 * size
+            size = min(wanted, MAX_LOG_SIZE)
+
+    def _refused(self, code: int, log: str) -> BpfError:
+        refused = VerifierError(code, f"{self.action}: {summarize(log, self.assembly)}", log)
+        helper = missing_helper(log)
+        if helper is None or helper.since <= facts.kernel_version():
+            return refused
+        missing = NotSupportedError(
+            f"{self.action}: the helper {helper.name.lower()}", helper.since, code
+        )
+        missing.__cause__ = refused
+        return missing

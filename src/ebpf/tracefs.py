@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
@@ -54,6 +53,8 @@ def tracepoint_id(category: str, name: str) -> int:
 
 
 def _no_tracepoint(events: str, category: str, name: str) -> str:
+    import difflib
+
     message = f"no tracepoint {category}:{name}"
     names = _subdirectories(os.path.join(events, category))
     if names:

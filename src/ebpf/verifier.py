@@ -1,4 +1,4 @@
-"""Reading a verifier log: the one line that says why."""
+"""Reading a verifier log: the lines that say why."""
 
 from __future__ import annotations
 
@@ -7,38 +7,80 @@ import re
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.asm import Assembly
+    from ebpf.asm.helpers import Helper
 
-# Lines that close every log and explain nothing.
-_STATISTICS = re.compile(
-    r"processed \d+ insns|verification time|stack depth|insns processed|max_states_per_insn"
-)
 # "12: (85) call bpf_map_lookup_elem#1", also with "R1=..." before or behind in newer kernels.
-_INSTRUCTION = re.compile(r"^(\d+): \(([0-9a-f]{2})\) ?(.*)$")
+_INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) ?(.*)$")
+
+# Instructions that a reason names by number, because none was walked before it.
+_NAMED = re.compile(r"\binsn (\d+)")
+
+# What is written besides, behind or among the reasons, and explains nothing.
+_ASIDE = re.compile(
+    # the statistics that close every log
+    r"processed \d+ insns|verification time|stack depth|insns? processed"
+    # source lines, and the states that the verifier walks through
+    r"|;|from \d+ to \d+|(\d+: )?(frame\d+: )?(R\d+\S*=|fp-\d+\S*=)"
+    r"|(cur|old) state:|(\d+: )?safe$|propagating "
+    # which registers are in use where, and how far back an exact value was traced (level 2)
+    r"|Live regs before insn|\d+: [.\d]{10} \("
+    r"|last_idx \d+|mark_precise:|regs=|parent "
+    # which function is verified
+    r"|func#\d+ @|Func#\d+ |Validating |caller:|callee:"
+    r"|returning from callee|to caller at \d+"
+)
+
+# What explains a refusal is at the end of the log, which may have a million lines before it.
+_TAIL = 1 << 16
+
+_UNKNOWN_HELPER = re.compile(r"(?:unknown|invalid) func \S*?#(\d+)")
 
 
 def summarize(log: str, assembly: Assembly | None = None) -> str:
-    """The line of `log` that explains the refusal, with the instruction that it is about.
+    """Why the program was refused, with the instruction that it is about.
 
     With the `assembly` that was loaded, the line of Python source that made the instruction is
     named as well.
     """
-    lines = [line.strip() for line in log.splitlines()]
-    lines = [line for line in lines if line and not _STATISTICS.match(line)]
-    if not lines:
+    texts: dict[int, str] = {}
+    slot: int | None = None
+    reasons: list[str] = []
+    for line in map(str.strip, _tail(log).splitlines()):
+        walked = _INSTRUCTION.match(line)
+        if walked:
+            # What was written before an instruction is not why the verifier stopped.
+            slot, reasons = int(walked[1]), []
+            texts[slot] = walked[2].split(";")[0].strip()
+        elif line and not _ASIDE.match(line):
+            reasons.append(line)
+    if not reasons:
         return "the verifier gave no reason"
-    reason = lines[-1]
-    where = ""
-    for line in reversed(lines):
-        match = _INSTRUCTION.match(line)
-        if match:
-            text = match[3].split(";")[0].strip()
-            where = f" (instruction {match[1]}: {text}{_source(assembly, int(match[1]))})"
-            break
-    return reason + where
+    # Some refusals take two lines, of which the second alone does not say what was done.
+    reason = "; ".join(reasons)
+    named = _NAMED.search(reason)
+    slot = int(named[1]) if named else slot
+    return reason if slot is None else f"{reason} ({_place(slot, texts.get(slot), assembly)})"
 
 
-def _source(assembly: Assembly | None, slot: int) -> str:
-    if assembly is None or slot >= len(assembly.positions):
-        return ""
-    position = assembly.positions[slot]
-    return "" if position is None else f", {position.filename}:{position.line}"
+def missing_helper(log: str) -> Helper | None:
+    """The helper that the verifier does not know or allow, where that is the reason."""
+    match = _UNKNOWN_HELPER.search(_tail(log))
+    if match is None:
+        return None
+    from ebpf.asm.helpers import Helper
+
+    return next((helper for helper in Helper if helper == int(match[1])), None)
+
+
+def _tail(log: str) -> str:
+    """The whole lines at the end of the log."""
+    return log if len(log) <= _TAIL else log[-_TAIL:].partition("\n")[2]
+
+
+def _place(slot: int, text: str | None, assembly: Assembly | None) -> str:
+    place = f"instruction {slot}: {text}" if text else f"instruction {slot}"
+    if assembly is not None and slot < len(assembly.positions):
+        position = assembly.positions[slot]
+        if position is not None:
+            place += f", {position}"
+    return place

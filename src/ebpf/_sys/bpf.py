@@ -8,33 +8,17 @@ descriptor, an id or what the kernel wrote. `action` replaces the start of the e
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 from ebpf._ffi import ffi
 from ebpf._sys.call import Attribute, address, call, call_fd, checked, run, run_fd
 from ebpf.errors import Version
 from ebpf.types import Command
 
-Fields = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-# Link infos by link type (enum bpf_link_type): what follows the common head.
-_LINK_INFOS = {
-    1: "raw_tracepoint",
-    2: "tracing",
-    3: "cgroup",
-    4: "iter",
-    5: "netns",
-    6: "xdp",
-    7: "perf_event",
-    8: "kprobe_multi",
-    9: "struct_ops",
-    10: "netfilter",
-    11: "tcx",
-    12: "uprobe_multi",
-    13: "netkit",
-    14: "sockmap",
-    15: "tracing_multi",
-}
+    Fields = dict[str, Any]
 
 
 def map_create(action: str | None = None, needs: Version | None = None, **fields: Any) -> int:
@@ -142,9 +126,9 @@ class LoadResult:
         self.log = log
         self.log_size = int(attribute.data.log_true_size)
 
-    def checked(self, action: str, needs: Version | None = None) -> int:
+    def checked(self, action: str, needs: Version | None = None, asked: str = "") -> int:
         """The descriptor, or the exception for the errno."""
-        return checked(Command.PROG_LOAD, self._attribute, self.result, action, needs)
+        return checked(Command.PROG_LOAD, self._attribute, self.result, action, needs, asked)
 
 
 def prog_load(log_size: int = 0, log_level: int = 1, **fields: Any) -> LoadResult:
@@ -301,8 +285,11 @@ def link_get_fd_by_id(id: int, action: str | None = None) -> int:
     return _fd_by_id(Command.LINK_GET_FD_BY_ID, id, 0, action)
 
 
-def _get_info(fd: int, info: Any) -> int:
-    """Fill the struct behind the cffi pointer `info`; the number of bytes that the kernel has."""
+def get_info(fd: int, info: Any) -> int:
+    """OBJ_GET_INFO_BY_FD: fill the struct behind the cffi pointer `info`.
+
+    The number of bytes of it that the kernel has.
+    """
     attribute = Attribute(
         "info_by_fd",
         bpf_fd=fd,
@@ -313,7 +300,7 @@ def _get_info(fd: int, info: Any) -> int:
     return int(attribute.data.info_len)
 
 
-def _plain(info: Any) -> Fields:
+def plain(info: Any) -> Fields:
     """A cffi struct as integers and bytes; char arrays end at their NUL."""
     fields: Fields = {}
     for name, _ in ffi.typeof(info).item.fields:
@@ -330,8 +317,8 @@ def _plain(info: Any) -> Fields:
 def obj_get_info_by_fd(fd: int, kind: str) -> Fields:
     """OBJ_GET_INFO_BY_FD for `kind` map, btf or token: the fields of ``struct bpf_<kind>_info``."""
     info = ffi.new(f"struct ebpf_{kind}_info *")
-    _get_info(fd, info)
-    return _plain(info)
+    get_info(fd, info)
+    return plain(info)
 
 
 def prog_info(fd: int, instructions: bool = False) -> Fields:
@@ -341,7 +328,7 @@ def prog_info(fd: int, instructions: bool = False) -> Fields:
     are bytes (empty where the kernel does not show them to this process).
     """
     sizes = ffi.new("struct ebpf_prog_info *")
-    _get_info(fd, sizes)
+    get_info(fd, sizes)
     info = ffi.new("struct ebpf_prog_info *")
     # The program may not change between the two calls, but its map list may (BPF_PROG_BIND_MAP).
     ids = ffi.new("uint32_t[]", int(sizes.nr_map_ids) + 8)
@@ -353,26 +340,13 @@ def prog_info(fd: int, instructions: bool = False) -> Fields:
             code[kind] = ffi.new("unsigned char[]", length)
             setattr(info, f"{kind}_prog_len", length)
             setattr(info, f"{kind}_prog_insns", address(code[kind]))
-    _get_info(fd, info)
-    fields = _plain(info)
+    get_info(fd, info)
+    fields = plain(info)
     fields["map_ids"] = list(ids[0 : min(int(info.nr_map_ids), len(ids))])
     for kind, buffer in code.items():
         shown = fields[f"{kind}_prog_insns"] != 0
         fields[f"{kind}_prog_insns"] = bytes(ffi.buffer(buffer)) if shown else b""
     return fields
-
-
-def link_info(fd: int) -> Fields:
-    """OBJ_GET_INFO_BY_FD for a link: the head, and the members of its kind where one is known.
-
-    Members that are buffers (names, paths) are fetched by the functions of the link kinds.
-    """
-    head = ffi.new("struct ebpf_link_info *")
-    _get_info(fd, head)
-    kind = _LINK_INFOS.get(int(head.type))
-    if kind is None:
-        return {name: int(getattr(head, name)) for name in ("type", "id", "prog_id")}
-    return _plain(ffi.cast(f"struct ebpf_link_info_{kind} *", head))
 
 
 def prog_query(outputs: tuple[str, ...], action: str | None = None, **fields: Any) -> Fields:
@@ -387,9 +361,7 @@ def raw_tracepoint_open(
 ) -> int:
     """RAW_TRACEPOINT_OPEN: a link's descriptor; `name` is None for tp_btf, fentry and LSM."""
     text = ffi.NULL if name is None else ffi.new("char[]", name)
-    attribute = Attribute(
-        "raw_tracepoint_open", name=address(text), prog_fd=prog_fd, cookie=cookie
-    )
+    attribute = Attribute("raw_tracepoint_open", name=address(text), prog_fd=prog_fd, cookie=cookie)
     return call_fd(Command.RAW_TRACEPOINT_OPEN, attribute, action)
 
 

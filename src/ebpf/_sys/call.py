@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, NoReturn
+import signal
 
 from ebpf._ffi import ffi, lib
 from ebpf._sys import facts
@@ -11,9 +11,15 @@ from ebpf._sys.field_versions import FIELD_SINCE
 from ebpf.errors import ENOTSUPP, BpfPermissionError, NotSupportedError, Version, from_errno
 from ebpf.types import Command
 
-# BPF_PROG_LOAD answers EAGAIN when a signal arrives while the verifier runs. Python's handlers
-# run between the attempts; what still says EAGAIN after this many is not a passing signal.
-LOAD_ATTEMPTS = 10
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+# How often a call that a signal ended early is made again before signals are held back.
+ATTEMPTS = 5
+
+# Signals that are never held back, because they are there to end what a process is doing.
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 # What kernels answer to a command, a field or a number that they do not know.
 _UNKNOWN_TO_KERNEL = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP)
@@ -50,22 +56,23 @@ class Attribute:
     that it does not know.
     """
 
-    __slots__ = ("_used", "data", "name", "size")
+    __slots__ = ("_inputs", "data", "name", "size")
 
-    def __init__(
-        self, name: str, outputs: tuple[str, ...] = (), /, **fields: int | bytes
-    ) -> None:
+    def __init__(self, name: str, outputs: tuple[str, ...] = (), /, **fields: int | bytes) -> None:
         ends = _ends.get(name) or _field_ends(name)
-        self._used = tuple(field for field, value in fields.items() if value) + outputs
+        self._inputs = tuple(field for field, value in fields.items() if value)
         self.name = name
         self.data: Any = ffi.new(f"struct ebpf_attr_{name} *", fields)
-        self.size = max(map(ends.__getitem__, self._used), default=0)
+        self.size = max(map(ends.__getitem__, self._inputs + outputs), default=0)
 
     def newest_field(self) -> tuple[Version, str] | None:
-        """The release and name of the used field that came last, of those after 5.10."""
+        """The release and name of the input that came last, of those after 5.10.
+
+        Outputs do not count: they go in as zeros, which no kernel objects to.
+        """
         dated = [
             (FIELD_SINCE[self.name, field], field)
-            for field in self._used
+            for field in self._inputs
             if (self.name, field) in FIELD_SINCE
         ]
         return max(dated, default=None)
@@ -93,15 +100,33 @@ def run_fd(command: Command, attribute: Attribute) -> int:
 
 def _run(function: Any, command: Command, attribute: Attribute) -> int:
     # A loop in Python and not in C: signal handlers run between two calls, and may raise.
-    attempts = 0
-    while True:
+    for _ in range(ATTEMPTS):
         result = int(function(command, attribute.data, attribute.size))
-        attempts += 1
-        if result == -errno.EINTR:
-            continue
-        if result == -errno.EAGAIN and command == Command.PROG_LOAD and attempts < LOAD_ATTEMPTS:
-            continue
+        if not _interrupted(command, result):
+            return result
+    return _run_undisturbed(function, command, attribute)
+
+
+def _interrupted(command: Command, result: int) -> bool:
+    # The verifier says EAGAIN when a signal waits for the process, all other code EINTR.
+    return result == -errno.EINTR or (result == -errno.EAGAIN and command == Command.PROG_LOAD)
+
+
+def _run_undisturbed(function: Any, command: Command, attribute: Attribute) -> int:
+    """The call with signals held back in this thread until it is over.
+
+    A timer that fires more often than a program takes to verify, or a test run to end, would have
+    the call begin anew for ever.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _ENDING)
+    try:
+        for _ in range(ATTEMPTS):
+            result = int(function(command, attribute.data, attribute.size))
+            if not _interrupted(command, result):
+                break
         return result
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def checked(
@@ -110,19 +135,22 @@ def checked(
     result: int,
     action: str | None = None,
     needs: Version | None = None,
+    asked: str = "",
 ) -> int:
     """`result`, or the exception for it.
 
     Kernels refuse what they do not know as if it were wrong. Where the command, a field in use,
     or what `needs` dates is younger than the running kernel, the exception is NotSupportedError
-    with the release that has it.
+    with the release that has it. `asked` says what `needs` dates where `action` does not.
     """
     if result >= 0:
         return result
     action = action or f"bpf({command.name})"
     if -result in _UNKNOWN_TO_KERNEL:
+        candidates = [(command.since or (0, 0), action)]
+        if needs is not None:
+            candidates.append((needs, f"{action}{asked and f' with {asked}'}"))
         newest = attribute.newest_field()
-        candidates = [(since, action) for since in (command.since, needs) if since is not None]
         if newest is not None:
             candidates.append((newest[0], f"{action} with {newest[1]}"))
         since, what = max(candidates)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TypeVar
 
 from ebpf.errors import ClosedError
 
-Self = TypeVar("Self", bound="Descriptor")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Descriptor:
@@ -46,7 +47,7 @@ class Descriptor:
         if fd >= 0:
             os.close(fd)
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         self.fileno()
         return self
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import resource
-from pathlib import Path
 
 from ebpf.errors import Version
 
@@ -30,9 +29,14 @@ def kernel_version() -> Version:
     return int(match[1]), int(match[2])
 
 
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
+
+
 def _read(path: str) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+        return _text(path)
     except OSError:
         # Absent, or not readable without privileges: the fact is unknown.
         return None
@@ -40,7 +44,7 @@ def _read(path: str) -> str | None:
 
 def effective_capabilities() -> frozenset[str]:
     """The names among `CAPABILITIES` that this thread holds in its user namespace."""
-    status = Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace")
+    status = _text("/proc/thread-self/status")
     match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
     mask = int(match[1], 16) if match else 0
     return frozenset(name for name, bit in CAPABILITIES.items() if mask >> bit & 1)
@@ -131,7 +135,7 @@ def explain_permission() -> str:
 
 def possible_cpus() -> int:
     """The number of possible CPUs, which is the number of values in a per-CPU map's entry."""
-    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
+    text = _text("/sys/devices/system/cpu/possible")
     # "0-3", and "0,2-5" where numbers have holes: the kernel sizes by how many there are.
     count = 0
     for part in text.split(","):
@@ -142,6 +146,6 @@ def possible_cpus() -> int:
 
 def fdinfo(fd: int) -> dict[str, str]:
     """The fields of /proc/self/fdinfo/<fd>."""
-    text = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="utf-8", errors="replace")
+    text = _text(f"/proc/self/fdinfo/{fd}")
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, NoReturn
+import os
 
 from ebpf._ffi import ffi, lib
 from ebpf._sys import facts
-from ebpf.errors import BpfPermissionError, from_errno
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, from_errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # enum perf_type_id, include/uapi/linux/perf_event.h
 TYPE_TRACEPOINT = 2
@@ -16,11 +20,20 @@ _PMU = "/sys/bus/event_source/devices"
 
 
 def pmu_type(name: str) -> int | None:
-    """The perf event type of the PMU `name` ("kprobe", "uprobe"), None where there is none."""
+    """The perf event type of the PMU `name` ("kprobe", "uprobe"), None where there is none.
+
+    Raises:
+        BpfFileNotFoundError: sysfs, which would list it, is not mounted.
+    """
     try:
         with open(f"{_PMU}/{name}/type", encoding="ascii") as file:
             return int(file.read())
     except FileNotFoundError:
+        if not os.path.isdir(_PMU):
+            raise BpfFileNotFoundError(
+                errno.ENOENT,
+                f"find the {name} PMU: {_PMU} does not exist; mount -t sysfs sysfs /sys",
+            ) from None
         return None
 
 
@@ -46,7 +59,7 @@ def text(value: str) -> Any:
 def event_open(
     *, type: int, config: int = 0, config1: int = 0, config2: int = 0, pid: int = -1, cpu: int = 0
 ) -> int:
-    """A perf event's descriptor or -errno. The event counts nothing until it is enabled."""
+    """A perf event's descriptor or -errno. It counts from now on: it is not opened disabled."""
     attribute = ffi.new("struct ebpf_perf_event_attr *")
     attribute.type = type
     attribute.size = ffi.sizeof("struct ebpf_perf_event_attr")
@@ -60,11 +73,6 @@ def event_open(
 def set_bpf(perf_fd: int, prog_fd: int) -> int:
     """PERF_EVENT_IOC_SET_BPF: 0 or -errno."""
     return int(lib.ebpf_perf_set_bpf(perf_fd, prog_fd))
-
-
-def enable(perf_fd: int) -> int:
-    """PERF_EVENT_IOC_ENABLE: 0 or -errno."""
-    return int(lib.ebpf_perf_enable(perf_fd))
 
 
 def fail(code: int, action: str) -> NoReturn:

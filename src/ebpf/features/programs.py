@@ -41,18 +41,20 @@ _TARGET_MISSING = {
 }
 
 # What the verifier says of a call that the program may not make. The type, or a process of this
-# one's capabilities, has no such helper (before 6.11 and since):
+# one's capabilities, has no such helper (the older wording comes first):
 _DENIED = re.compile(r"unknown func |program of this type cannot use helper ")
 # The kernel has no such helper; the type has it, but not on this architecture or not for
 # programs without such a hook; programs of the type cannot sleep.
 _ABSENT = re.compile(
     r"invalid func |func .* not supported for program type|helper call is not allowed in probe"
-    r"|.* programs can be sleepable"
+    r"|.* programs can be sleepable|Program of this type cannot be sleepable"
 )
 # It has looked the helper up and misses arguments, which no probe passes.
 _YES = re.compile(r"R\d+ ")
-_SLEEPS = "helper call might sleep in a non-sleepable prog"
-_STATISTICS = re.compile(r"processed \d+ insns|verification time|stack depth|^$")
+_SLEEPS = re.compile(
+    r"helper call might sleep in a non-sleepable prog|sleepable helper .* in non-sleepable prog"
+)
+_CALL_LINE = re.compile(r"\d+: \(85\) call ")
 
 _LOG_SIZE = 1 << 14
 
@@ -123,7 +125,7 @@ def helper(helper: Helper | str | int, type: ProgramType) -> bool:
 def _may_call(number: int, type: ProgramType) -> bool:
     if type != ProgramType.SYSCALL and _call_verdict(number, type, ProgramFlags(0)):
         return True
-    # Kernels before 6.7 show helpers that sleep to sleepable programs only.
+    # Helpers that may sleep are there for sleepable programs only.
     return _call_verdict(number, type, ProgramFlags.SLEEPABLE)
 
 
@@ -137,7 +139,7 @@ def _call_verdict(number: int, type: ProgramType, flags: ProgramFlags) -> bool:
         if _DENIED.match(reason):
             _check_capabilities(number, type)
             return False
-        if _ABSENT.match(reason) or reason == _SLEEPS:
+        if _ABSENT.match(reason) or _SLEEPS.match(reason):
             return False
         if _YES.match(reason):
             return True
@@ -182,9 +184,15 @@ def _load(type: ProgramType, insns: bytes, flags: ProgramFlags) -> tuple[bpf.Loa
 
 
 def _reason(log: str) -> str:
-    """The last line of the log that is no statistics."""
-    lines = [line for line in log.splitlines() if not _STATISTICS.match(line)]
-    return lines[-1] if lines else ""
+    """What the verifier says of the call: the line after it, the first one where it has none.
+
+    The last line is none to go by: since 7.3 the log closes with advice.
+    """
+    lines = [line for line in log.splitlines() if line.strip()]
+    for number, line in enumerate(lines[:-1]):
+        if _CALL_LINE.match(line):
+            return lines[number + 1]
+    return lines[0] if lines else ""
 
 
 def _refusal(loaded: bpf.LoadResult, log: str, action: str) -> BpfError:

@@ -6,19 +6,29 @@ import errno
 import os
 
 from ebpf import pin
-from ebpf._sys import Descriptor, bpf
+from ebpf._sys import Descriptor, bpf, lib
+from ebpf._sys.call import fail
+from ebpf._sys.link_info import link_info
 from ebpf.errors import BpfError, NotSupportedError
 from ebpf.info import LinkInfo
-from ebpf.types import LinkType
+from ebpf.types import AttachType, CgroupIterOrder, LinkType, PerfEventType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol
 
-    Self = TypeVar("Self", bound="Link")
+    from typing_extensions import Self
 
     class HasFileno(Protocol):
         def fileno(self) -> int: ...
+
+
+# Members of a link's info that have names of their own.
+_ENUMS = {
+    "attach_type": AttachType,
+    "order": CgroupIterOrder,
+    "perf_event_type": PerfEventType,
+}
 
 
 class Link(Descriptor):
@@ -34,7 +44,7 @@ class Link(Descriptor):
         self.target = target
 
     @classmethod
-    def open(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the link pinned at `path` (BPF_OBJ_GET).
 
         Raises:
@@ -44,7 +54,7 @@ class Link(Descriptor):
         return cls._adopt(pin.open_pinned(path, "link"), f"link pinned at {os.fspath(path)}")
 
     @classmethod
-    def from_id(cls: type[Self], id: int) -> Self:
+    def from_id(cls, id: int) -> Self:
         """Open the link with the kernel's id `id` (BPF_LINK_GET_FD_BY_ID).
 
         Raises:
@@ -54,25 +64,41 @@ class Link(Descriptor):
         return cls._adopt(fd, f"link with id {id}")
 
     @classmethod
-    def _adopt(cls: type[Self], fd: int, what: str) -> Self:
-        kind = pin.kind_of(fd)
-        if kind != "link":
+    def from_fd(cls, fd: int) -> Self:
+        """A link for a duplicate of the descriptor `fd`, which stays the caller's."""
+        copy = int(lib.ebpf_dup(fd))
+        if copy < 0:
+            fail(-copy, f"duplicate descriptor {fd}")
+        return cls._adopt(copy, f"descriptor {fd}")
+
+    @classmethod
+    def _adopt(cls, fd: int, what: str) -> Self:
+        """A link that owns `fd`; `fd` is closed when that fails."""
+        try:
+            kind = pin.kind_of(fd)
+            if kind != "link":
+                raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
+            return cls(fd, what)
+        except BaseException:
             os.close(fd)
-            raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
-        return cls(fd, what)
+            raise
 
     def info(self) -> LinkInfo:
-        """What the kernel reports of the link (BPF_OBJ_GET_INFO_BY_FD, 5.8)."""
-        raw = bpf.link_info(self.fileno())
-        head = ("type", "id", "prog_id")
+        """What the kernel reports of the link (BPF_OBJ_GET_INFO_BY_FD, 5.8).
+
+        `details` has the members of the link's kind by their uapi names: names and paths as str,
+        arrays as lists. What the running kernel does not report is 0 or empty; of perf events
+        (kprobes, tracepoints) that is everything before 6.6.
+        """
+        raw = link_info(self.fileno())
         return LinkInfo(
-            type=LinkType(raw["type"]),
-            id=raw["id"],
-            prog_id=raw["prog_id"],
+            type=LinkType(raw.pop("type")),
+            id=raw.pop("id"),
+            prog_id=raw.pop("prog_id"),
             details={
-                name: value
+                name: _readable(name, value)
                 for name, value in raw.items()
-                if name not in head and not name.startswith("pad")
+                if not name.startswith("pad_")
             },
         )
 
@@ -113,6 +139,12 @@ class Link(Descriptor):
     def __repr__(self) -> str:
         state = "closed" if self._fd < 0 else f"fd={self._fd}"
         return f"<ebpf.{type(self).__name__}{' to ' if self.target else ''}{self.target} {state}>"
+
+
+def _readable(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    return _ENUMS[name](value) if name in _ENUMS else value
 
 
 class PerfEventAttachment(Link):

@@ -6,7 +6,7 @@ import errno
 
 from ebpf import kallsyms
 from ebpf._sys import perf
-from ebpf.errors import BpfFileNotFoundError, NotSupportedError, from_errno
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 
@@ -37,8 +37,9 @@ def attach_kprobe(
     Raises:
         BpfFileNotFoundError: no such function; the message has the nearest names.
         NotSupportedError: the kernel was built without CONFIG_KPROBES, or a cookie before 5.15.
-        BpfError: EINVAL where no probe can be set (a blacklisted function, an address inside an
-            instruction), or the program is of another type.
+        BpfError: EINVAL or EILSEQ where no probe can be set (a blacklisted function, an address
+            inside an instruction), EADDRNOTAVAIL where several functions have the name (the
+            message has their addresses), EINVAL where the program is of another type.
     """
     return _attach(program, symbol, offset, address, cookie, retprobe=False)
 
@@ -65,8 +66,12 @@ def _attach(
     kind = "kretprobe" if retprobe else "kprobe"
     if (symbol is None) == (not address):
         raise TypeError(f"attach_{kind}: give either symbol or address")
+    if symbol is not None and (not symbol or "\0" in symbol):
+        raise ValueError(f"symbol: {symbol!r} is no function name")
     if offset < 0:
         raise ValueError(f"offset: {offset} is negative")
+    if offset and symbol is None:
+        raise ValueError("offset: goes with a symbol, not with an address")
     where = f"{address:#x}" if symbol is None else symbol + (f"+{offset:#x}" if offset else "")
     target = f"{kind} {where}"
     pmu = perf.pmu_type("kprobe")
@@ -87,19 +92,21 @@ def _attach(
 
 
 def _failed(code: int, target: str, symbol: str | None) -> NoReturn:
-    known = symbol is None or bool(kallsyms.function_addresses(symbol))
-    if code in (errno.ENOENT, errno.EINVAL, errno.EADDRNOTAVAIL) and not known:
-        near = kallsyms.nearest(symbol or "")
+    if code not in (errno.ENOENT, errno.EINVAL, errno.EILSEQ, errno.EADDRNOTAVAIL):
+        perf.fail(code, f"open {target}")
+    addresses = kallsyms.function_addresses(symbol) if symbol is not None else []
+    if symbol is not None and not addresses:
+        near = kallsyms.nearest(symbol)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise BpfFileNotFoundError(errno.ENOENT, f"no kernel function {symbol}{hint}")
     if code == errno.EADDRNOTAVAIL:
-        raise from_errno(
-            code, f"open {target}: several functions have this name; choose one by its address"
-        )
-    if code in (errno.EINVAL, errno.EILSEQ):
-        raise from_errno(
+        raise BpfError(
             code,
-            f"open {target}: no probe can be set there (the function is blacklisted, or this is"
-            " not the start of an instruction)",
+            f"open {target}: {len(addresses)} functions have this name; choose one by its address:"
+            f" {', '.join(map(hex, addresses))}",
         )
-    perf.fail(code, f"open {target}")
+    raise from_errno(
+        code,
+        f"open {target}: no probe can be set there (the function is blacklisted, or this is not"
+        " the start of an instruction)",
+    )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from ebpf._sys import bpf, facts, perf
-from ebpf.errors import NotSupportedError, from_errno
+from ebpf.errors import BpfError, NotSupportedError, from_errno
 from ebpf.links.base import Link, PerfEventAttachment
 from ebpf.types import AttachType
 
@@ -17,56 +16,68 @@ if TYPE_CHECKING:
 # BPF_LINK_CREATE takes perf events.
 _LINK_SINCE = (5, 15)
 
+# What the kernel means when it refuses a program for an event (perf_event_set_bpf_prog).
+_REFUSALS = {
+    errno.EINVAL: "the program is of another type",
+    errno.EACCES: "the program reads beyond the event's record",
+    errno.EEXIST: "the program is attached to it already",
+    errno.E2BIG: "as many programs as the kernel takes are attached to it already",
+}
+
 
 def attach(program: HasFileno, perf_fd: int, target: str, cookie: int) -> Link:
-    """Attach `program` to the event `perf_fd`, which this function closes or hands to the link."""
+    """Attach `program` to the event `perf_fd`, which is closed or becomes the attachment.
+
+    The event counts from when it was opened, so there is nothing to enable.
+    """
+    event = PerfEventAttachment(perf_fd, target)
     try:
-        link_fd = _create_link(program.fileno(), perf_fd, target, cookie)
-        if link_fd is not None:
-            # The link holds a reference of its own to the event.
-            _enable(perf_fd, target, link_fd)
-            os.close(perf_fd)
-            return Link(link_fd, target)
-        if cookie:
-            raise NotSupportedError(f"attach to {target} with a cookie", _LINK_SINCE)
-        result = perf.set_bpf(perf_fd, program.fileno())
-        if result < 0:
-            _refused(-result, program, target)
-        _enable(perf_fd, target)
+        link = _create_link(program, event, cookie)
+        if link is None:
+            _set_bpf(program, event, cookie)
+            return event
     except BaseException:
-        os.close(perf_fd)
+        event.close()
         raise
-    return PerfEventAttachment(perf_fd, target)
+    # The link holds a reference of its own to the event.
+    event.close()
+    return link
 
 
-def _create_link(prog_fd: int, perf_fd: int, target: str, cookie: int) -> int | None:
-    """A link's descriptor, or None where the kernel has no links for perf events."""
+def _create_link(program: HasFileno, event: PerfEventAttachment, cookie: int) -> Link | None:
+    """A link, or None where the kernel has no links for perf events."""
     try:
-        return bpf.link_create(
+        fd = bpf.link_create(
             "perf_event" if cookie else "",
-            action=f"attach to {target}",
+            action=f"attach to {event.target}",
             needs=_LINK_SINCE,
-            prog_fd=prog_fd,
-            target_fd=perf_fd,
+            prog_fd=program.fileno(),
+            target_fd=event.fileno(),
             attach_type=AttachType.PERF_EVENT,
             **({"bpf_cookie": cookie} if cookie else {}),
         )
-    except NotSupportedError as error:
-        # Only the typed refusal of a kernel that is too old leads to the ioctl.
-        if error.minimum_version is None or facts.kernel_version() >= _LINK_SINCE:
+    except NotSupportedError:
+        # Only a kernel that is too old leads to the ioctl.
+        if facts.kernel_version() >= _LINK_SINCE:
             raise
         return None
+    except BpfError as error:
+        _explain(error.errno or 0, program, event)
+        raise
+    return Link(fd, event.target)
 
 
-def _enable(perf_fd: int, target: str, link_fd: int | None = None) -> None:
-    result = perf.enable(perf_fd)
+def _set_bpf(program: HasFileno, event: PerfEventAttachment, cookie: int) -> None:
+    if cookie:
+        raise NotSupportedError(f"attach to {event.target} with a cookie", _LINK_SINCE)
+    result = perf.set_bpf(event.fileno(), program.fileno())
     if result < 0:
-        if link_fd is not None:
-            os.close(link_fd)
-        perf.fail(-result, f"enable {target}")
+        _explain(-result, program, event)
+        perf.fail(-result, f"attach to {event.target}")
 
 
-def _refused(code: int, program: HasFileno, target: str) -> None:
-    if code == errno.EINVAL:
-        raise from_errno(code, f"attach {program!r} to {target}: the program's type does not fit")
-    perf.fail(code, f"attach to {target}")
+def _explain(code: int, program: HasFileno, event: PerfEventAttachment) -> None:
+    """Raise the refusal `code` with its meaning, where it has a single one."""
+    if code in _REFUSALS:
+        action = f"attach {program!r} to {event.target}: {_REFUSALS[code]}"
+        raise from_errno(code, action) from None

@@ -6,7 +6,7 @@ import errno
 
 from ebpf import tracefs
 from ebpf._sys import bpf, perf
-from ebpf.errors import BpfError, BpfFileNotFoundError
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 
@@ -28,7 +28,8 @@ def attach_tracepoint(program: HasFileno, category: str, name: str, *, cookie: i
         BpfFileNotFoundError: no such tracepoint (the message has the nearest names), or tracefs
             is not mounted (it has the command).
         NotSupportedError: a cookie on a kernel before 5.15.
-        BpfError: EINVAL, the program is of another type or reads beyond the record.
+        BpfFileExistsError: the program is attached to this tracepoint already.
+        BpfError: EINVAL, the program is of another type; EACCES, it reads beyond the record.
     """
     target = f"tracepoint {category}:{name}"
     fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=tracefs.tracepoint_id(category, name))
@@ -50,7 +51,7 @@ def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> 
         BpfFileNotFoundError: no such tracepoint; the message has the nearest names where tracefs
             is there to list them.
         NotSupportedError: a cookie on a kernel before 6.10.
-        BpfError: EINVAL, the program is of another type.
+        BpfError: EINVAL, the program is of another type or reads more arguments than there are.
     """
     target = f"raw tracepoint {name}"
     try:
@@ -59,6 +60,14 @@ def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> 
         )
     except BpfFileNotFoundError as error:
         raise BpfFileNotFoundError(errno.ENOENT, f"no {target}{_nearest(name)}") from error
+    except BpfError as error:
+        if error.errno != errno.EINVAL or isinstance(error, NotSupportedError):
+            raise
+        raise BpfError(
+            errno.EINVAL,
+            f"attach {program!r} to {target}: the program is of another type, or reads more"
+            " arguments than the tracepoint has",
+        ) from None
     return Link(fd, target)
 
 

@@ -1,20 +1,38 @@
 """BPF maps: one class per behaviour, not per map type.
 
-    base      Map: create, open, from_id, info, pin, freeze, close
-    limits    definitions that no kernel takes
-    keyed     lookup and put, shared by:
-    hash      HashMap, a MutableMapping
-    array     ArrayMap, DescriptorArray, StackTraceMap
-    queue     QueueMap, BloomFilterMap
+limits    definitions that no kernel takes
+objects   which types have values per CPU, and which hold kernel objects
+base      Map: create, open, from_id, info, pin, freeze, close
+values    packing values, reading them into buffers
+keyed     KeyedMap: lookup, put, the walk over the keys; shared by:
+hash      HashMap, a MutableMapping
+array     ArrayMap, DescriptorArray
+stack     StackTraceMap
+storage   StorageMap
+queue     QueueMap, BloomFilterMap, which have no keys
 """
 
-from ebpf.maps.array import ArrayMap, DescriptorArray, StackTraceMap
+from ebpf.maps.array import ArrayMap, DescriptorArray
 from ebpf.maps.base import CLASS_OF, Map
 from ebpf.maps.hash import HashMap
+from ebpf.maps.keyed import KeyedMap
 from ebpf.maps.queue import BloomFilterMap, QueueMap
+from ebpf.maps.stack import StackTraceMap
+from ebpf.maps.storage import StorageMap
+from ebpf.types import MapType
 
-for _class in (HashMap, ArrayMap, DescriptorArray, StackTraceMap, QueueMap, BloomFilterMap):
-    CLASS_OF.update((_type, _class) for _type in _class.types)
+_CLASSES = (
+    HashMap,
+    ArrayMap,
+    DescriptorArray,
+    StackTraceMap,
+    StorageMap,
+    QueueMap,
+    BloomFilterMap,
+)
+CLASS_OF.update((_type, _class) for _class in _CLASSES for _type in _class.types)
+# Their entries come and go with attachments: nothing to delete or to iterate as a dict.
+CLASS_OF.update(dict.fromkeys((MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE), KeyedMap))
 
 __all__ = [
     "ArrayMap",
@@ -24,4 +42,5 @@ __all__ = [
     "Map",
     "QueueMap",
     "StackTraceMap",
+    "StorageMap",
 ]

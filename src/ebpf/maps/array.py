@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-import errno
-
-from ebpf._sys import ffi, lib
+from ebpf._sys import lib
 from ebpf.maps.base import V
-from ebpf.maps.keyed import KeyedMap
-from ebpf.types import MapType
+from ebpf.maps.keyed import ABSENT, KeyedMap
+from ebpf.types import MapFlags, MapType, UpdateFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ebpf.maps.base import Formats
+
 
 class _Indexed(KeyedMap[int, V]):
     """Slots 0 to max_entries - 1, with keys that are u32."""
 
     @classmethod
-    def _default_formats(cls, type: MapType) -> tuple[str | None, str | None]:
+    def _default_formats(cls, flags: MapFlags, value_size: int | None) -> Formats:
         return "I", None
 
     def __len__(self) -> int:
         """The number of slots."""
+        self.fileno()
         return self.max_entries
 
     def keys(self) -> range:
         """The indexes."""
-        return range(self.max_entries)
+        return range(len(self))
 
     def _check_index(self, index: int) -> None:
         if not isinstance(index, int) or isinstance(index, bool):
             raise TypeError(f"index of {self!r}: {index!r} is not an int")
         if not 0 <= index < self.max_entries:
-            raise IndexError(f"index of {self!r}: {index} is not in 0..{self.max_entries - 1}")
+            raise IndexError(f"index of {self!r}: {self._too_big()}, but {index}")
+
+    def _too_big(self) -> str:
+        return f"the index must be 0 to {self.max_entries - 1}"
 
 
 class ArrayMap(_Indexed[V]):
     """An ARRAY or PERCPU_ARRAY: all slots exist from the start, zeroed, and none can be deleted.
 
     It is indexed like a tuple of fixed length (without negative indexes): ``m[0]``, ``m[0] = v``,
-    ``len(m)``; iterating yields the values. ``dict(m)`` works too, through `keys`.
+    ``len(m)``; iterating yields the values, and ``in`` looks for a value. ``dict(m)`` works too,
+    through `keys`.
     """
 
-    types = (MapType.ARRAY, MapType.PERCPU_ARRAY)
+    types = (MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.INSN_ARRAY)
+    default_type = MapType.ARRAY
 
     def __getitem__(self, index: int) -> V:
         self._check_index(index)
-        value = self.lookup(index)
-        if value is None:
-            raise IndexError(f"{self!r} has no slot {index}")
-        return value
+        return self._get(index)
 
     def __setitem__(self, index: int, value: V) -> None:
         self._check_index(index)
@@ -75,22 +78,25 @@ class ArrayMap(_Indexed[V]):
         """Zero every slot."""
         zero = bytes(self.value_codec.size)
         for index in self.keys():
-            result = lib.ebpf_map_update(self._fd, self.key_codec.pack(index), zero, 0)
+            result = lib.ebpf_map_update(self._fd, self._pack_key(index), zero, UpdateFlags.ANY)
             if result < 0:
                 self._fail(result, f"zero the slot {index} of")
 
     def _entries(self) -> Iterator[tuple[int, V]]:
         for index in self.keys():
-            yield index, self[index]
+            yield index, self._get(index)
 
 
-class DescriptorArray(_Indexed[Any] if TYPE_CHECKING else _Indexed):
-    """An array of kernel objects: programs, perf events, cgroups, sockets, devices, CPUs.
+class DescriptorArray(_Indexed["Any"]):
+    """An array of kernel objects: programs, maps, perf events, cgroups, sockets, devices, CPUs.
 
-    A slot takes what the type holds, by its descriptor: anything with ``fileno()`` or an int
-    (for DEVMAP an interface index, for CPUMAP a queue size). Slots start empty; ``del`` empties
-    one. What a lookup returns is the kernel's choice: a program's id for PROG_ARRAY, nothing
-    (an error) for most others.
+    A slot takes what the type holds, as anything with ``fileno()`` or a descriptor's number; for
+    DEVMAP it is an interface index (or that and a program's descriptor: value "II"), for CPUMAP
+    a queue size (or the same pair). Slots start empty; ``del`` empties one.
+
+    What a lookup returns is the kernel's choice: the id of a program or map, the cookie of a
+    socket (where the map has 8-byte values, "Q"), what was written to a DEVMAP or CPUMAP. Perf
+    events, cgroups and AF_XDP sockets can't be looked up.
     """
 
     types = (
@@ -106,19 +112,19 @@ class DescriptorArray(_Indexed[Any] if TYPE_CHECKING else _Indexed):
     )
 
     @classmethod
-    def _default_formats(cls, type: MapType) -> tuple[str | None, str | None]:
+    def _default_formats(cls, flags: MapFlags, value_size: int | None) -> Formats:
         return "I", "I"
 
     def __getitem__(self, index: int) -> Any:
         self._check_index(index)
-        value = self.lookup(index)
-        if value is None:
+        value = self._get(index)
+        if value is ABSENT:
             raise KeyError(index)
         return value
 
     def __setitem__(self, index: int, value: Any) -> None:
         self._check_index(index)
-        self.put(index, value.fileno() if hasattr(value, "fileno") else value)
+        self.put(index, value)
 
     def __delitem__(self, index: int) -> None:
         self._check_index(index)
@@ -126,13 +132,8 @@ class DescriptorArray(_Indexed[Any] if TYPE_CHECKING else _Indexed):
             raise KeyError(index)
 
     def delete(self, index: int) -> bool:
-        """Empty the slot; False where it was empty."""
-        result = lib.ebpf_map_delete(self._fd, self._pack_key(index))
-        if result < 0:
-            if result == -errno.ENOENT:
-                return False
-            self._fail(result, f"empty the slot {index} of")
-        return True
+        """Empty the slot; False where it was empty (DEVMAP, CPUMAP and XSKMAP don't tell)."""
+        return self._delete(self._pack_key(index))
 
     def __iter__(self) -> Iterator[int]:
         """The indexes of the slots that are in use."""
@@ -149,50 +150,6 @@ class DescriptorArray(_Indexed[Any] if TYPE_CHECKING else _Indexed):
 
     def _entries(self) -> Iterator[tuple[int, Any]]:
         for index in self.keys():
-            value = self.lookup(index)
-            if value is not None:
+            value = self._get(index)
+            if value is not ABSENT:
                 yield index, value
-
-
-class StackTraceMap(KeyedMap[int, V]):
-    """A STACK_TRACE map: programs store stacks by id (bpf_get_stackid), user space reads them.
-
-    A value is as many u64 addresses (or struct bpf_stack_build_id) as the map's value size
-    holds, zero after the last frame.
-    """
-
-    types = (MapType.STACK_TRACE,)
-
-    @classmethod
-    def _default_formats(cls, type: MapType) -> tuple[str | None, str | None]:
-        # PERF_MAX_STACK_DEPTH, the most frames that the kernel collects unless told otherwise.
-        return "I", "127Q"
-
-    def __getitem__(self, id: int) -> V:
-        value = self.lookup(id)
-        if value is None:
-            raise KeyError(id)
-        return value
-
-    def delete(self, id: int) -> bool:
-        """Forget the stack `id`; False where there is none."""
-        result = lib.ebpf_map_delete(self._fd, self._pack_key(id))
-        if result < 0:
-            if result == -errno.ENOENT:
-                return False
-            self._fail(result, "delete a stack of")
-        return True
-
-    def _entries(self) -> Iterator[tuple[int, V]]:
-        size = self.key_codec.size
-        keys = bytearray(size * self.max_entries)
-        count = lib.ebpf_map_keys(
-            self._fd, ffi.NULL, size, ffi.from_buffer(keys), self.max_entries
-        )
-        if count < 0:
-            self._fail(count, "iterate")
-        for at in range(0, count * size, size):
-            id = self.key_codec.unpack(keys[at : at + size])
-            value = self.lookup(id)
-            if value is not None:
-                yield id, value

@@ -19,7 +19,7 @@ from ebpf.errors import (
 )
 from ebpf.generic import Generic
 from ebpf.info import MapInfo
-from ebpf.maps.limits import check_create, check_number, required_flags
+from ebpf.maps.limits import check_create, check_number, check_references, required_flags
 from ebpf.maps.objects import for_keys, for_values
 from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags
 
@@ -109,7 +109,7 @@ class Map(Descriptor, Generic[K, V]):
         Args:
             type: the map type; may be left out where the class has an obvious one
                 (``HashMap.create`` makes a HASH).
-            key, value: codecs, or what `ebpf.codec` makes one of: a struct format, a number of
+            key, value: codecs, or what `ebpf.codec.codec` makes one of: a struct format, a number of
                 raw bytes, a dataclass, anything with pack and unpack. Arrays have "I" keys by
                 themselves; ring buffers, queues, stacks and bloom filters have no key, ring
                 buffers no value. For per-CPU types the value of one CPU.
@@ -121,7 +121,8 @@ class Map(Descriptor, Generic[K, V]):
             numa_node: allocate there (adds the flag NUMA_NODE).
             map_extra: of a bloom filter the number of hash functions (5.16).
             inner: a map like those that a map of maps is to hold.
-            btf, btf_key_type_id, btf_value_type_id: BTF types of key and value.
+            btf, btf_key_type_id, btf_value_type_id: BTF types of key and value, where the kernel
+                has to know them (a bpf_spin_lock in the value, local storage).
 
         Raises:
             ValueError, TypeError: an argument that no kernel takes.
@@ -134,14 +135,17 @@ class Map(Descriptor, Generic[K, V]):
         keys, values = found._formats(key, value, flags)
         if type == MapType.PERF_EVENT_ARRAY and not max_entries:
             max_entries = facts.possible_cpus()
-        check_create(type, keys and keys.size, values and values.size, max_entries, name)
+        key_size = 0 if keys is None else keys.size
+        value_size = 0 if values is None else values.size
+        check_create(type, key_size, value_size, max_entries, name)
+        check_references(type, inner, btf)
         check_number("map_extra", map_extra, 64)
         fd = bpf.map_create(
             action=f"create a {type.name} map" + (f" named {name!r}" if name else ""),
             needs=max(filter(None, (type.since, flags.since)), default=None),
             map_type=type,
-            key_size=keys.size if keys else 0,
-            value_size=values.size if values else 0,
+            key_size=key_size,
+            value_size=value_size,
             max_entries=max_entries,
             map_flags=flags,
             inner_map_fd=inner.fileno() if inner is not None else 0,
@@ -152,9 +156,7 @@ class Map(Descriptor, Generic[K, V]):
             btf_value_type_id=btf_value_type_id,
             map_extra=map_extra,
         )
-        return found(
-            fd, type, for_keys(type, keys), for_values(type, values), max_entries, name
-        )
+        return found(fd, type, for_keys(type, keys), for_values(type, values), max_entries, name)
 
     @classmethod
     def _creation_type(cls, type: MapType | None) -> MapType:
@@ -279,9 +281,15 @@ class Map(Descriptor, Generic[K, V]):
         """Forbid writes from user space, for good (BPF_MAP_FREEZE).
 
         Raises:
-            BpfError: EBUSY when it is frozen already, or mapped into memory for writing.
+            BpfError: it is frozen already, or mapped into memory for writing (EBUSY).
         """
-        bpf.map_freeze(self.fileno(), action=f"freeze {self!r}")
+        try:
+            bpf.map_freeze(self.fileno())
+        except BpfError as error:
+            if error.errno == errno.EBUSY:
+                cause = "is frozen already" if self.info().frozen else "is mapped for writing"
+                raise BpfError(errno.EBUSY, f"freeze {self!r}: the map {cause}") from None
+            self._fail(-(error.errno or 0), "freeze")
 
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Pin the map at `path` on a bpffs: it then outlives this process.

@@ -6,21 +6,19 @@ import errno
 from collections.abc import ItemsView, MutableMapping, ValuesView
 
 from ebpf._sys import facts, lib
-from ebpf.errors import ENOTSUPP, NotSupportedError
+from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
 from ebpf.maps.base import K, V
 from ebpf.maps.keyed import ABSENT, KeyedMap
-from ebpf.types import MapFlags, MapType, UpdateFlags
+from ebpf.types import MapType, UpdateFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, NoReturn, TypeVar
-
-    from ebpf.maps.base import Formats
+    from typing import Any, TypeVar
 
     D = TypeVar("D")
 
-# What LOOKUP_AND_DELETE is to these since 5.14; before, it was for queues only.
+# The hashes have LOOKUP_AND_DELETE since this release; before, only queues and stacks had it.
 _TAKE_SINCE = (5, 14)
 _TAKING = frozenset(
     {MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.RHASH}
@@ -82,12 +80,91 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
 
     def _take(self, key: bytes, absent: D, flags: int = 0) -> V | D:
         action = "look up and delete a key of"
-        return self._read(lib.ebpf_map_lookup_and_delete, key, absent, action, flags)
+        try:
+            return self._read(lib.ebpf_map_lookup_and_delete, key, absent, action, flags)
+        except BpfError as error:
+            # An old kernel says EINVAL to flags before it looks at the type.
+            old = self.type in _TAKING and facts.kernel_version() < _TAKE_SINCE
+            if old and error.errno in (ENOTSUPP, errno.EINVAL):
+                raise NotSupportedError(f"{action} {self!r}", _TAKE_SINCE, error.errno) from None
+            raise
 
-    def _fail(self, result: int, action: str, flags: UpdateFlags | int = 0) -> NoReturn:
-        # An old kernel says EINVAL to flags before it looks at the type.
-        old = self.type in _TAKING and facts.kernel_version() < _TAKE_SINCE
-        refused = result == -ENOTSUPP or (old and result == -errno.EINVAL)
-        if refused and action.startswith("look up and delete") and not self.closed:
-            raise NotSupportedError(f"{action} {self!r}", _TAKE_SINCE if old else None, -result)
-        super()._fail(result, action, flags)
+    def pop(self, key: K, default: D = ABSENT) -> V | D:
+        """Remove `key` and return its value, or `default`; KeyError where there is neither."""
+        value = self._remove(self._pack_key(key))
+        if value is not ABSENT:
+            return value
+        if default is ABSENT:
+            raise KeyError(key)
+        return default
+
+    def _remove(self, key: bytes) -> V:
+        """Delete the packed `key` and return its value, or ABSENT."""
+        try:
+            return self._take(key, ABSENT)
+        except NotSupportedError:
+            # Two steps, as for any mapping without an atomic pop: of two callers that pop the
+            # same key one gets the value, because only one of the deletions finds it.
+            value = self._read(lib.ebpf_map_lookup, key, ABSENT, "look up a key in")
+            return value if value is not ABSENT and self._delete(key) else ABSENT
+
+    def popitem(self) -> tuple[K, V]:
+        """Remove some entry and return it; KeyError where the map is empty."""
+        for key in self._raw_keys():
+            value = self._remove(key)
+            if value is not ABSENT:
+                return self.key_codec.unpack(key), value
+        raise KeyError("popitem(): the map is empty")
+
+    def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
+        """The value for `key`, which becomes `default` where it was not there.
+
+        The default must fit the map also where it isn't needed: it is written first, with
+        NOEXIST, which is what makes this atomic.
+        """
+        while True:
+            try:
+                self.put(key, default, UpdateFlags.NOEXIST)
+                return default
+            except FileExistsError:
+                value = self._get(key)
+                # Absent: somebody deleted it between the two calls.
+                if value is not ABSENT:
+                    return value
+
+    def clear(self) -> None:
+        """Delete the keys that are there when they are met."""
+        for key in self._raw_keys():
+            self._delete(key)
+
+    def __iter__(self) -> Iterator[K]:
+        unpack = self.key_codec.unpack
+        for key in self._raw_keys():
+            yield unpack(key)
+
+    def __len__(self) -> int:
+        """The number of entries, counted by a walk over the keys: the kernel keeps no count."""
+        return sum(1 for _ in self._raw_keys())
+
+    def items(self) -> ItemsView[K, V]:
+        """A view of the entries; iterating it leaves out those that vanish meanwhile."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[V]:
+        """A view of the values; iterating it leaves out those that vanish meanwhile."""
+        return _Values(self)
+
+
+class _Items(ItemsView[K, V]):
+    # The inherited method looks each key up with [], which raises for a key that is gone.
+    _mapping: HashMap[K, V]
+
+    def __iter__(self) -> Iterator[tuple[K, V]]:
+        return self._mapping._entries()
+
+
+class _Values(ValuesView[V]):
+    _mapping: HashMap[Any, V]
+
+    def __iter__(self) -> Iterator[V]:
+        return (value for _, value in self._mapping._entries())

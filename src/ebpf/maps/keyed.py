@@ -55,9 +55,7 @@ class KeyedMap(ValueMap[K, V]):
             CodecError: key or value do not fit the codecs.
             BpfError: E2BIG when the map is full, or an array's index is out of range.
         """
-        result = lib.ebpf_map_update(
-            self._fd, self._pack_key(key), self._pack_value(value), flags
-        )
+        result = lib.ebpf_map_update(self._fd, self._pack_key(key), self._pack_value(value), flags)
         if result < 0:
             self._fail(result, f"write the key {key!r}{self._put_hint(-result, flags)} to", flags)
 
@@ -138,12 +136,13 @@ class KeyedMap(ValueMap[K, V]):
         """Print the map's definition and its entries, one a line, to `file` or standard output."""
         info = self.info()
         out = file or sys.stdout
-        count = 0
         print(
             f"map {info.id} {self.name or '(no name)'}: {info.type.name},"
             f" key {info.key_size} B, value {info.value_size} B, max_entries {info.max_entries}",
             file=out,
         )
-        for count, (key, value) in enumerate(self._entries(), 1):
+        count = 0
+        for key, value in self._entries():
             print(f"  {key!r}: {value!r}", file=out)
+            count += 1
         print(f"{count} {'entry' if count == 1 else 'entries'}", file=out)

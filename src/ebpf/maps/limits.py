@@ -18,6 +18,7 @@ _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _STORAGES = frozenset(
     {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}
 )
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 # Types whose number of entries is not the user's to say.
 _UNSIZED = _STORAGES | {MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE}
 
@@ -77,9 +78,9 @@ def check_number(name: str, value: int, bits: int) -> None:
 
 
 def check_create(
-    type: MapType, key_size: int | None, value_size: int | None, max_entries: int, name: str
+    type: MapType, key_size: int, value_size: int, max_entries: int, name: str
 ) -> None:
-    """Refuse a definition that no kernel would take; sizes are None where none was given."""
+    """Refuse a definition that no kernel would take; a size is 0 where there is no codec."""
     check_name(name)
     if type.since is None or type == MapType.UNSPEC:
         raise ValueError(f"type: {type.name} is not a map type that this library knows")
@@ -96,6 +97,14 @@ def check_create(
         raise ValueError(f"value: a {type.name} map needs one of 1 byte or more")
 
 
+def check_references(type: MapType, inner: object, btf: object) -> None:
+    """Refuse a map without the objects that the kernel wants for this type."""
+    if type in _OF_MAPS and inner is None:
+        raise ValueError(f"inner: {type.name} takes a map like those that it is to hold")
+    if type in _STORAGES and btf is None:
+        raise ValueError(f"btf: {type.name} needs BTF with the types of key and value")
+
+
 def _check_max_entries(type: MapType, max_entries: int) -> None:
     check_number("max_entries", max_entries, 32)
     if type in _UNSIZED and max_entries:
@@ -104,7 +113,7 @@ def _check_max_entries(type: MapType, max_entries: int) -> None:
         raise ValueError(f"max_entries: a {type.name} map needs at least 1")
 
 
-def _check_key(type: MapType, size: int | None) -> None:
+def _check_key(type: MapType, size: int) -> None:
     if type in _KEYLESS:
         if size:
             raise ValueError(f"key: a {type.name} map has no keys")
@@ -120,9 +129,7 @@ def _check_key(type: MapType, size: int | None) -> None:
         )
 
 
-def _check_ring(
-    type: MapType, key_size: int | None, value_size: int | None, max_entries: int
-) -> None:
+def _check_ring(type: MapType, key_size: int, value_size: int, max_entries: int) -> None:
     if key_size or value_size:
         raise ValueError(f"key, value: a {type.name} map has neither")
     check_number("max_entries", max_entries, 32)

@@ -40,23 +40,23 @@ class ValueMap(Map[K, V]):
         # lookup. A reader takes one out, so there are as many as ever read at the same time.
         self._buffers: list[tuple[Any, Any]] = []
 
-    def _read(
-        self, read: Read, key: bytes | Any, absent: D, action: str, flags: int = 0
-    ) -> V | D:
+    def _read(self, read: Read, key: bytes | Any, absent: D, action: str, flags: int = 0) -> V | D:
         """The value that `read` finds for the packed `key`, or `absent` where it says ENOENT."""
         try:
-            buffer, view = self._buffers.pop()
+            pair = self._buffers.pop()
         except IndexError:
-            buffer = ffi.new("unsigned char[]", self.value_codec.size)
-            view = ffi.buffer(buffer)
+            memory = ffi.new("unsigned char[]", self.value_codec.size)
+            pair = memory, ffi.buffer(memory)
+        buffer, view = pair
         result = read(self._fd, key, buffer, flags)
-        if result < 0:
-            if result != -errno.ENOENT:
-                self._fail(result, action, flags)
-            return absent
-        value = self.value_codec.unpack(view)
-        self._buffers.append((buffer, view))
-        return value
+        if result >= 0:
+            found: V | D = self.value_codec.unpack(view)
+        elif result == -errno.ENOENT:
+            found = absent
+        else:
+            self._fail(result, action, flags)
+        self._buffers.append(pair)
+        return found
 
     def _pack_value(self, value: V) -> bytes:
         try:

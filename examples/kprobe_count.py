@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""kprobe_count: which programs call a function of the kernel, and how often.
+
+    sudo python kprobe_count.py                         vfs_read, until Ctrl-C
+    sudo python kprobe_count.py do_unlinkat --seconds 5
+
+The kernel counts; this only reads the counts when it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from typing import Annotated
+
+import ebpf
+from ebpf.asm import (
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R10,
+    Label,
+    add,
+    atomic_add,
+    call,
+    exit_,
+    jne,
+    ld_map_fd,
+    mov,
+    stdw,
+)
+from ebpf.codec import Char
+
+NAME_SIZE = 16  # of a program's name in the kernel, TASK_COMM_LEN
+
+
+def program(counts: ebpf.HashMap[str, int]) -> list[object]:
+    """counts[name of the current program] += 1"""
+    name = R10 - NAME_SIZE
+    zero = name - 8
+    return [
+        mov(R1, R10),
+        add(R1, name.offset),
+        mov(R2, NAME_SIZE),
+        call("get_current_comm"),
+        # A key that is not there yet gets 0. When another CPU was faster this fails, and the key
+        # is there all the same.
+        stdw(zero, 0),
+        mov(R2, R10),
+        add(R2, name.offset),
+        mov(R3, R10),
+        add(R3, zero.offset),
+        mov(R4, int(ebpf.UpdateFlags.NOEXIST)),
+        ld_map_fd(R1, counts),
+        call("map_update_elem"),
+        mov(R2, R10),
+        add(R2, name.offset),
+        ld_map_fd(R1, counts),
+        call("map_lookup_elem"),
+        # The verifier insists on this check: with a full map there is no value.
+        jne(R0, 0, "found"),
+        mov(R0, 0),
+        exit_(),
+        Label("found"),
+        mov(R1, 1),
+        # Atomic, because programs on several CPUs may add to the same value.
+        atomic_add(R0, R1),
+        mov(R0, 0),
+        exit_(),
+    ]
+
+
+def wait(seconds: float | None) -> None:
+    """Until Ctrl-C or SIGTERM, at most `seconds`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print("kprobe_count: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
+        if seconds is None:
+            signal.pause()
+        else:
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+
+
+def report(counts: dict[str, int], function: str) -> None:
+    print(f"{'PROGRAM':<{NAME_SIZE}} CALLS OF {function}")
+    for name, count in sorted(counts.items(), key=lambda item: item[1], reverse=True):
+        print(f"{name:<{NAME_SIZE}} {count}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("function", nargs="?", default="vfs_read", help="(vfs_read)")
+    parser.add_argument("--seconds", type=float, help="how long to count (until Ctrl-C)")
+    options = parser.parse_args()
+    try:
+        with ebpf.HashMap.create(
+            ebpf.MapType.HASH,
+            key=Annotated[str, Char(NAME_SIZE)],
+            value="Q",
+            max_entries=4096,
+            name="counts",
+        ) as counts:
+            with ebpf.Program.load(
+                ebpf.ProgramType.KPROBE, program(counts), license="GPL", name="count"
+            ) as counter:
+                counter.attach_kprobe(options.function)
+                wait(options.seconds)
+            # The program is closed, and with it detached: the counts stand still.
+            report(counts.to_dict(), options.function)
+    except ebpf.BpfError as error:
+        # No such function (with the nearest names), no permission, or a kernel without kprobes.
+        raise SystemExit(f"kprobe_count: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""tracepoint_histogram: how the values of a tracepoint's field are distributed.
+
+    sudo python tracepoint_histogram.py                                 sizes that read() returns
+    sudo python tracepoint_histogram.py block:block_rq_issue bytes --seconds 10
+    sudo python tracepoint_histogram.py sched:sched_switch --fields     what can be chosen
+
+Each line counts the values from a power of two up to the next one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import ebpf
+from ebpf import asm, tracefs
+from ebpf.asm import (
+    R0,
+    R1,
+    R2,
+    R6,
+    R7,
+    R10,
+    Label,
+    Memory,
+    add,
+    arsh,
+    atomic_add,
+    call,
+    exit_,
+    ja,
+    jeq,
+    jsge,
+    ld_map_fd,
+    lsh,
+    mov,
+    rsh,
+    stxw,
+)
+
+# Slots of the histogram: negative values, zero, then 1, 2..3, 4..7, ... up to 64 bits.
+NEGATIVE, ZERO, FIRST_POWER = 0, 1, 2
+SLOTS = FIRST_POWER + 64
+
+
+@dataclass
+class Field:
+    """A field of a tracepoint's record."""
+
+    name: str
+    offset: int
+    size: int
+    signed: bool
+
+    @property
+    def numeric(self) -> bool:
+        return self.size in (1, 2, 4, 8)
+
+
+def read_fields(category: str, name: str) -> dict[str, Field]:
+    """The fields of a tracepoint, which tracefs describes in lines of this kind:
+
+    field:long ret;\toffset:16;\tsize:8;\tsigned:1;
+    """
+    tracefs.tracepoint_id(category, name)  # raises with the nearest names if there is none
+    path = os.path.join(tracefs.find(), "events", category, name, "format")
+    with open(path, encoding="ascii") as file:
+        lines = re.findall(
+            r"field:([^;]*);\s*offset:(\d+);\s*size:(\d+);\s*signed:([01]);", file.read()
+        )
+    fields = {}
+    for declaration, offset, size, signed in lines:
+        # "unsigned long args[6]", "const char * name", "__data_loc char[] filename"
+        match = re.search(r"(\w+)(\[\w*\])?$", declaration)
+        is_array = "[" in declaration
+        # The first bytes of every record say which tracepoint it is; programs cannot read them.
+        if match and not match[1].startswith("common_") and not is_array:
+            fields[match[1]] = Field(match[1], int(offset), int(size), signed == "1")
+    return fields
+
+
+def load_field(field: Field) -> list[object]:
+    """R6 = the field, of the record at R1."""
+    load = {1: asm.ldxb, 2: asm.ldxh, 4: asm.ldxw, 8: asm.ldxdw}[field.size]
+    unused = 64 - 8 * field.size
+    extend: list[object] = []
+    if field.signed and unused:
+        # There and back again: arsh fills with copies of the sign.
+        extend = [lsh(R6, unused), arsh(R6, unused)]
+    return [load(R6, R1 + field.offset), *extend]
+
+
+def program(field: Field, histogram: ebpf.ArrayMap[int]) -> list[object]:
+    """histogram[slot of the field's value] += 1"""
+    slot: Memory = R10 - 4
+    return [
+        load_field(field),
+        mov(R7, NEGATIVE),
+        # An unsigned value of 64 bits may be so large that it looks negative.
+        [jsge(R6, 0, "not negative"), ja("count")] if field.signed else [],
+        Label("not negative"),
+        mov(R7, ZERO),
+        jeq(R6, 0, "count"),
+        mov(R7, FIRST_POWER),
+        # The position of the highest bit, by halving: is there anything above bit 32, 16, ...?
+        [
+            [
+                mov(R1, R6),
+                rsh(R1, bits),
+                jeq(R1, 0, f"below {bits}"),
+                mov(R6, R1),
+                add(R7, bits),
+                Label(f"below {bits}"),
+            ]
+            for bits in (32, 16, 8, 4, 2, 1)
+        ],
+        Label("count"),
+        stxw(slot, R7),
+        mov(R2, R10),
+        add(R2, slot.offset),
+        ld_map_fd(R1, histogram),
+        call("map_lookup_elem"),
+        jeq(R0, 0, "end"),
+        mov(R1, 1),
+        atomic_add(R0, R1),
+        Label("end"),
+        mov(R0, 0),
+        exit_(),
+    ]
+
+
+def label(slot: int) -> str:
+    """The values that a slot counts."""
+    if slot == NEGATIVE:
+        return "negative"
+    if slot == ZERO:
+        return "0"
+    low = 1 << (slot - FIRST_POWER)
+    return str(low) if low == 1 else f"{low} .. {2 * low - 1}"
+
+
+def report(title: str, counts: list[int]) -> None:
+    """Print the slots from the first to the last that counted something."""
+    used = [slot for slot, count in enumerate(counts) if count]
+    print(f"{title}: {sum(counts)} events")
+    if not used:
+        return
+    largest, width = max(counts), 40
+    labels = max(len(label(slot)) for slot in used)
+    for slot in range(used[0], used[-1] + 1):
+        bar = "#" * round(counts[slot] * width / largest)
+        print(f"{label(slot):>{labels}} | {counts[slot]:>10} | {bar}".rstrip())
+
+
+def wait(seconds: float | None) -> None:
+    """Until Ctrl-C or SIGTERM, at most `seconds`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print("tracepoint_histogram: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
+        if seconds is None:
+            signal.pause()
+        else:
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+
+
+def count(category: str, name: str, field: Field, seconds: float | None) -> list[int]:
+    """Attach, wait, and return the histogram."""
+    with ebpf.ArrayMap.create(
+        ebpf.MapType.ARRAY, value="Q", max_entries=SLOTS, name="histogram"
+    ) as histogram:
+        code = program(field, histogram)
+        with ebpf.Program.load(
+            ebpf.ProgramType.TRACEPOINT, code, license="GPL", name="histogram"
+        ) as counter:
+            counter.attach_tracepoint(category, name)
+            wait(seconds)
+        return list(histogram)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tracepoint", nargs="?", default="syscalls:sys_exit_read")
+    parser.add_argument("field", nargs="?", help="a number in the tracepoint's record (ret)")
+    parser.add_argument("--fields", action="store_true", help="list the fields, then end")
+    parser.add_argument("--seconds", type=float, help="how long to count (until Ctrl-C)")
+    options = parser.parse_args()
+    if options.tracepoint.count(":") != 1:
+        parser.error(f"a tracepoint is CATEGORY:NAME, not {options.tracepoint!r}")
+    return options
+
+
+def main() -> None:
+    options = parse_arguments()
+    category, name = options.tracepoint.split(":")
+    try:
+        fields = {key: field for key, field in read_fields(category, name).items() if field.numeric}
+        if options.fields:
+            for field in fields.values():
+                print(
+                    f"{field.name} ({field.size} bytes, {'signed' if field.signed else 'unsigned'})"
+                )
+            return
+        wanted = options.field or "ret"
+        if wanted not in fields:
+            raise SystemExit(
+                f"tracepoint_histogram: {options.tracepoint} has no number called {wanted!r};"
+                f" its numbers: {', '.join(fields) or 'none'}"
+            )
+        counts = count(category, name, fields[wanted], options.seconds)
+        report(f"{options.tracepoint} {wanted}", counts)
+    except ebpf.BpfError as error:
+        # No such tracepoint, no permission, or no tracefs: then the message has the command.
+        raise SystemExit(f"tracepoint_histogram: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""One mapped ring of a BPF_MAP_TYPE_RINGBUF, and the records of it on their way to the reader.
+
+The core copies whole runs of records out of the ring (`lib.ebpf_ring_drain`) and frees their
+space at once. Records that were copied out but not yet handed out wait in `Ring.pending`, and are
+served first by whatever reads next.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _thread import RLock
+from collections import deque
+
+from ebpf._sys import check, ffi, lib
+from ebpf.errors import ClosedError
+from ebpf.types import MapFlags, MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ebpf.codec import Codec
+    from ebpf.maps import Map
+
+# The most that one call of the core copies: enough that the call costs nothing per record,
+# little enough that the producer gets its space back soon.
+_CHUNK_BYTES = 1 << 20
+_CHUNK_RECORDS = 1 << 16
+
+# A record's header, which is what a record takes of the ring at least.
+_HEADER_SIZE = 8
+
+# The core writes every byte that is handed out, so clearing the buffer first is time lost.
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class Records:
+    """A run of records in one buffer, as `RingBuffer.read_buffer` returns it.
+
+    ``buffer`` holds the payloads one behind the other, without gaps. ``record_size`` is their
+    common length, or None when they differ; then ``ends[i]`` is where record i ends. It can be
+    iterated and indexed (memoryviews), and stays valid whatever is read later.
+    """
+
+    __slots__ = ("buffer", "count", "ends", "record_size")
+
+    def __init__(
+        self, buffer: memoryview, count: int, record_size: int | None, ends: memoryview | None
+    ) -> None:
+        self.buffer = buffer
+        self.count = count
+        self.record_size = record_size
+        self.ends = ends
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> memoryview:
+        if index < 0:
+            index += self.count
+        if not 0 <= index < self.count:
+            raise IndexError(f"record {index} of {self.count}")
+        if self.ends is None:
+            size = self.record_size or 0
+            return self.buffer[index * size : (index + 1) * size]
+        return self.buffer[self.ends[index - 1] if index else 0 : self.ends[index]]
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return (self[index] for index in range(self.count))
+
+    def __repr__(self) -> str:
+        size = "" if self.record_size is None else f" of {self.record_size} bytes"
+        return f"<ebpf.Records {self.count}{size}>"
+
+
+class Ring:
+    """One mapped ring and the records of it that wait to be handed out."""
+
+    def __init__(self, map: Map[Any, Any], codec: Codec[Any] | None) -> None:
+        if getattr(map, "type", None) != MapType.RINGBUF:
+            raise TypeError(f"{map!r} is not a RINGBUF map")
+        if map.info().flags & MapFlags.RB_OVERWRITE:
+            raise ValueError(
+                f"{map!r} is in overwrite mode (RB_OVERWRITE): the kernel replaces records while"
+                " they are read"
+            )
+        self.map = map
+        self.codec = codec
+        self.pending: deque[bytes] = deque()
+        # The buffer that the core filled last, until its records are pending or taken.
+        self._copied: bytearray | None = None
+        # Held while draining and while records go into or out of `pending` in bulk, so that
+        # threads which share the ring keep the records in order. Reentrant, because a signal
+        # handler may read or close what it interrupts.
+        self.lock = RLock()
+        self.ring = ffi.new("struct ebpf_ring *")
+        self.fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
+        result = lib.ebpf_ring_open(self.fd, map.max_entries, self.ring)
+        if result < 0:
+            self.close()
+            check(result, f"map the ring of {map!r}")
+
+    def close(self) -> None:
+        """Unmap the ring; what reads it from now on raises ClosedError."""
+        with self.lock:
+            lib.ebpf_ring_close(self.ring)
+            self.pending.clear()
+            self._copied = None
+            fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def next(self) -> bytes | None:
+        """The next record, None when none is ready."""
+        while True:
+            try:
+                return self.pending.popleft()
+            except IndexError:
+                if not self.fill():
+                    return None
+
+    def fill(self) -> int:
+        """How many records wait, after copying some out of the ring if none did."""
+        with self.lock:
+            self._settle()
+            if not self.pending:
+                self._copy(_CHUNK_RECORDS)
+                self._settle()
+            return len(self.pending)
+
+    def rounds(self) -> int:
+        """How many `fill` at most it takes to get at everything that is unread now.
+
+        Bounds the loops that read until nothing is left: a fast producer must not keep them going.
+        """
+        with self.lock:
+            return self._unread() // (_CHUNK_RECORDS * _HEADER_SIZE) + 1
+
+    def take(self, limit: int, defer: bool = False) -> list[Any]:
+        """Up to `limit` decoded records of those that are ready now.
+
+        At the first that can't be decoded it stops. When nothing was taken before that one it
+        raises, and the record is done with; with `defer` the record is left to the next call.
+        """
+        taken: list[Any] = []
+        with self.lock:
+            self._settle()
+            count = min(limit, len(self.pending))
+            self._decode([self.pending.popleft() for _ in range(count)], taken, defer)
+            for _ in range(self.rounds()):
+                before = len(taken)
+                # What is pending now could not be decoded, or is beyond the limit.
+                if self.pending or before >= limit:
+                    break
+                self._take_chunk(limit - before, taken, defer)
+                if len(taken) == before:
+                    break
+        return taken
+
+    def take_buffer(self, limit: int) -> Records:
+        """Up to `limit` records in one buffer."""
+        with self.lock:
+            self._settle()
+            if self.pending:
+                count = min(limit, len(self.pending))
+                return _joined([self.pending.popleft() for _ in range(count)])
+            return self._drain_buffer(limit)
+
+    def _take_chunk(self, limit: int, taken: list[Any], defer: bool) -> None:
+        if self.codec is None:
+            self._copy(limit)
+            taken += self._copied_records()
+            self._copied = None
+            return
+        records = self._drain_buffer(limit)
+        if records.record_size == self.codec.size:
+            try:
+                taken += list(self.codec.iter_unpack(records.buffer))
+                return
+            except Exception:  # noqa: BLE001, S110
+                # Some record can't be decoded: go through them one by one to say it of that one
+                # and to hand out the others.
+                pass
+        self._decode([bytes(record) for record in records], taken, defer)
+
+    def _decode(self, raws: list[bytes], taken: list[Any], defer: bool) -> None:
+        """Append what `raws` decode to; those that are not reached become pending again."""
+        if self.codec is None:
+            taken += raws
+            return
+        first = len(taken)
+        try:
+            for raw in raws:
+                taken.append(self.codec.unpack(raw))
+        except BaseException as error:
+            reached = len(taken) - first
+            deferred = isinstance(error, Exception) and (defer or bool(taken))
+            reported = isinstance(error, Exception) and not deferred
+            self.pending.extendleft(reversed(raws[reached + reported :]))
+            if not deferred:
+                raise
+
+    def _unread(self) -> int:
+        unread = int(lib.ebpf_ring_unread(self.ring))
+        if unread == -errno.EBADF:
+            raise ClosedError(f"the RingBuffer of {self.map!r} is closed")
+        return check(unread, f"read the ring of {self.map!r}")
+
+    def _copy(self, limit: int) -> None:
+        """Copy up to `limit` records into `_copied`, as a pickled list."""
+        unread = self._unread()
+        limit = min(limit, _CHUNK_RECORDS)
+        for room in (min(unread, _CHUNK_BYTES), unread):
+            buffer = bytearray(room + lib.EBPF_RING_PICKLE_OVERHEAD)
+            # From the copy on, the records are only in this buffer. It is kept before, because a
+            # signal handler that raises as soon as the call returns must not lose them.
+            self.ring.used = 0
+            self._copied = buffer
+            result = lib.ebpf_ring_drain_pickle(
+                self.ring, ffi.from_buffer(buffer), len(buffer), limit
+            )
+            # A record that is larger than a chunk takes a buffer for all that is unread.
+            if result != -errno.ENOSPC:
+                break
+        check(result, f"read the ring of {self.map!r}")
+
+    def _copied_records(self) -> list[bytes]:
+        if self._copied is None or not self.ring.used:
+            return []
+        # The core wrote this pickle a moment ago; there is nothing in it but bytes.
+        import pickle
+
+        records: list[bytes] = pickle.loads(memoryview(self._copied)[: self.ring.used])
+        return records
+
+    def _settle(self) -> None:
+        """Make pending what was copied."""
+        if self._copied is None:
+            return
+        records = self._copied_records()
+        # Python looks for signals at calls and at jumps back, so not between these two.
+        self.pending += records
+        self._copied = None
+
+    def _drain_buffer(self, limit: int) -> Records:
+        unread = self._unread()
+        limit = min(limit, unread // _HEADER_SIZE, _CHUNK_RECORDS)
+        if not limit:
+            return Records(memoryview(b""), 0, None, None)
+        ends = _uncleared("uint32_t[]", limit)
+        for room in (min(unread, _CHUNK_BYTES), unread):
+            buffer = _uncleared("char[]", room)
+            count = lib.ebpf_ring_drain(self.ring, buffer, room, ends, limit)
+            if count != -errno.ENOSPC:
+                break
+        check(count, f"read the ring of {self.map!r}")
+        view = memoryview(ffi.buffer(buffer, self.ring.used))
+        if self.ring.shortest == self.ring.longest:
+            return Records(view, count, int(self.ring.longest), None)
+        return Records(view, count, None, memoryview(ffi.buffer(ends, 4 * count)).cast("I"))
+
+
+def _joined(raws: list[bytes]) -> Records:
+    """Records that were copied out singly, as one buffer."""
+    from array import array
+    from itertools import accumulate
+
+    buffer = memoryview(b"".join(raws))
+    lengths = {len(raw) for raw in raws}
+    if len(lengths) == 1:
+        return Records(buffer, len(raws), lengths.pop(), None)
+    return Records(buffer, len(raws), None, memoryview(array("I", accumulate(map(len, raws)))))

@@ -1,0 +1,337 @@
+"""Attachments, each proven by what the program does when the event happens, and not after."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebpf import BpfError, BpfPermissionError, Link, NotSupportedError, Program, ProgramType, links
+from ebpf.asm import R0, R1, R6, R7, exit_, ldxdw, ldxw, mov
+from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
+from ebpf.links import PerfEventAttachment
+from tests.kernel import environment
+from tests.kernel.samples import (
+    ATTACH_COOKIE,
+    CLONE,
+    CLONED,
+    PASS,
+    count,
+    keep,
+    load,
+    per_process,
+    start_threads,
+)
+
+KPROBES = pytest.mark.needs_config("CONFIG_KPROBES")
+
+# Where struct pt_regs has what a function returned.
+RETURNED = {"x86_64": 80, "aarch64": 0}[platform.machine()]
+
+
+def attach(kind: str, program: Program, **options: Any) -> Link:
+    if kind == "tracepoint":
+        return program.attach_tracepoint(*CLONED, **options)
+    if kind == "raw_tracepoint":
+        return program.attach_raw_tracepoint(CLONED[1], **options)
+    return getattr(program, f"attach_{kind}")(CLONE, **options)  # type: ignore[no-any-return]
+
+
+TYPES = {
+    "tracepoint": ProgramType.TRACEPOINT,
+    "raw_tracepoint": ProgramType.RAW_TRACEPOINT,
+    "kprobe": ProgramType.KPROBE,
+    "kretprobe": ProgramType.KPROBE,
+}
+KINDS = [
+    "tracepoint",
+    "raw_tracepoint",
+    pytest.param("kprobe", marks=KPROBES),
+    pytest.param("kretprobe", marks=KPROBES),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_program_runs_at_the_event_until_the_link_is_closed(kind: str) -> None:
+    """Once for each time, in the process that caused it, on whatever CPU."""
+    me = os.getpid()
+    with per_process() as counts, load(TYPES[kind], count(counts)) as program:
+        start_threads()
+        assert counts.lookup(me) is None
+        with attach(kind, program) as link:
+            for _ in range(2):
+                for cpu in os.sched_getaffinity(0):
+                    before = counts.lookup(me) or 0
+                    home = os.sched_getaffinity(0)
+                    os.sched_setaffinity(0, {cpu})
+                    start_threads(2)
+                    os.sched_setaffinity(0, home)
+                    assert counts[me] == before + 2
+        seen = counts[me]
+        start_threads()
+        assert counts[me] == seen
+        assert link.closed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_functions_of_links_do_the_same_without_a_program_object(kind: str) -> None:
+    """They take anything with a descriptor, and the caller owns what they return."""
+    function = getattr(links, f"attach_{kind}")
+    target = {"tracepoint": CLONED, "raw_tracepoint": CLONED[1:]}.get(kind, (CLONE,))
+    with per_process() as counts, load(TYPES[kind], count(counts)) as program:
+        with function(program, *target):
+            start_threads()
+        assert program._links == set()
+        start_threads()
+        assert counts[os.getpid()] == 1
+
+
+def test_a_tracepoint_program_reads_the_record(tracefs: Path) -> None:
+    """Its context is the record that the format file describes."""
+    offset = environment_field(tracefs, "child_pid")
+    insns = [ldxw(R7, R6 + offset)]
+    with per_process() as kept, load(ProgramType.TRACEPOINT, keep(kept, insns)) as program:
+        with program.attach_tracepoint(*CLONED):
+            (child,) = start_threads()
+        assert kept[os.getpid()] == child
+
+
+def environment_field(tracefs: Path, field: str) -> int:
+    text = (tracefs / "events" / CLONED[0] / CLONED[1] / "format").read_text()
+    match = re.search(rf"\b{field};\s*offset:(\d+);", text)
+    assert match is not None, text
+    return int(match[1])
+
+
+@KPROBES
+def test_a_kretprobe_program_reads_what_was_returned() -> None:
+    """The function returns the number of the new thread."""
+    insns = [ldxdw(R7, R6 + RETURNED)]
+    with per_process() as kept, load(ProgramType.KPROBE, keep(kept, insns)) as program:
+        with program.attach_kretprobe(CLONE):
+            (child,) = start_threads()
+        assert kept[os.getpid()] == child
+
+
+def address_of(symbol: str) -> int:
+    with open("/proc/kallsyms") as file:
+        return next(int(line.split()[0], 16) for line in file if line.split()[2] == symbol)
+
+
+@KPROBES
+@pytest.mark.parametrize("by", ["symbol", "address"])
+def test_a_kprobe_inside_the_function(by: str) -> None:
+    """The second instruction: behind a landing pad of 4 bytes, or a call of 5 without one."""
+    with per_process() as counts, load(ProgramType.KPROBE, count(counts)) as program:
+        for offset in (4, 5):
+            try:
+                if by == "symbol":
+                    link = program.attach_kprobe(CLONE, offset=offset)
+                else:
+                    link = program.attach_kprobe(address=address_of(CLONE) + offset)
+                break
+            except BpfError as error:
+                assert offset == 4, error
+        with link:
+            start_threads(3)
+        start_threads()
+        assert counts[os.getpid()] == 3
+
+
+@KPROBES
+@pytest.mark.parametrize("kind", ["kprobe", "kretprobe"])
+def test_a_kprobe_by_address(kind: str) -> None:
+    """For functions that share their name."""
+    with per_process() as counts, load(ProgramType.KPROBE, count(counts)) as program:
+        with getattr(program, f"attach_{kind}")(address=address_of(CLONE)):
+            start_threads(3)
+        assert counts[os.getpid()] == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_program_sees_its_cookie(kind: str) -> None:
+    """One program on several targets tells them apart by it (5.15; raw tracepoints 6.10)."""
+    with per_process() as kept:
+        since = (6, 10) if kind == "raw_tracepoint" else (5, 15)
+        if environment.kernel_version() < since:
+            # The helper itself is refused there; the library's word on the argument counts.
+            with load(TYPES[kind], PASS) as plain:
+                attach(kind, plain, cookie=1)
+        with load(TYPES[kind], keep(kept, ATTACH_COOKIE)) as program:
+            for cookie in (1, 0xFEDC_BA98_7654_3210):
+                with attach(kind, program, cookie=cookie):
+                    start_threads()
+                assert kept[os.getpid()] == cookie
+
+
+def test_cookies_of_two_links_are_apart() -> None:
+    """Each link has its own, though the program is the same."""
+    with per_process() as kept:
+        program = load(ProgramType.TRACEPOINT, keep(kept, ATTACH_COOKIE))
+        with program, program.attach_tracepoint("sched", "sched_process_exit", cookie=2):
+            with program.attach_tracepoint(*CLONED, cookie=3):
+                pid = os.posix_spawn("/bin/true", ["true"], {})
+                os.waitpid(pid, 0)
+                assert kept[os.getpid()] == 3
+                assert kept[pid] == 2
+
+
+def test_before_5_15_the_attachment_is_the_event_itself() -> None:
+    """It works like a link, but there is no object to describe, pin or update."""
+    with load(ProgramType.TRACEPOINT, PASS) as program, attach("tracepoint", program) as link:
+        if environment.kernel_version() >= (5, 15):
+            assert type(link) is Link
+            assert link.info().prog_id == program.info().id
+            return
+        assert type(link) is PerfEventAttachment
+        for use in (link.info, lambda: link.pin("/sys/fs/bpf/x"), lambda: link.update(program)):
+            with pytest.raises(NotSupportedError, match="BPF links for perf events") as caught:
+                use()
+            assert caught.value.minimum_version == (5, 15)
+        link.detach()
+        assert link.closed
+
+
+# ---- what cannot be attached ----------------------------------------------------------------
+
+
+def test_an_unknown_tracepoint_has_its_neighbours_named() -> None:
+    """Names change between releases; the right one is mostly near."""
+    with load(ProgramType.TRACEPOINT, PASS) as program:
+        with pytest.raises(
+            BpfFileNotFoundError,
+            match=r"no tracepoint sched:sched_process_frok; nearest: sched:sched_process_fork",
+        ):
+            program.attach_tracepoint("sched", "sched_process_frok")
+        with pytest.raises(
+            BpfFileNotFoundError,
+            match=r"no tracepoint task:sched_process_fork; nearest: sched:sched_process_fork"
+            if os.path.isdir("/sys/kernel/tracing/events/task")
+            else r"no category task; nearest: sched:sched_process_fork",
+        ):
+            program.attach_tracepoint("task", "sched_process_fork")
+        with pytest.raises(BpfFileNotFoundError, match=r"no category shced; nearest: .*\bsched\b"):
+            program.attach_tracepoint("shced", "nothing")
+        with pytest.raises(ValueError, match=r"category: '\.\.' is no tracepoint category"):
+            program.attach_tracepoint("..", "x")
+        with pytest.raises(ValueError, match=r"name: 'a/b' is no tracepoint name"):
+            program.attach_tracepoint("sched", "a/b")
+
+
+def test_an_unknown_raw_tracepoint_has_its_neighbours_named() -> None:
+    with (
+        load(ProgramType.RAW_TRACEPOINT, PASS) as program,
+        pytest.raises(
+            BpfFileNotFoundError,
+            match=r"no raw tracepoint sched_process_frok; nearest: sched_process_fork",
+        ),
+    ):
+        program.attach_raw_tracepoint("sched_process_frok")
+
+
+@KPROBES
+def test_an_unknown_function_has_its_neighbours_named() -> None:
+    with load(ProgramType.KPROBE, PASS) as program:
+        with pytest.raises(
+            BpfFileNotFoundError, match=r"no kernel function kernel_clnoe; nearest: .*kernel_clone"
+        ):
+            program.attach_kprobe("kernel_clnoe")
+        with pytest.raises(BpfFileNotFoundError, match="no kernel function qqxxzz$|qqxxzz \\["):
+            program.attach_kretprobe("qqxxzz")
+
+
+@KPROBES
+def test_a_place_that_takes_no_probe_says_so() -> None:
+    """EINVAL and EILSEQ do not."""
+    with load(ProgramType.KPROBE, PASS) as program:
+        # NOKPROBE_SYMBOL in kernel/trace/trace_kprobe.c: a probe there would run for ever.
+        with pytest.raises(BpfError, match="no probe can be set there"):
+            program.attach_kprobe("kprobe_dispatcher")
+        with pytest.raises(BpfError, match="no probe can be set there"):
+            program.attach_kprobe(CLONE, offset=1)
+        with pytest.raises(BpfError, match="no probe can be set there"):
+            program.attach_kprobe(address=0x1000)
+
+
+@KPROBES
+def test_a_name_that_several_functions_have() -> None:
+    """The kernel would probe whichever it finds first, or (since 6.7 and its backports) none."""
+    found: dict[str, list[int]] = {}
+    with open("/proc/kallsyms") as file:
+        for line in file:
+            address, kind, name, *module = line.split()
+            if kind in "tT" and not module:
+                found.setdefault(name, []).append(int(address, 16))
+    name, addresses = next((n, a) for n, a in found.items() if len(set(a)) > 2 and "." not in n)
+    with load(ProgramType.KPROBE, PASS) as program:
+        with pytest.raises(BpfError, match=f"{len(addresses)} functions have this name") as caught:
+            program.attach_kprobe(name)
+        assert all(hex(address) in str(caught.value) for address in addresses)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_program_of_another_type_says_so(kind: str) -> None:
+    with (
+        load(ProgramType.SOCKET_FILTER, PASS, "wrong") as program,
+        pytest.raises(BpfError, match=r"'wrong' .* the program is of another type"),
+    ):
+        attach(kind, program)
+
+
+def test_a_tracepoint_program_that_reads_beyond_the_record_says_so() -> None:
+    """The verifier does not know the tracepoint; attaching does."""
+    with (
+        load(ProgramType.TRACEPOINT, [ldxdw(R0, R1 + 2000), *PASS]) as program,
+        pytest.raises(BpfPermissionError, match="reads beyond the event's record"),
+    ):
+        attach("tracepoint", program)
+
+
+def test_a_raw_tracepoint_program_that_reads_too_many_arguments_says_so() -> None:
+    with (
+        load(ProgramType.RAW_TRACEPOINT, [ldxdw(R0, R1 + 64), *PASS]) as program,
+        pytest.raises(BpfError, match="reads more arguments than the tracepoint has"),
+    ):
+        attach("raw_tracepoint", program)
+
+
+def test_the_same_program_twice_on_one_tracepoint_says_so() -> None:
+    with load(ProgramType.TRACEPOINT, PASS) as program, attach("tracepoint", program):
+        with pytest.raises(BpfFileExistsError, match="attached to it already"):
+            attach("tracepoint", program)
+        # The attempt took nothing from the first attachment.
+        with load(ProgramType.TRACEPOINT, PASS) as other, attach("tracepoint", other):
+            pass
+
+
+def test_arguments_that_make_no_sense_are_refused_before_the_call() -> None:
+    with load(ProgramType.KPROBE, [mov(R0, 0), exit_()]) as program:
+        for arguments in ((None,), ()):
+            with pytest.raises(TypeError, match="attach_kprobe: give either symbol or address"):
+                program.attach_kprobe(*arguments)
+        with pytest.raises(TypeError, match="attach_kretprobe: give either symbol or address"):
+            program.attach_kretprobe("a", address=1)
+        with pytest.raises(ValueError, match="offset: -1 is negative"):
+            program.attach_kprobe("a", offset=-1)
+        with pytest.raises(ValueError, match="goes with a symbol"):
+            program.attach_kprobe(address=1, offset=1)
+        for symbol in ("", "a\0b"):
+            with pytest.raises(ValueError, match="is no function name"):
+                program.attach_kprobe(symbol)
+
+
+def test_a_kernel_without_kprobes_says_the_option() -> None:
+    """Neither "no such file" nor a release would help."""
+    if environment.kernel_has("CONFIG_KPROBES"):
+        assert Path("/sys/bus/event_source/devices/kprobe/type").exists()
+        return
+    with (
+        load(ProgramType.KPROBE, PASS) as program,
+        pytest.raises(NotSupportedError, match="CONFIG_KPROBES") as caught,
+    ):
+        program.attach_kprobe(CLONE)
+    assert caught.value.minimum_version is None

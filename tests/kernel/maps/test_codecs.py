@@ -1,0 +1,174 @@
+"""Codecs through real maps: what Python wrote is what C reads, and comes back the same."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pytest
+
+import ebpf
+from ebpf import ArrayMap, HashMap, Map
+from ebpf.codec import Array, Char, Pad, be32, f64, s16, s64, u8, u16, u32, u64
+from tests.kernel.maps.support import dumped
+
+
+@dataclass(frozen=True)
+class Flow:
+    source: be32
+    port: u16
+    protocol: u8
+
+
+@dataclass
+class Range:
+    low: s16
+    high: s64
+
+
+@dataclass
+class Stats:
+    comm: Annotated[str, Char(8)]
+    range: Range
+    buckets: Annotated[list[int], Array(u32, 3)]
+    _pad: Annotated[bytes, Pad(4)] = b""
+    ratio: f64 = 0.0
+
+
+def test_dataclass_keys_and_values_have_cs_layout() -> None:
+    """A dataclass is laid out differently from C's struct, or comes back changed."""
+    flow, stats = Flow(0x7F000001, 443, 6), Stats("nginx", Range(-2, -3), [1, 2, 3], ratio=0.5)
+    with HashMap.create(key=Flow, value=Stats, max_entries=4) as m:
+        m[flow] = stats
+        assert m[flow] == stats
+        assert m.to_dict() == {flow: stats}
+        key = struct.pack("!I", 0x7F000001) + struct.pack("=HBx", 443, 6)
+        value = struct.pack("=8sh6xq3I4xd", b"nginx", -2, -3, 1, 2, 3, 0.5)
+        assert dumped(m) == {key: value}
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "raw"),
+    [
+        ("b", -1, b"\xff"),
+        ("h", -2, struct.pack("=h", -2)),
+        ("i", -(1 << 31), struct.pack("=i", -(1 << 31))),
+        ("q", -1, b"\xff" * 8),
+        ("Q", (1 << 64) - 1, b"\xff" * 8),
+        ("?", True, b"\1"),
+        ("d", -0.5, struct.pack("=d", -0.5)),
+        ("bQ", (-1, 2), b"\xff" + bytes(7) + struct.pack("=Q", 2)),
+        ("QI", (1, 2), struct.pack("=QI4x", 1, 2)),
+        (">I", 1, b"\0\0\0\1"),
+        ("16s", b"ab".ljust(16, b"\0"), b"ab".ljust(16, b"\0")),
+        (5, b"abcde", b"abcde"),
+        (Annotated[str, Char(6)], "bash", b"bash\0\0"),
+        (struct.Struct("<HB"), (1, 2), b"\1\0\2"),
+    ],
+    ids=str,
+)
+def test_values_come_back_as_they_were(spec: object, value: Any, raw: bytes) -> None:
+    """A value changes its sign, width, order or type on the way through the kernel."""
+    with ArrayMap.create(value=spec, max_entries=1) as m:
+        m[0] = value
+        assert m[0] == value
+        assert m[0].__class__ is value.__class__
+        assert dumped(m) == {bytes(4): raw}
+
+
+def test_ctypes_structures() -> None:
+    """A ctypes Structure comes back sharing memory with the next value that is read."""
+
+    class Pair(ctypes.Structure):
+        _fields_ = (("a", ctypes.c_uint32), ("b", ctypes.c_int64))
+
+    with HashMap.create(key="I", value=Pair, max_entries=2) as m:
+        m[1], m[2] = Pair(1, -1), Pair(2, -2)
+        first, second = m[1], m[2]
+        assert (first.a, first.b, second.a, second.b) == (1, -1, 2, -2)
+
+
+def test_anything_with_pack_and_unpack() -> None:
+    """An object of the user's with pack, unpack and size is not taken for a codec."""
+
+    class Celsius:
+        size = 4
+
+        def pack(self, value: float) -> bytes:
+            return struct.pack("=i", round(value * 1000))
+
+        def unpack(self, data: bytes) -> float:
+            return float(struct.unpack("=i", data)[0] / 1000)
+
+    with ArrayMap.create(value=Celsius(), max_entries=1) as m:
+        m[0] = -12.5
+        assert m[0] == -12.5
+        assert dumped(m) == {bytes(4): struct.pack("=i", -12500)}
+
+
+def test_none_as_a_value_of_a_users_codec() -> None:
+    """A codec that unpacks to None makes entries look absent."""
+
+    class Optional:
+        size = 1
+
+        def pack(self, value: object) -> bytes:
+            return bytes([value is not None])
+
+        def unpack(self, data: bytes) -> object:
+            return "there" if data[0] else None
+
+    with HashMap.create(key="I", value=Optional(), max_entries=4) as m:
+        m[1] = None
+        assert m[1] is None
+        assert 1 in m
+        assert m.to_dict() == {1: None}
+        assert m.pop(1, "missing") is None
+        assert 1 not in m
+
+
+def test_values_stay_when_others_are_read() -> None:
+    """A value that was read changes when the next one is: the buffers are used again."""
+    with HashMap.create(key="I", value=8, max_entries=4) as m:
+        m[1], m[2] = b"a" * 8, b"b" * 8
+        first = m[1]
+        assert m[2] == b"b" * 8
+        assert first == b"a" * 8
+
+
+def test_a_value_of_a_wrong_size_says_both_sizes() -> None:
+    """The error for a value that is too short or long doesn't say what it should be."""
+    with HashMap.create(key=4, value=8, max_entries=4, name="raw") as m:
+        for size in (0, 7, 9):
+            with pytest.raises(ebpf.CodecError, match=rf"value of .*'raw'.* got {size} b.* 8 b"):
+                m[b"abcd"] = bytes(size)
+            with pytest.raises(ebpf.CodecError, match=rf"key of .*'raw'.* got {size} b.* 4 b"):
+                m[bytes(size)]
+        assert m.to_dict() == {}
+
+
+def test_a_codec_that_does_not_fit_an_existing_map_says_both_sizes() -> None:
+    """Opening a map with a codec of another size succeeds, so that reads overrun, or leaks."""
+    with HashMap.create(key="I", value="Q", max_entries=4) as m:
+        id = m.info().id
+        with pytest.raises(ebpf.CodecError, match=rf"key of the map with id {id} has 4 .* takes 8"):
+            Map.from_id(id, key="Q", value="Q")
+        with pytest.raises(ebpf.CodecError, match=r"value of the descriptor .* has 8 .* takes 4"):
+            Map.from_fd(m.fileno(), value="I")
+        with pytest.raises(TypeError, match=r"is no codec"):
+            Map.from_id(id, value=1.5)
+    with ebpf.QueueMap.create(value="Q", max_entries=4) as q:
+        with pytest.raises(ebpf.CodecError, match=r"key of .* has 0 bytes, .* takes 4"):
+            Map.from_id(q.info().id, key="I")
+
+
+def test_the_same_bytes_through_different_codecs() -> None:
+    """Two codecs for one map disagree on the bytes."""
+    with HashMap.create(key="I", value="q", max_entries=4) as signed:
+        signed[1] = -1
+        with Map.from_fd(signed.fileno(), key="I", value=u64) as unsigned:
+            assert unsigned[1] == (1 << 64) - 1
+        with Map.from_fd(signed.fileno()) as raw:
+            assert raw.to_dict() == {struct.pack("I", 1): b"\xff" * 8}

@@ -1,0 +1,85 @@
+"""LPM_TRIE: the entry with the longest prefix that matches."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import ebpf
+from ebpf import HashMap, MapFlags, MapType
+from tests.kernel.maps.support import dumped
+
+
+def net(text: str) -> tuple[int, bytes]:
+    network = ipaddress.ip_network(text)
+    return network.prefixlen, network.network_address.packed
+
+
+@pytest.fixture
+def routes() -> Iterator[HashMap[Any, int]]:
+    with HashMap.create(MapType.LPM_TRIE, key="I4s", value="I", max_entries=16) as m:
+        yield m
+
+
+def test_the_longest_prefix_wins(routes: HashMap[Any, int]) -> None:
+    """A lookup finds a shorter prefix than there is, or one that doesn't match."""
+    table = {"0.0.0.0/0": 0, "10.0.0.0/8": 1, "10.1.0.0/16": 2, "10.1.2.0/24": 3, "10.1.2.3/32": 4}
+    for text, hop in table.items():
+        routes[net(text)] = hop
+    for address, hop in {
+        "10.1.2.3": 4,
+        "10.1.2.4": 3,
+        "10.1.3.1": 2,
+        "10.2.0.1": 1,
+        "11.0.0.1": 0,
+    }.items():
+        assert routes[net(f"{address}/32")] == hop
+    assert dumped(routes) == {
+        struct.pack("I4s", *net(text)): struct.pack("I", hop) for text, hop in table.items()
+    }
+
+
+def test_flag_that_the_type_needs_is_added(routes: HashMap[Any, int]) -> None:
+    """Creating a trie fails unless one knows that it takes NO_PREALLOC."""
+    assert routes.info().flags == MapFlags.NO_PREALLOC
+
+
+def test_it_iterates_entries_exactly(routes: HashMap[Any, int]) -> None:
+    """Iteration gives the value of a shorter prefix, or misses entries."""
+    expected = {net("10.0.0.0/8"): 1, net("10.1.0.0/16"): 2, net("192.168.0.0/16"): 3}
+    routes.update(expected)
+    assert routes.to_dict() == expected
+    assert len(routes) == 3
+
+
+def test_writes_and_deletes_mean_the_exact_prefix(routes: HashMap[Any, int]) -> None:
+    """setdefault, pop or del of a prefix touch the shorter one that contains it."""
+    routes[net("10.0.0.0/8")] = 1
+    assert routes.setdefault(net("10.1.0.0/16"), 2) == 2
+    assert routes.setdefault(net("10.1.0.0/16"), 5) == 2
+    assert routes.pop(net("10.1.0.0/16")) == 2
+    assert routes.pop(net("10.1.0.0/16"), None) is None
+    with pytest.raises(KeyError):
+        del routes[net("10.1.0.0/16")]
+    assert routes.to_dict() == {net("10.0.0.0/8"): 1}
+    routes.clear()
+    assert routes.to_dict() == {}
+
+
+def test_ipv6() -> None:
+    """Keys of 20 bytes don't work."""
+    with HashMap.create(MapType.LPM_TRIE, key="I16s", value="Q", max_entries=4) as m:
+        m[net("2001:db8::/32")] = 6
+        assert m[net("2001:db8:1::1/128")] == 6
+        assert net("2001:db9::1/128") not in m
+
+
+def test_a_prefix_longer_than_the_key(routes: HashMap[Any, int]) -> None:
+    """A prefix of 33 bits is stored as if it were valid."""
+    with pytest.raises(ebpf.BpfError):
+        routes[33, b"\x0a\0\0\0"] = 1
+    assert routes.to_dict() == {}

@@ -1,0 +1,82 @@
+"""StorageMap: values that live with a socket, task, inode or cgroup."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import ebpf
+from ebpf import MapType, UpdateFlags
+from ebpf.maps.storage import StorageMap
+from tests.kernel.maps.support import Btf
+
+
+@contextmanager
+def storage(type: MapType) -> Iterator[StorageMap[int]]:
+    types = Btf()
+    key, value = types.integer("int", 4, signed=True), types.integer("long", 8, signed=True)
+    with (
+        types.load() as btf,
+        StorageMap.create(
+            type, value="q", name="store", btf=btf, btf_key_type_id=key, btf_value_type_id=value
+        ) as m,
+    ):
+        yield m
+
+
+def exercise(m: StorageMap[int], key: Any) -> None:
+    assert m.lookup(key) is None
+    assert key not in m
+    with pytest.raises(KeyError):
+        m[key]
+    m[key] = -5
+    assert m[key] == m.lookup(key) == -5
+    assert key in m
+    with pytest.raises(FileExistsError, match=r"NOEXIST"):
+        m.put(key, 6, UpdateFlags.NOEXIST)
+    assert m.delete(key) is True
+    assert m.delete(key) is False
+    with pytest.raises(KeyError):
+        del m[key]
+
+
+def test_sockets() -> None:
+    """The value of one socket is another's, or the socket itself is no key."""
+    with storage(MapType.SK_STORAGE) as m, socket.socket() as one, socket.socket() as two:
+        exercise(m, one)
+        m[one], m[two.fileno()] = 1, 2
+        assert (m[one], m[two]) == (1, 2)
+
+
+def test_tasks() -> None:
+    """A pidfd is no key of task storage."""
+    with storage(MapType.TASK_STORAGE) as m:
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            exercise(m, pidfd)
+        finally:
+            os.close(pidfd)
+
+
+def test_it_can_not_be_iterated() -> None:
+    """Iterating local storage, which the kernel can't, gives nothing instead of an error."""
+    with storage(MapType.SK_STORAGE) as m, socket.socket() as one:
+        m[one] = 1
+        with pytest.raises(ebpf.NotSupportedError, match=r"iterate .*'store'"):
+            m.to_dict()
+        with pytest.raises(TypeError):
+            iter(m)  # type: ignore[call-overload]
+
+
+def test_a_key_that_is_no_socket() -> None:
+    """Any descriptor is taken for a socket, or the error doesn't name the map."""
+    with storage(MapType.SK_STORAGE) as m:
+        with pytest.raises(ebpf.BpfError, match=r"write the key .*'store'"):
+            m[m] = 1
+        with pytest.raises(ebpf.CodecError, match=r"^key of .*'store'"):
+            m["socket"] = 1

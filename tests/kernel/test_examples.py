@@ -1,0 +1,541 @@
+"""The examples, run as a user runs them: what they print must be what the test made happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# An emulated machine takes seconds to start Python.
+TIMEOUT = 300
+TRUE = shutil.which("true") or "true"
+
+Event = dict[str, Any]
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    # Warnings are errors: an example must not leave anything open.
+    return [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
+
+
+def run(name: str, *arguments: str, status: int = 0) -> str:
+    """Run an example to its end: what it printed, after checking that it ended as it should."""
+    done = subprocess.run(
+        command(name, *arguments), capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def without(mount_point: str, arguments: list[str]) -> list[str]:
+    """A command that runs with nothing mounted at `mount_point`."""
+    unmount = f'umount -l {mount_point}; exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", unmount, "sh", *arguments]
+
+
+@dataclass
+class Output:
+    """What an example printed, once it has ended."""
+
+    text: str = ""
+
+
+@contextmanager
+def running(name: str, *arguments: str, ready: str, stop: int = signal.SIGINT) -> Iterator[Output]:
+    """An example that runs while the block does, and then ends cleanly by the signal `stop`."""
+    output = Output()
+    with tempfile.TemporaryFile("w+") as file:
+        with subprocess.Popen(
+            command(name, *arguments), stdout=file, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            try:
+                line = process.stderr.readline()
+                assert ready in line, line + process.stderr.read()
+                yield output
+                process.send_signal(stop)
+                assert process.wait(TIMEOUT) == 0
+                assert process.stderr.read().strip() == ""
+            finally:
+                process.kill()
+        file.seek(0)
+        output.text = file.read()
+
+
+def parse(output: str) -> list[Event]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+# --- execsnoop --------------------------------------------------------------------------------
+
+# One process that makes everything happen that the tests below look for, each in a child whose
+# process id it writes down: starting Python for each would be slow on an emulated machine. It
+# waits for a line on standard input before it begins.
+ZOO = """
+import ctypes, json, mmap, os, platform, sys, threading
+true, script, strings, report = sys.argv[1:]
+libc = ctypes.CDLL(None)
+
+def paged_out():
+    # The pages of a new mapping of a file are not in memory as long as nobody touches them.
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    at = libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, os.open(strings, os.O_RDONLY), 0)
+    libc.execve(script.encode(), (ctypes.c_void_p * 3)(at, at + 5, None), None)
+
+def from_thread():
+    thread = threading.Thread(target=os.execv, args=(script, ["zero", "from thread"]))
+    thread.start()
+    thread.join()
+
+def after_failures():
+    for _ in range(3):
+        try:
+            os.execv("/nonexistent/program", ["not executed"])
+        except FileNotFoundError:
+            pass
+    os.execv(true, ["true", "after failures"])
+
+def orphan():
+    parent = os.getppid()
+    while os.path.exists(f"/proc/{parent}"):
+        pass
+    os.execv(true, ["true", "orphan"])
+
+def nothing():
+    os._exit(4)
+
+def call(*arguments):
+    return lambda: os.execv(arguments[0], list(arguments[1:]))
+
+cases = {
+    "status": call("/bin/sh", "sh", "-c", "exit 7"),
+    "killed": call("/bin/sh", "sh", "-c", "kill -KILL $$"),
+    "long": call(true, "true", "x" * 10000),
+    "too long": call(true, "true", "start", "x" * 100000),
+    "many": call(true, "true", *map(str, range(1000))),
+    "not text": call(true, b"true", b"\\xff\\xfe", b"a\\nb\\x1b[31m", b""),
+    "script": call(script, "zero", "unique"),
+    "paged out": paged_out,
+    "from thread": from_thread,
+    "after failures": after_failures,
+    "executes nothing": nothing,
+}
+print("ready", flush=True)
+sys.stdin.readline()
+pids = {"zoo": os.getpid()}
+for name, case in {**cases, "orphan": orphan}.items():
+    pids[name] = os.fork()
+    if not pids[name]:
+        case()
+        os._exit(99)
+    if name != "orphan":
+        os.waitpid(pids[name], 0)
+with open(report, "w") as file:
+    json.dump(pids, file)
+
+def end():
+    # The first thread ends before the process does.
+    state = ""
+    while state != "Z":
+        with open(f"/proc/self/task/{os.getpid()}/stat") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+    os._exit(5)
+
+threading.Thread(target=end).start()
+libc.syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 3)
+"""
+
+
+class Zoo:
+    """What execsnoop reported of the zoo."""
+
+    def __init__(self, tool: int, pids: dict[str, int], events: list[Event], outside: int) -> None:
+        self.tool = tool
+        self.pids = pids
+        self.events = events
+        self.outside = outside
+
+    def find(self, name: str, kind: str) -> list[Event]:
+        return [
+            event
+            for event in self.events
+            if event["pid"] == self.pids[name] and event["event"] == kind
+        ]
+
+    def executed(self, name: str) -> Event:
+        (event,) = self.find(name, "exec")
+        return event
+
+    def ended(self, name: str) -> Event:
+        (event,) = self.find(name, "exit")
+        return event
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    directory = tmp_path_factory.mktemp("zoo")
+    script = directory / "script"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    strings = directory / "strings"
+    strings.write_bytes(b"zero\0paged out\0")
+    report, output = directory / "pids.json", directory / "events.json"
+    program = directory / "zoo.py"
+    program.write_text(ZOO)
+    files = [TRUE, str(script), str(strings), str(report)]
+    traced = [sys.executable, "-S", "-E", str(program), *files]
+    with subprocess.Popen(
+        command("execsnoop", "--json", "--output", str(output), "--", *traced),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as tool:
+        assert tool.stdin is not None
+        assert tool.stdout is not None
+        assert tool.stdout.readline() == "ready\n"
+        with subprocess.Popen([TRUE, "outside"]) as outside:
+            pass
+        tool.stdin.write("\n")
+        tool.stdin.close()
+        tool.stdin = None
+        assert tool.wait(TIMEOUT) == 5, "the exit status is not the command's"
+    return Zoo(tool.pid, json.loads(report.read_text()), parse(output.read_text()), outside.pid)
+
+
+def test_execsnoop_shows_who_executed_what(zoo: Zoo) -> None:
+    """A wrong parent, user, name or argument would be shown."""
+    event = zoo.executed("status")
+    assert event["arguments"] == ["sh", "-c", "exit 7"]
+    assert event["arguments_complete"] is True
+    assert event["parent_pid"] == zoo.pids["zoo"]
+    assert event["uid"] == os.getuid()
+    assert event["command"] == "sh"
+    assert zoo.executed("zoo")["parent_pid"] == zoo.tool
+
+
+def test_execsnoop_shows_the_exit_status(zoo: Zoo) -> None:
+    """The field of task_struct would be read at a wrong offset."""
+    event = zoo.ended("status")
+    assert (event["exit_status"], event["signal"]) == (7, None)
+    assert 0 < event["duration"] < TIMEOUT
+
+
+def test_execsnoop_shows_the_signal_that_killed(zoo: Zoo) -> None:
+    """A killed process would look as if it had exited."""
+    event = zoo.ended("killed")
+    assert (event["exit_status"], event["signal"]) == (None, "SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("case", "arguments"),
+    [("long", ["true", "x" * 10000]), ("many", ["true", *map(str, range(1000))])],
+)
+def test_execsnoop_has_long_and_many_arguments(zoo: Zoo, case: str, arguments: list[str]) -> None:
+    """Arguments that system call tracing has no room for would be cut off."""
+    event = zoo.executed(case)
+    assert event["arguments"] == arguments
+    assert event["arguments_complete"] is True
+
+
+def test_execsnoop_says_when_arguments_are_cut_off(zoo: Zoo) -> None:
+    """Part of the arguments would be taken for all of them."""
+    event = zoo.executed("too long")
+    assert event["arguments_complete"] is False
+    assert event["arguments"][:2] == ["true", "start"]
+    assert len(event["arguments"][2]) > 16000
+    assert set(event["arguments"][2]) == {"x"}
+
+
+def test_execsnoop_keeps_every_byte_of_an_argument(zoo: Zoo) -> None:
+    """Arguments that are not UTF-8, or empty, would be changed or lost."""
+    arguments = [os.fsencode(argument) for argument in zoo.executed("not text")["arguments"]]
+    assert arguments == [b"true", b"\xff\xfe", b"a\nb\x1b[31m", b""]
+
+
+def test_execsnoop_shows_the_arguments_of_the_call(zoo: Zoo) -> None:
+    """Of a script the interpreter's arguments would be shown, not those that were passed."""
+    assert zoo.executed("script")["arguments"] == ["zero", "unique"]
+
+
+def test_execsnoop_reads_paged_out_arguments_later(zoo: Zoo) -> None:
+    """Arguments in memory that is not there at the system call would be lost."""
+    event = zoo.executed("paged out")
+    # The kernel's own copy: the interpreter, then the script's path in place of its argument zero.
+    assert event["arguments"][0] == "/bin/sh"
+    assert event["arguments"][-1] == "paged out"
+    assert event["arguments_complete"] is True
+
+
+def test_execsnoop_knows_the_process_of_a_thread_that_executes(zoo: Zoo) -> None:
+    """Arguments copied under the thread's id would not be found under the process's."""
+    event = zoo.executed("from thread")
+    assert event["arguments"] == ["zero", "from thread"]
+    assert zoo.ended("from thread")["exit_status"] == 0
+
+
+def test_execsnoop_leaves_out_failed_executions(zoo: Zoo) -> None:
+    """Each directory of PATH that was tried would be an execution."""
+    assert zoo.executed("after failures")["arguments"] == ["true", "after failures"]
+
+
+def test_execsnoop_waits_for_the_last_descendant(zoo: Zoo) -> None:
+    """What descendants do after the command's end would be lost."""
+    assert zoo.executed("orphan")["arguments"] == ["true", "orphan"]
+    assert zoo.ended("orphan")["exit_status"] == 0
+
+
+def test_execsnoop_shows_the_end_of_the_process_not_of_its_threads(zoo: Zoo) -> None:
+    """The first thread's exit status, 3, would be taken for the process's."""
+    assert zoo.ended("zoo")["exit_status"] == 5
+
+
+def test_execsnoop_traces_only_descendants(zoo: Zoo) -> None:
+    """Programs of others, or a fork that executes nothing, would be reported."""
+    pids = {event["pid"] for event in zoo.events}
+    assert zoo.outside not in pids
+    assert zoo.pids["executes nothing"] not in pids
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_execsnoop_traces_everything_until_it_is_stopped(stop: signal.Signals) -> None:
+    """An execution before the signal would be missing, or the signal would end in a traceback."""
+    with running("execsnoop", "--json", ready="tracing", stop=stop) as tool:
+        child = subprocess.Popen(["/bin/sh", "-c", "exit 7", f"unique-{stop}"])
+        assert child.wait(TIMEOUT) == 7
+    own = [event for event in parse(tool.text) if event["pid"] == child.pid]
+    assert [event["event"] for event in own] == ["exec", "exit"]
+    assert own[0]["arguments"] == ["/bin/sh", "-c", "exit 7", f"unique-{stop}"]
+    assert own[0]["parent_pid"] == os.getpid()
+    assert own[1]["exit_status"] == 7
+
+
+def test_execsnoop_fits_the_terminal() -> None:
+    """Lines would wrap, or arguments could write to the terminal."""
+    argument = "\x1b[31m" + "x" * 200
+    master, terminal = pty.openpty()
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        tool = subprocess.Popen(
+            command("execsnoop", "--", "/bin/sh", "-c", "exit 7", argument),
+            stdout=terminal,
+            env={**os.environ, "COLUMNS": "90", "LC_ALL": "C.UTF-8"},
+        )
+        os.close(terminal)
+        data = b""
+        while chunk := read_terminal(screen.fileno()):
+            data += chunk
+        assert tool.wait(TIMEOUT) == 7
+    lines = data.decode().splitlines()
+    assert lines[0].split() == ["TIME", "PID", "PPID", "UID", "COMMAND", "STATUS", "ARGUMENTS"]
+    executed, ended = lines[1:]
+    assert len(executed) == 90
+    assert executed.endswith("…")
+    assert "\x1b" not in executed
+    time, mark, _, parent, uid, name, *_ = executed.split()
+    assert (len(time), mark, parent, uid, name) == (8, "+", str(tool.pid), str(os.getuid()), "sh")
+    assert ended.split()[1] == "-"
+    assert ended.split()[6:8] == ["7", "after"]
+
+
+def read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:
+        return b""  # EIO: the last process has closed it
+
+
+def test_execsnoop_counts_lost_events() -> None:
+    """A record that does not fit the ring buffer would be lost in silence."""
+    done = subprocess.run(
+        command("execsnoop", "--ring-size", "4096", "--", TRUE, "x" * 5000),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0
+    assert "lost events: 1;" in done.stderr
+
+
+def test_execsnoop_without_tracefs_and_terminal() -> None:
+    """It would fail where tracefs is not mounted, not say how to mount it, or cut lines off in a
+    pipe."""
+    done = subprocess.run(
+        without(
+            "/sys/kernel/tracing /sys/kernel/debug 2>/dev/null",
+            command("execsnoop", "--", TRUE, "x" * 3000),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mount -t tracefs" in done.stderr
+    _, executed, ended = done.stdout.splitlines()
+    assert executed.endswith(f" {TRUE} {'x' * 3000}")
+    assert " true            0       after " in ended
+
+
+def test_execsnoop_survives_a_closed_pipe() -> None:
+    """`execsnoop | head -1` would end in a traceback, or leave the command behind."""
+    with subprocess.Popen(
+        command("execsnoop", "--", "/bin/sh", "-c", f"read line; {TRUE}; exit 9"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tool:
+        assert tool.stdin is not None
+        assert tool.stdout is not None
+        assert tool.stderr is not None
+        assert tool.stdout.readline().startswith("TIME")
+        assert " + " in tool.stdout.readline()
+        tool.stdout.close()
+        tool.stdin.write("\n")
+        tool.stdin.close()
+        assert tool.stderr.read() == ""
+        assert tool.wait(TIMEOUT) == 9
+
+
+def test_execsnoop_says_that_a_command_is_not_there() -> None:
+    """A command that cannot be executed would look as if it had run."""
+    assert "no-such-command: No such file or directory" in run(
+        "execsnoop", "--", "no-such-command", status=127
+    )
+
+
+# --- the others -------------------------------------------------------------------------------
+
+
+def test_maps_prints_what_the_kernel_keeps() -> None:
+    """The example would say something else than what happened."""
+    lines = run("maps").splitlines()
+    for line in (
+        "traffic[443] -> Traffic(packets=25, bytes=31000)",
+        "traffic.lookup(22) -> None",
+        "  port 22: 1 packets, 60 bytes",
+        "put(1, 200, NOEXIST) -> FileExistsError, the value is still 100",
+        "put(2, 400, EXIST) -> FileNotFoundError, the keys are still [1]",
+        "after slots[2] = -7 -> [0, 0, -7, 0]",
+        "after slots.clear() -> [0, 0, 0, 0]",
+        "QUEUE after push 1, 2, 3: pop -> 1 2 3",
+        "STACK after push 1, 2, 3: pop -> 3 2 1",
+        "STACK when empty: pop -> None",
+    ):
+        assert line in lines
+    assert any(line.startswith("a fourth key -> ") and "full" in line for line in lines)
+    cpus = int(next(line for line in lines if line.startswith("possible CPUs")).split()[-1])
+    assert f"sum(counters[0]) -> {cpus * (cpus + 1) // 2}" in lines
+
+
+def test_pinned_shares_a_map_between_processes(bpffs: Path) -> None:
+    """The second process would have another map, or the name would stay."""
+    lines = run("pinned", "--directory", str(bpffs)).splitlines()
+    by_process: dict[str, list[str]] = {}
+    for line in lines:
+        process, _, text = line.partition(": ")
+        by_process.setdefault(process, []).append(text)
+    first, second = by_process.values()
+    pinned = next(text for text in first if text.startswith("pinned map"))
+    assert pinned.replace("pinned", "opened", 1) in second
+    assert "read question = 54" in second
+    assert "read answer = 42" in first
+    assert list(bpffs.iterdir()) == []
+
+
+def test_pinned_says_how_to_mount_bpffs() -> None:
+    """A newcomer would not learn why it cannot pin."""
+    done = subprocess.run(
+        without("/sys/fs/bpf", command("pinned")), capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert done.returncode == 1
+    assert "mount -t bpf bpf /sys/fs/bpf" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.needs_config("CONFIG_KPROBES")
+def test_kprobe_count_counts_calls_of_each_program(tmp_path: Path) -> None:
+    """Calls would be missing, or be another program's."""
+    files = [tmp_path / str(number) for number in range(5)]
+    for file in files:
+        file.touch()
+    comm = Path("/proc/thread-self/comm")
+    name = comm.read_text()
+    with running("kprobe_count", "vfs_unlink", ready="counting") as tool:
+        comm.write_text("unlinks-five")
+        for file in files:
+            file.unlink()
+        comm.write_text(name)
+    counts = dict(line.rsplit(maxsplit=1) for line in tool.text.splitlines()[1:])
+    # A file system on top of another one calls the function a second time.
+    assert int(counts["unlinks-five"]) in (5, 10)
+
+
+@pytest.mark.needs_config("CONFIG_KPROBES")
+def test_kprobe_count_knows_similar_functions() -> None:
+    """A misspelled function would be an error without help."""
+    assert "vfs_unlink" in run("kprobe_count", "vfs_unlnk", status=1)
+
+
+def test_kprobe_count_says_that_the_kernel_has_no_kprobes() -> None:
+    """On such a kernel a newcomer would not know what is wrong."""
+    hide = 'mount -t tmpfs none /sys/bus/event_source/devices; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, "sh", *command("kprobe_count")],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 1
+    assert "this kernel has no kprobes (CONFIG_KPROBES" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tracepoint_histogram_counts_values(tmp_path: Path) -> None:
+    """A value would be counted as negative, zero, or in a neighbour's slot."""
+    with running("tracepoint_histogram", ready="counting") as tool:
+        read_end, write_end = os.pipe2(os.O_NONBLOCK)
+        zeros, null = os.open("/dev/zero", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
+        for _ in range(20):
+            with pytest.raises(BlockingIOError):
+                os.read(read_end, 1)
+            os.read(null, 1)
+            os.read(zeros, 524287)
+            os.read(zeros, 524288)
+        for descriptor in (read_end, write_end, zeros, null):
+            os.close(descriptor)
+    title, *lines = tool.text.splitlines()
+    assert title.startswith("syscalls:sys_exit_read ret: ")
+    histogram = {}
+    for line in lines:
+        label, count, _ = (*line.split("|"), "")[:3]
+        histogram[label.strip()] = int(count)
+    for label in ("negative", "0", "262144 .. 524287", "524288 .. 1048575"):
+        assert histogram[label] >= 20, tool.text
+    assert sum(histogram.values()) == int(title.split()[-2])
+
+
+def test_tracepoint_histogram_lists_fields() -> None:
+    """Fields would be missing, or of a wrong size or sign."""
+    lines = run("tracepoint_histogram", "sched:sched_switch", "--fields").splitlines()
+    assert "next_pid (4 bytes, signed)" in lines
+    assert not any(line.startswith(("common_", "next_comm")) for line in lines)
+
+
+def test_tracepoint_histogram_knows_similar_tracepoints() -> None:
+    """A misspelled tracepoint would be an error without help."""
+    assert "sched:sched_switch" in run("tracepoint_histogram", "sched:sched_swich", status=1)

@@ -1,0 +1,223 @@
+"""Pinning maps: names on a BPF file system."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ebpf
+from ebpf import ArrayMap, HashMap, Map, asm
+from ebpf.pin import BPFFS, is_bpffs
+from tests.kernel.maps.support import bpftool, python
+
+
+@pytest.fixture
+def m() -> Iterator[HashMap[int, int]]:
+    with HashMap.create(key="I", value="Q", max_entries=4, name="pinned") as map:
+        yield map
+
+
+def test_a_pinned_map_is_the_same_map(m: HashMap[int, int], bpffs: Path) -> None:
+    """open() of a pinned map gives another map, or the pin is not the kernel's."""
+    m.pin(bpffs / "counts")
+    assert bpftool("map", "show", "pinned", str(bpffs / "counts"))["id"] == m.info().id
+    with Map.open(bpffs / "counts", key="I", value="Q") as same:
+        assert same.__class__ is HashMap
+        assert same.name == "pinned"
+        same[1] = 10
+        assert m[1] == 10
+
+
+def test_paths_of_any_kind(
+    m: HashMap[int, int], bpffs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path as str, relative, or with characters beyond ASCII is not taken."""
+    m.pin(str(bpffs / "str"))
+    monkeypatch.chdir(bpffs)
+    m.pin("relative")
+    m.pin("./ünï côdé")
+    for name in ("str", "relative", "ünï côdé"):
+        with Map.open(name, key="I", value="Q") as same:
+            assert same.info().id == m.info().id
+    Map.unpin("relative")
+    ebpf.unpin("ünï côdé")
+    assert sorted(path.name for path in bpffs.iterdir()) == ["str"]
+
+
+def test_a_pinned_map_outlives_its_process(bpffs: Path) -> None:
+    """A pinned map goes away with the process that made it."""
+    code = """
+import sys, ebpf
+with ebpf.HashMap.create(key="I", value="Q", max_entries=4, name="heritage") as m:
+    m[7] = 70
+    m.pin(sys.argv[1])
+"""
+    python(code, str(bpffs / "heritage"))
+    with Map.open(bpffs / "heritage", key="I", value="Q") as m:
+        assert m.to_dict() == {7: 70}
+        assert m.name == "heritage"
+
+
+def test_two_processes_share_a_map(m: HashMap[int, int], bpffs: Path) -> None:
+    """What another process writes into the pinned map is not seen here."""
+    m.pin(bpffs / "shared")
+    m[1] = 1
+    code = """
+import sys, ebpf
+with ebpf.Map.open(sys.argv[1], key="I", value="Q") as m:
+    m[2] = m[1] + 1
+    print(m.info().id)
+"""
+    assert int(python(code, str(bpffs / "shared"))) == m.info().id
+    assert m.to_dict() == {1: 1, 2: 2}
+
+
+def test_unpin_removes_the_name_only(m: HashMap[int, int], bpffs: Path) -> None:
+    """unpin() destroys a map that is in use, or leaves the name."""
+    m.pin(bpffs / "name")
+    m.unpin(bpffs / "name")
+    assert list(bpffs.iterdir()) == []
+    m[1] = 1
+    assert m[1] == 1
+    with pytest.raises(FileNotFoundError, match=r"unpin: nothing is pinned at .*/name"):
+        m.unpin(bpffs / "name")
+    m.pin(bpffs / "name")  # again
+
+
+def test_the_last_name_gone_the_map_is_gone(bpffs: Path) -> None:
+    """A map that nobody holds stays in the kernel after unpin()."""
+    with HashMap.create(key="I", value="Q", max_entries=4) as m:
+        id = m.info().id
+        m.pin(bpffs / "last")
+    with Map.from_id(id) as same:
+        assert same.info().id == id
+    ebpf.unpin(bpffs / "last")
+    # The kernel frees maps after a grace period, but takes the id away at once.
+    with pytest.raises(FileNotFoundError):
+        Map.from_id(id)
+
+
+def test_an_existing_path(m: HashMap[int, int], bpffs: Path) -> None:
+    """Pinning over something is an error that doesn't say what to do, or replaces it."""
+    with ArrayMap.create(value="Q", max_entries=1) as other:
+        other.pin(bpffs / "taken")
+        with pytest.raises(ebpf.EbpfError, match=r"pin .*'pinned'.*/taken exists; unpin") as caught:
+            m.pin(bpffs / "taken")
+        assert isinstance(caught.value, FileExistsError)
+        assert caught.value.errno == errno.EEXIST
+        with Map.open(bpffs / "taken") as same:
+            assert same.info().id == other.info().id
+
+
+def test_a_path_that_is_on_no_bpffs(m: HashMap[int, int], tmp_path: Path) -> None:
+    """Without a BPF file system, the kernel's 'Invalid argument' is all one is told."""
+    with pytest.raises(ebpf.BpfError, match=rf"{tmp_path} is not on a BPF .*below {BPFFS}"):
+        m.pin(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match=r"on no BPF file system: choose a path below"):
+        Map.open(tmp_path / "m")
+    file = tmp_path / "file"
+    file.write_text("no map")
+    with pytest.raises(ebpf.BpfError, match=r"file is not an object pinned on a BPF file system"):
+        Map.open(file)
+    with pytest.raises(ebpf.BpfError, match=r"file is not on a BPF file system"):
+        ebpf.unpin(file)
+    assert file.exists()
+
+
+def test_without_any_bpffs_the_mount_command_is_named() -> None:
+    """Where no BPF file system is mounted at all, nobody says how to mount one."""
+    code = f"""
+import subprocess, ebpf
+while ebpf.pin.is_bpffs("{BPFFS}"):
+    subprocess.run(["umount", "{BPFFS}"], check=True)
+with ebpf.HashMap.create(key="I", value="Q", max_entries=1) as m:
+    for use in (lambda: m.pin("{BPFFS}/m"), lambda: ebpf.Map.open("{BPFFS}/m")):
+        try:
+            use()
+        except ebpf.BpfError as error:
+            print(error)
+"""
+    said = python(code, prefix=("unshare", "--mount", "--propagation", "private")).splitlines()
+    assert len(said) == 2
+    assert all("mount one with: mount -t bpf bpf /sys/fs/bpf" in line for line in said)
+
+
+def test_a_missing_directory(m: HashMap[int, int], bpffs: Path) -> None:
+    """A directory that doesn't exist is an error that doesn't name it."""
+    with pytest.raises(FileNotFoundError, match=rf"the directory {bpffs}/no/such does not exist"):
+        m.pin(bpffs / "no/such/m")
+    with pytest.raises(FileNotFoundError, match=rf"nothing is pinned at {bpffs}/no/such/m") as e:
+        Map.open(bpffs / "no/such/m")
+    assert "mount" not in str(e.value)
+
+
+def test_a_name_with_a_dot(m: HashMap[int, int], bpffs: Path) -> None:
+    """A dot in the name, which bpffs refuses with EPERM, is blamed on missing rights."""
+    with pytest.raises(ebpf.BpfError, match=r"has no '.': my.map") as caught:
+        m.pin(bpffs / "my.map")
+    assert "CAP_" not in str(caught.value)
+
+
+def test_directories(m: HashMap[int, int], bpffs: Path) -> None:
+    """A directory is opened as a map, or unpinned."""
+    with pytest.raises(ebpf.BpfError, match=r"is not an object pinned"):
+        Map.open(bpffs)
+    with pytest.raises(ebpf.BpfError, match=r"unpin: .* is a directory"):
+        ebpf.unpin(bpffs)
+    assert bpffs.is_dir()
+
+
+def test_the_wrong_kind_of_object(bpffs: Path) -> None:
+    """A program at the path is opened as a map, or the error doesn't say that it is one."""
+    code = [asm.mov(asm.R0, 0), asm.exit_()]
+    with ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, code) as program:
+        program.pin(bpffs / "program")
+    with pytest.raises(
+        ebpf.BpfError, match=r"map pinned at .*/program: it is a program, not a map"
+    ):
+        Map.open(bpffs / "program")
+    with ArrayMap.create(value="Q", max_entries=1) as array:
+        array.pin(bpffs / "array")
+    with pytest.raises(ebpf.BpfError, match=r"/array: it is a ARRAY map, no HashMap"):
+        HashMap.open(bpffs / "array")
+
+
+def test_codecs_that_do_not_fit(m: HashMap[int, int], bpffs: Path) -> None:
+    """A pinned map is opened with codecs of other sizes, so that reads overrun."""
+    m.pin(bpffs / "m")
+    with pytest.raises(ebpf.CodecError, match=r"value of the map pinned at .* has 8 .* takes 4"):
+        Map.open(bpffs / "m", key="I", value="I")
+
+
+def test_another_mount_of_a_bpffs_counts(m: HashMap[int, int], tmp_path: Path) -> None:
+    """A BPF file system that is mounted elsewhere, in a directory with odd names, is not seen."""
+    directory: Any = tmp_path / "b p\tf ü\\040"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "none", directory], check=True)
+    try:
+        assert is_bpffs(directory)
+        assert not is_bpffs(tmp_path)
+        m.pin(directory / "m")
+        with Map.open(directory / "m") as same:
+            assert same.info().id == m.info().id
+        link = tmp_path / "link"
+        link.symlink_to(directory)
+        with Map.open(link / "m") as same:
+            assert same.info().id == m.info().id
+    finally:
+        subprocess.run(["umount", directory], check=True)
+    assert not is_bpffs(directory)
+
+
+@pytest.mark.parametrize("bad", [None, 7, 1.5], ids=repr)
+def test_a_path_of_a_wrong_type(m: HashMap[int, int], bad: Any) -> None:
+    """A number is taken for a path, or for a descriptor of one."""
+    for use in (m.pin, Map.open, ebpf.unpin):
+        with pytest.raises(TypeError):
+            use(bad)
