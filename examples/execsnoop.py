@@ -206,7 +206,7 @@ class Kernel(ExitStack):
         self.scratch = self.create(
             ebpf.MapType.PERCPU_ARRAY, value=record_size, max_entries=2, name="scratch"
         )
-        # Process id -> 1 if it has executed something while it was traced, else 0.
+        # The ids of processes that have executed something, or are followed. The value is unused.
         self.processes = self.create(
             ebpf.MapType.HASH, key="I", value="I", max_entries=65536, name="processes"
         )
@@ -267,9 +267,9 @@ class Kernel(ExitStack):
         """Leave the program if TGID is not to be traced."""
         return [lookup(self.processes, TGID), jeq(R0, 0, "out")] if self.follow else []
 
-    def put_process(self, key: Memory, executed: int) -> Code:
+    def put_process(self, key: Memory) -> Code:
         return [
-            stw(VALUE, executed),
+            stw(VALUE, 0),
             address(R2, key),
             address(R3, VALUE),
             ld_map_fd(R1, self.processes),
@@ -360,7 +360,7 @@ class Kernel(ExitStack):
             # first one's id: execve() was entered under this one.
             stxw(TID, R7),
             self.only_followed(),
-            self.put_process(TGID, executed=1),
+            self.put_process(TGID),
             lookup(self.arguments, TID),
             mov(R8, R0),
             jeq(R8, 0, "read image"),
@@ -442,7 +442,7 @@ class Kernel(ExitStack):
             ldxw(R1, TGID),
             jeq(R7, R1, "out"),  # not a process, a thread
             stxw(TID, R7),
-            self.put_process(TID, executed=0),
+            self.put_process(TID),
             leave(),
         ]
 
@@ -455,11 +455,9 @@ class Kernel(ExitStack):
             delete(self.arguments, TID),  # it may be killed in the middle of execve()
             lookup(self.processes, TGID),
             jeq(R0, 0, "out"),
-            ldxw(R9, R0 + 0),
             get_field(R8, R6, "task_struct", "signal"),
             get_field(R0, R8, "signal_struct", "live.counter"),
             jne(R0, 0, "out"),  # not the last thread
-            jeq(R9, 0, "forget"),  # it executed nothing
             # As wait() does: the status of the process if it ended as a whole, else that of its
             # first thread.
             get_field(R9, R8, "signal_struct", "group_exit_code"),
@@ -473,7 +471,6 @@ class Kernel(ExitStack):
             stxw(header(EXIT_RECORD, "status"), R9),
             self.send(address(R2, EXIT_RECORD), [mov(R3, HEADER.size)]),
             # Behind the record: whoever finds `processes` empty finds every record in the ring.
-            Label("forget"),
             delete(self.processes, TGID),
             leave(),
         ]
@@ -511,8 +508,9 @@ class Decoder:
         self._running: dict[int, Execution] = {}
 
     def decode(self, record: bytes) -> Execution | End | None:
-        """None for an end that belongs to no execution: its record was lost, or, when two threads
-        end at the same moment, each of them has reported that it was the last."""
+        """None for an end that belongs to no execution: a followed process executed nothing, the
+        record of it was lost, or two threads ended at the same moment, and each reported that it
+        was the last."""
         header = HEADER.unpack(record[: HEADER.size])
         if header.kind == EXIT:
             execution = self._running.pop(header.pid, None)

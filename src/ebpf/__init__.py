@@ -2,14 +2,16 @@
 
 Imports point only downwards in this list:
 
-    pure    errors, types, generic, codec, asm, btf          no system call, no extension
+    pure    errors, types, generic, codec, asm, btf, elf, spec      no system call, no extension
     kernel  _ffi        the compiled core
             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
-            info, tracefs, kallsyms, kernel_btf, features
+            info, tracefs, kallsyms, kernel_btf, kconfig, features
             pin, maps, links, verifier, programs, ringbuf
+    join    collection  a Spec and the kernel make a Collection
     above   cli         python -m ebpf
 
-`asm`, `btf`, `features` and `cli` are imported when they are used.
+What takes time to import and is not always used comes on first use: `asm`, `btf`, `elf`, `spec`,
+`collection`, `features`, `cli`.
 """
 
 from __future__ import annotations
@@ -57,6 +59,12 @@ from ebpf.types import (
     UpdateFlags,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf import asm, btf, features
+    from ebpf.collection import Collection
+    from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -70,6 +78,8 @@ __all__ = [
     "ClosedError",
     "Codec",
     "CodecError",
+    "Collection",
+    "CollectionSpec",
     "CompileError",
     "DescriptorArray",
     "EbpfError",
@@ -82,6 +92,7 @@ __all__ = [
     "Map",
     "MapFlags",
     "MapInfo",
+    "MapSpec",
     "MapType",
     "NotSupportedError",
     "PerCpu",
@@ -89,6 +100,7 @@ __all__ = [
     "Program",
     "ProgramFlags",
     "ProgramInfo",
+    "ProgramSpec",
     "ProgramType",
     "QueueMap",
     "Records",
@@ -100,18 +112,33 @@ __all__ = [
     "TestRun",
     "TestRunFlags",
     "UpdateFlags",
+    "VariableSpec",
     "VerifierError",
+    "asm",
+    "btf",
+    "features",
     "get_include",
     "unpin",
 ]
 
-_LAZY = ("asm", "btf", "features", "links")
+# Public names that cost time to import: the module that has each. A module of the same name is
+# meant itself, so that `ebpf.asm` works without an import of its own.
+_LAZY = {
+    "Collection": "collection",
+    "CollectionSpec": "spec",
+    "MapSpec": "spec",
+    "ProgramSpec": "spec",
+    "VariableSpec": "spec",
+    "asm": "asm",
+    "btf": "btf",
+    "features": "features",
+}
 
 
 def __getattr__(name: str) -> object:
-    # Submodules that cost time to import, on first use: `ebpf.asm` works without an import.
-    if name in _LAZY:
-        import importlib
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ebpf' has no attribute {name!r}")
+    import importlib
 
-        return importlib.import_module(f"ebpf.{name}")
-    raise AttributeError(f"module 'ebpf' has no attribute {name!r}")
+    module = importlib.import_module(f"ebpf.{_LAZY[name]}")
+    return module if name == _LAZY[name] else getattr(module, name)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ebpf.asm import Assembly
     from ebpf.errors import Version
     from ebpf.links import Link
+    from ebpf.spec import ProgramSpec
 
     L = TypeVar("L", bound=Link)
 
@@ -70,8 +71,17 @@ class Program(Descriptor):
     type: ProgramType
     name: str
 
-    def __init__(self, fd: int, type: ProgramType, name: str, log: str = "") -> None:
+    def __init__(
+        self,
+        fd: int,
+        type: ProgramType,
+        name: str,
+        log: str = "",
+        spec: ProgramSpec | None = None,
+    ) -> None:
         super().__init__(fd)
+        #: What the program was loaded from, where that was an object file.
+        self.spec = spec
         self.type = type
         self.name = name
         #: What the verifier wrote, where `load` was told to ask for it.
@@ -293,6 +303,16 @@ class Program(Descriptor):
     def _context_since(self, ctx: object) -> Version:
         """The release that takes a context for a program of this type, where not all do."""
         return (5, 15) if ctx is not None and self.type == ProgramType.XDP else (0, 0)
+
+    def attach(self) -> Link:
+        """Attach the program as its section in the object file says; see `ebpf.links.section`.
+
+        Raises:
+            EbpfError: the section names no target, or nothing that can be attached by name.
+        """
+        if self.spec is None:
+            raise TypeError(f"attach: {self!r} is not from an object file; call an attach_ method")
+        return self._own(links.attach_by_section(self, self.spec.attach, self.spec.target))
 
     def attach_tracepoint(self, category: str, name: str, *, cookie: int = 0) -> Link:
         """Run the program at a tracepoint; see `ebpf.links.attach_tracepoint`."""

@@ -44,18 +44,21 @@ class _Waiter:
     a thread that waits while another closes the RingBuffer is woken, not left with a closed
     descriptor."""
 
+    # What `__del__` finds where `__init__` did not get that far.
+    selector: Any = None
+    _event = -1
+
     def __init__(self, rings: list[Ring]) -> None:
         import selectors
 
-        self.selector = selectors.DefaultSelector()
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.selector = selectors.DefaultSelector()
         self.selector.register(self._event, selectors.EVENT_READ)
         for ring in rings:
             self.selector.register(ring.fd, selectors.EVENT_READ)
 
     def fileno(self) -> int:
-        descriptor: Any = self.selector
-        return int(descriptor.fileno())
+        return int(self.selector.fileno())
 
     def wait(self, timeout: float | None) -> bool:
         return bool(self.selector.select(timeout))
@@ -64,8 +67,10 @@ class _Waiter:
         os.eventfd_write(self._event, 1)
 
     def __del__(self) -> None:
-        self.selector.close()
-        os.close(self._event)
+        if self.selector is not None:
+            self.selector.close()
+        if self._event >= 0:
+            os.close(self._event)
 
 
 class RingBuffer:

@@ -55,18 +55,21 @@ def tracepoint_id(category: str, name: str) -> int:
 def _no_tracepoint(events: str, category: str, name: str) -> str:
     import difflib
 
+    categories = _subdirectories(events)
     message = f"no tracepoint {category}:{name}"
-    names = _subdirectories(os.path.join(events, category))
-    if names:
-        near = [f"{category}:{other}" for other in difflib.get_close_matches(name, names, n=5)]
-        return f"{message}; nearest: {', '.join(near)}" if near else message
-    elsewhere = [
+    # The right name in a wrong category is the nearest of all.
+    near = [
         f"{other}:{name}"
-        for other in _subdirectories(events)
+        for other in categories
         if os.path.isdir(os.path.join(events, other, name))
     ]
-    near = elsewhere or difflib.get_close_matches(category, _subdirectories(events), n=5)
-    return f"{message}: no category {category}" + (f"; nearest: {', '.join(near)}" if near else "")
+    if category in categories:
+        names = _subdirectories(os.path.join(events, category))
+        near += [f"{category}:{other}" for other in difflib.get_close_matches(name, names, n=5)]
+    else:
+        message += f": no category {category}"
+        near = near or difflib.get_close_matches(category, categories, n=5)
+    return f"{message}; nearest: {', '.join(near)}" if near else message
 
 
 def _subdirectories(path: str) -> list[str]:

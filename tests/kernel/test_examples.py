@@ -104,16 +104,23 @@ def from_thread():
     thread.join()
 
 def after_failures():
-    for _ in range(3):
+    # More threads than there is room for arguments in the kernel, if that were never freed.
+    failed, enough = threading.Semaphore(0), threading.Event()
+
+    def fail():
         try:
             os.execv("/nonexistent/program", ["not executed"])
         except FileNotFoundError:
-            pass
-    os.execv(true, ["true", "after failures"])
+            failed.release()
+            enough.wait()
+
+    for _ in range(200):
+        threading.Thread(target=fail).start()
+        failed.acquire()
+    os.execv(script, ["zero", "after failures"])
 
 def orphan():
-    parent = os.getppid()
-    while os.path.exists(f"/proc/{parent}"):
+    while os.path.exists(f"/proc/{pids['zoo']}"):
         pass
     os.execv(true, ["true", "orphan"])
 
@@ -290,8 +297,8 @@ def test_execsnoop_knows_the_process_of_a_thread_that_executes(zoo: Zoo) -> None
 
 
 def test_execsnoop_leaves_out_failed_executions(zoo: Zoo) -> None:
-    """Each directory of PATH that was tried would be an execution."""
-    assert zoo.executed("after failures")["arguments"] == ["true", "after failures"]
+    """Each directory of PATH that was tried would be an execution, or would fill a map."""
+    assert zoo.executed("after failures")["arguments"] == ["zero", "after failures"]
 
 
 def test_execsnoop_waits_for_the_last_descendant(zoo: Zoo) -> None:
@@ -391,9 +398,10 @@ def test_execsnoop_without_tracefs_and_terminal() -> None:
 
 
 def test_execsnoop_survives_a_closed_pipe() -> None:
-    """`execsnoop | head -1` would end in a traceback, or leave the command behind."""
+    """`execsnoop | head -1` would end in a traceback, leave the command behind, or hand on that
+    SIGPIPE is ignored."""
     with subprocess.Popen(
-        command("execsnoop", "--", "/bin/sh", "-c", f"read line; {TRUE}; exit 9"),
+        command("execsnoop", "--", "/bin/sh", "-c", f"read line; {TRUE}; kill -PIPE $$; exit 9"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -408,7 +416,7 @@ def test_execsnoop_survives_a_closed_pipe() -> None:
         tool.stdin.write("\n")
         tool.stdin.close()
         assert tool.stderr.read() == ""
-        assert tool.wait(TIMEOUT) == 9
+        assert tool.wait(TIMEOUT) == 128 + signal.SIGPIPE
 
 
 def test_execsnoop_says_that_a_command_is_not_there() -> None:

@@ -26,6 +26,11 @@ def map_create(action: str | None = None, needs: Version | None = None, **fields
     return call_fd(Command.MAP_CREATE, Attribute("map_create", **fields), action, needs)
 
 
+def map_create_unchecked(**fields: Any) -> int:
+    """MAP_CREATE: a descriptor or -errno, for callers that know what to do about the errno."""
+    return run_fd(Command.MAP_CREATE, Attribute("map_create", **fields))
+
+
 def _elem(command: Command, fd: int, key: Any, value: Any, flags: int) -> int:
     key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
     value_buffer = ffi.NULL if value is None else ffi.from_buffer(value)
@@ -139,8 +144,9 @@ def prog_load(log_size: int = 0, log_level: int = 1, **fields: Any) -> LoadResul
     kept = []
     fields["insn_cnt"] = len(fields["insns"]) // 8
     for name in ("insns", "license", "func_info", "line_info", "fd_array"):
-        if fields.get(name):
-            kept.append(ffi.from_buffer(fields[name]))
+        data = fields.pop(name, None)
+        if data:
+            kept.append(ffi.from_buffer(data))
             fields[name] = address(kept[-1])
     outputs: tuple[str, ...] = ()
     log = ffi.NULL
@@ -319,6 +325,14 @@ def obj_get_info_by_fd(fd: int, kind: str) -> Fields:
     info = ffi.new(f"struct ebpf_{kind}_info *")
     get_info(fd, info)
     return plain(info)
+
+
+def btf_name(fd: int) -> str:
+    """The name of a BTF object: "vmlinux", a module, or "" for what a process loaded (5.11)."""
+    name = ffi.new("char[]", 128)
+    info = ffi.new("struct ebpf_btf_info *", {"name": address(name), "name_len": len(name)})
+    get_info(fd, info)
+    return bytes(ffi.string(name)).decode("ascii", "replace")
 
 
 def prog_info(fd: int, instructions: bool = False) -> Fields:

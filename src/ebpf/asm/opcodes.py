@@ -38,6 +38,7 @@ EXIT_OPCODE = JMP | EXIT
 # The source field of LDDW says what its immediate means.
 PSEUDO_MAP_FD = 1
 PSEUDO_MAP_VALUE = 2
+PSEUDO_BTF_ID = 3
 PSEUDO_FUNC = 4
 
 # The source field of a call does, too.

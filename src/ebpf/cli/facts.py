@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# The kinds of file systems that matter here.
+MOUNTS = ("bpf", "securityfs")
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -53,7 +56,7 @@ class Facts:
     security_modules: list[str] | None = None
     charges_memlock: bool | None = None
     memlock: tuple[int | None, int | None] = (None, None)  #: soft, hard; None is unlimited
-    mounts: list[Mount] | None = field(default_factory=list)
+    mounts: list[Mount] | None = field(default_factory=list)  #: of the kinds in `MOUNTS`
     sysfs: bool = True  #: mounted at /sys
     tracefs: str | None = None  #: where it can be read
     tracefs_hidden: bool = False  #: a directory that could be it may not be read
@@ -145,8 +148,14 @@ def _mounts() -> list[Mount]:
     found = []
     for line in _text("/proc/self/mounts").splitlines():
         _, point, kind, options, *_ = line.split(" ")
+        # The others are not looked at: asking a network file system may never end.
+        if kind not in MOUNTS:
+            continue
         # /proc writes blanks and the like in octal.
         point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
+        # Another file system may hide it, which the list does not tell.
+        if not os.path.ismount(point):
+            continue
         writable = "ro" not in options.split(",") and os.access(point, os.W_OK)
         found.append(Mount(point, kind, writable))
     return found

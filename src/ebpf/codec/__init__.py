@@ -15,6 +15,8 @@ dataclass their C types; :class:`PerCpu` is for the values of per-CPU maps.
     records      dataclasses to layouts (imports dataclasses and typing: only on use)
     foreign      raw bytes, objects with pack and unpack, ctypes, numpy
     percpu       PerCpu
+    btf          from_btf: the types of a kernel or an object (imports ebpf.btf: only on use)
+    btf_nodes    Record, EnumValue: what those are in Python
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar, overload
 
+    from ebpf.codec.btf import from_btf
     from ebpf.codec.scalars import (
         be16,
         be32,
@@ -69,6 +72,7 @@ __all__ = [
     "codec",
     "f32",
     "f64",
+    "from_btf",
     "s8",
     "s16",
     "s32",
@@ -195,8 +199,14 @@ def __getattr__(name: str) -> Any:
     # u32 and its like need typing, which takes longer to import than the rest of this package.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ebpf.codec import scalars
+    value: Any
+    if name == "from_btf":
+        from ebpf.codec.btf import from_btf
 
-    value = getattr(scalars, name)
+        value = from_btf
+    else:
+        from ebpf.codec import scalars
+
+        value = getattr(scalars, name)
     globals()[name] = value
     return value

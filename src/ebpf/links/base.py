@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
 
+# The words of /proc for what a descriptor is, where they are not ours.
+_KINDS = {"prog": "program"}
+
 # Members of a link's info that have names of their own.
 _ENUMS = {
     "attach_type": AttachType,
@@ -77,6 +80,7 @@ class Link(Descriptor):
         try:
             kind = pin.kind_of(fd)
             if kind != "link":
+                kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
             return cls(fd, what)
         except BaseException:

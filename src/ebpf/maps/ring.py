@@ -79,6 +79,9 @@ class Ring:
     """One mapped ring and the records of it that wait to be handed out."""
 
     def __init__(self, map: Map[Any, Any], codec: Codec[Any] | None) -> None:
+        # Here and not where it is used: a signal handler that reads must not find it half imported.
+        import pickle
+
         if getattr(map, "type", None) != MapType.RINGBUF:
             raise TypeError(f"{map!r} is not a RINGBUF map")
         if map.info().flags & MapFlags.RB_OVERWRITE:
@@ -89,8 +92,10 @@ class Ring:
         self.map = map
         self.codec = codec
         self.pending: deque[bytes] = deque()
-        # The buffer that the core filled last, until its records are pending or taken.
+        # The buffer that the core filled last, until its records are pending or taken. The core
+        # wrote that pickle itself: there is nothing in it but bytes.
         self._copied: bytearray | None = None
+        self._loads = pickle.loads
         # Held while draining and while records go into or out of `pending` in bulk, so that
         # threads which share the ring keep the records in order. Reentrant, because a signal
         # handler may read or close what it interrupts.
@@ -147,8 +152,7 @@ class Ring:
         taken: list[Any] = []
         with self.lock:
             self._settle()
-            count = min(limit, len(self.pending))
-            self._decode([self.pending.popleft() for _ in range(count)], taken, defer)
+            self._decode(self._pop(limit), taken, defer)
             for _ in range(self.rounds()):
                 before = len(taken)
                 # What is pending now could not be decoded, or is beyond the limit.
@@ -163,16 +167,26 @@ class Ring:
         """Up to `limit` records in one buffer."""
         with self.lock:
             self._settle()
-            if self.pending:
-                count = min(limit, len(self.pending))
-                return _joined([self.pending.popleft() for _ in range(count)])
-            return self._drain_buffer(limit)
+            waiting = self._pop(limit)
+            return _joined(waiting) if waiting else self._drain_buffer(limit)
+
+    def _pop(self, limit: int) -> list[bytes]:
+        """Up to `limit` of the records that wait."""
+        popped: list[bytes] = []
+        try:
+            while len(popped) < limit:
+                popped.append(self.pending.popleft())
+        except IndexError:
+            # None is left: `next` takes them without the lock, so counting them first is no use.
+            pass
+        return popped
 
     def _take_chunk(self, limit: int, taken: list[Any], defer: bool) -> None:
         if self.codec is None:
             self._copy(limit)
-            taken += self._copied_records()
-            self._copied = None
+            buffer, used, self._copied = self._copied, self.ring.used, None
+            if buffer is not None:
+                taken += self._loads(memoryview(buffer)[:used])
             return
         records = self._drain_buffer(limit)
         if records.record_size == self.codec.size:
@@ -183,6 +197,9 @@ class Ring:
                 # Some record can't be decoded: go through them one by one to say it of that one
                 # and to hand out the others.
                 pass
+            except BaseException:
+                self.pending.extendleft(bytes(record) for record in reversed(records))
+                raise
         self._decode([bytes(record) for record in records], taken, defer)
 
     def _decode(self, raws: list[bytes], taken: list[Any], defer: bool) -> None:
@@ -202,11 +219,13 @@ class Ring:
             if not deferred:
                 raise
 
-    def _unread(self) -> int:
-        unread = int(lib.ebpf_ring_unread(self.ring))
-        if unread == -errno.EBADF:
+    def _checked(self, result: int) -> int:
+        if result == -errno.EBADF:
             raise ClosedError(f"the RingBuffer of {self.map!r} is closed")
-        return check(unread, f"read the ring of {self.map!r}")
+        return check(result, f"read the ring of {self.map!r}")
+
+    def _unread(self) -> int:
+        return self._checked(lib.ebpf_ring_unread(self.ring))
 
     def _copy(self, limit: int) -> None:
         """Copy up to `limit` records into `_copied`, as a pickled list."""
@@ -215,34 +234,30 @@ class Ring:
         for room in (min(unread, _CHUNK_BYTES), unread):
             buffer = bytearray(room + lib.EBPF_RING_PICKLE_OVERHEAD)
             # From the copy on, the records are only in this buffer. It is kept before, because a
-            # signal handler that raises as soon as the call returns must not lose them.
+            # signal handler that raises as soon as the call returns must not lose them, and once
+            # more after it, because one that reads has replaced it.
             self.ring.used = 0
             self._copied = buffer
             result = lib.ebpf_ring_drain_pickle(
                 self.ring, ffi.from_buffer(buffer), len(buffer), limit
             )
+            self._copied = buffer
             # A record that is larger than a chunk takes a buffer for all that is unread.
             if result != -errno.ENOSPC:
                 break
-        check(result, f"read the ring of {self.map!r}")
-
-    def _copied_records(self) -> list[bytes]:
-        if self._copied is None or not self.ring.used:
-            return []
-        # The core wrote this pickle a moment ago; there is nothing in it but bytes.
-        import pickle
-
-        records: list[bytes] = pickle.loads(memoryview(self._copied)[: self.ring.used])
-        return records
+        self._checked(result)
 
     def _settle(self) -> None:
         """Make pending what was copied."""
-        if self._copied is None:
+        buffer, used = self._copied, self.ring.used
+        if buffer is None:
             return
-        records = self._copied_records()
-        # Python looks for signals at calls and at jumps back, so not between these two.
-        self.pending += records
-        self._copied = None
+        records = self._loads(memoryview(buffer)[:used]) if used else []
+        # Python looks for signals at calls and at jumps back, so not from here on. If a handler
+        # has read meanwhile, the records are pending already.
+        if self._copied is buffer:
+            self.pending += records
+            self._copied = None
 
     def _drain_buffer(self, limit: int) -> Records:
         unread = self._unread()
@@ -255,7 +270,7 @@ class Ring:
             count = lib.ebpf_ring_drain(self.ring, buffer, room, ends, limit)
             if count != -errno.ENOSPC:
                 break
-        check(count, f"read the ring of {self.map!r}")
+        self._checked(count)
         view = memoryview(ffi.buffer(buffer, self.ring.used))
         if self.ring.shortest == self.ring.longest:
             return Records(view, count, int(self.ring.longest), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.kernel.samples import (
     CLONED,
     PASS,
     count,
+    field_offset,
     keep,
     load,
     per_process,
@@ -92,19 +92,12 @@ def test_the_functions_of_links_do_the_same_without_a_program_object(kind: str) 
 
 def test_a_tracepoint_program_reads_the_record(tracefs: Path) -> None:
     """Its context is the record that the format file describes."""
-    offset = environment_field(tracefs, "child_pid")
+    offset = field_offset(tracefs, *CLONED, "child_pid")
     insns = [ldxw(R7, R6 + offset)]
     with per_process() as kept, load(ProgramType.TRACEPOINT, keep(kept, insns)) as program:
         with program.attach_tracepoint(*CLONED):
             (child,) = start_threads()
         assert kept[os.getpid()] == child
-
-
-def environment_field(tracefs: Path, field: str) -> int:
-    text = (tracefs / "events" / CLONED[0] / CLONED[1] / "format").read_text()
-    match = re.search(rf"\b{field};\s*offset:(\d+);", text)
-    assert match is not None, text
-    return int(match[1])
 
 
 @KPROBES
@@ -127,15 +120,16 @@ def address_of(symbol: str) -> int:
 def test_a_kprobe_inside_the_function(by: str) -> None:
     """The second instruction: behind a landing pad of 4 bytes, or a call of 5 without one."""
     with per_process() as counts, load(ProgramType.KPROBE, count(counts)) as program:
-        for offset in (4, 5):
-            try:
-                if by == "symbol":
-                    link = program.attach_kprobe(CLONE, offset=offset)
-                else:
-                    link = program.attach_kprobe(address=address_of(CLONE) + offset)
-                break
-            except BpfError as error:
-                assert offset == 4, error
+
+        def attach_at(offset: int) -> Link:
+            if by == "symbol":
+                return program.attach_kprobe(CLONE, offset=offset)
+            return program.attach_kprobe(address=address_of(CLONE) + offset)
+
+        try:
+            link = attach_at(4)
+        except BpfError:
+            link = attach_at(5)
         with link:
             start_threads(3)
         start_threads()
@@ -170,14 +164,16 @@ def test_the_program_sees_its_cookie(kind: str) -> None:
 
 def test_cookies_of_two_links_are_apart() -> None:
     """Each link has its own, though the program is the same."""
-    with per_process() as kept:
-        program = load(ProgramType.TRACEPOINT, keep(kept, ATTACH_COOKIE))
-        with program, program.attach_tracepoint("sched", "sched_process_exit", cookie=2):
-            with program.attach_tracepoint(*CLONED, cookie=3):
-                pid = os.posix_spawn("/bin/true", ["true"], {})
-                os.waitpid(pid, 0)
-                assert kept[os.getpid()] == 3
-                assert kept[pid] == 2
+    with (
+        per_process() as kept,
+        load(ProgramType.TRACEPOINT, keep(kept, ATTACH_COOKIE)) as program,
+        program.attach_tracepoint("sched", "sched_process_exit", cookie=2),
+        program.attach_tracepoint(*CLONED, cookie=3),
+    ):
+        pid = os.posix_spawn("/bin/true", ["true"], {})
+        os.waitpid(pid, 0)
+        assert kept[os.getpid()] == 3
+        assert kept[pid] == 2
 
 
 def test_before_5_15_the_attachment_is_the_event_itself() -> None:
@@ -209,11 +205,13 @@ def test_an_unknown_tracepoint_has_its_neighbours_named() -> None:
             program.attach_tracepoint("sched", "sched_process_frok")
         with pytest.raises(
             BpfFileNotFoundError,
-            match=r"no tracepoint task:sched_process_fork; nearest: sched:sched_process_fork"
-            if os.path.isdir("/sys/kernel/tracing/events/task")
-            else r"no category task; nearest: sched:sched_process_fork",
+            match=r"no tracepoint task:sched_process_fork; nearest: sched:sched_process_fork",
         ):
             program.attach_tracepoint("task", "sched_process_fork")
+        with pytest.raises(
+            BpfFileNotFoundError, match=r"no category tusk; nearest: sched:sched_process_fork"
+        ):
+            program.attach_tracepoint("tusk", "sched_process_fork")
         with pytest.raises(BpfFileNotFoundError, match=r"no category shced; nearest: .*\bsched\b"):
             program.attach_tracepoint("shced", "nothing")
         with pytest.raises(ValueError, match=r"category: '\.\.' is no tracepoint category"):
@@ -223,6 +221,7 @@ def test_an_unknown_tracepoint_has_its_neighbours_named() -> None:
 
 
 def test_an_unknown_raw_tracepoint_has_its_neighbours_named() -> None:
+    """The kernel says ENOENT, and nothing else."""
     with (
         load(ProgramType.RAW_TRACEPOINT, PASS) as program,
         pytest.raises(
@@ -235,12 +234,13 @@ def test_an_unknown_raw_tracepoint_has_its_neighbours_named() -> None:
 
 @KPROBES
 def test_an_unknown_function_has_its_neighbours_named() -> None:
+    """Where none resembles it, none is."""
     with load(ProgramType.KPROBE, PASS) as program:
         with pytest.raises(
             BpfFileNotFoundError, match=r"no kernel function kernel_clnoe; nearest: .*kernel_clone"
         ):
             program.attach_kprobe("kernel_clnoe")
-        with pytest.raises(BpfFileNotFoundError, match="no kernel function qqxxzz$|qqxxzz \\["):
+        with pytest.raises(BpfFileNotFoundError, match=r"no kernel function qqxxzz \["):
             program.attach_kretprobe("qqxxzz")
 
 
@@ -275,6 +275,7 @@ def test_a_name_that_several_functions_have() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_program_of_another_type_says_so(kind: str) -> None:
+    """EINVAL may be anything."""
     with (
         load(ProgramType.SOCKET_FILTER, PASS, "wrong") as program,
         pytest.raises(BpfError, match=r"'wrong' .* the program is of another type"),
@@ -292,6 +293,7 @@ def test_a_tracepoint_program_that_reads_beyond_the_record_says_so() -> None:
 
 
 def test_a_raw_tracepoint_program_that_reads_too_many_arguments_says_so() -> None:
+    """It would read what is not there."""
     with (
         load(ProgramType.RAW_TRACEPOINT, [ldxdw(R0, R1 + 64), *PASS]) as program,
         pytest.raises(BpfError, match="reads more arguments than the tracepoint has"),
@@ -300,6 +302,7 @@ def test_a_raw_tracepoint_program_that_reads_too_many_arguments_says_so() -> Non
 
 
 def test_the_same_program_twice_on_one_tracepoint_says_so() -> None:
+    """The kernel takes a program once (EEXIST)."""
     with load(ProgramType.TRACEPOINT, PASS) as program, attach("tracepoint", program):
         with pytest.raises(BpfFileExistsError, match="attached to it already"):
             attach("tracepoint", program)

@@ -109,11 +109,11 @@ def test_open_flags_limit_one_descriptor(bpffs: Path) -> None:
 
 def test_programs_can_be_kept_from_writing() -> None:
     """RDONLY_PROG does not reach the kernel: a program that writes is loaded."""
-    with ArrayMap.create(value="Q", max_entries=1, flags=MapFlags.RDONLY_PROG) as m:
-        with pytest.raises(ebpf.VerifierError, match=r"write into map forbidden"):
-            ebpf.Program.load(
-                ebpf.ProgramType.SOCKET_FILTER, increment(m, 0), license="GPL"
-            ).close()
+    with (
+        ArrayMap.create(value="Q", max_entries=1, flags=MapFlags.RDONLY_PROG) as m,
+        pytest.raises(ebpf.VerifierError, match=r"write into map forbidden"),
+    ):
+        ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, increment(m, 0), license="GPL")
 
 
 # Without any capability, still as uid 0: rights are the capabilities, not the user.

@@ -159,9 +159,11 @@ def test_a_codec_that_does_not_fit_an_existing_map_says_both_sizes() -> None:
             Map.from_fd(m.fileno(), value="I")
         with pytest.raises(TypeError, match=r"is no codec"):
             Map.from_id(id, value=1.5)
-    with ebpf.QueueMap.create(value="Q", max_entries=4) as q:
-        with pytest.raises(ebpf.CodecError, match=r"key of .* has 0 bytes, .* takes 4"):
-            Map.from_id(q.info().id, key="I")
+    with (
+        ebpf.QueueMap.create(value="Q", max_entries=4) as q,
+        pytest.raises(ebpf.CodecError, match=r"key of .* has 0 bytes, .* takes 4"),
+    ):
+        Map.from_id(q.info().id, key="I")
 
 
 def test_the_same_bytes_through_different_codecs() -> None:

@@ -34,15 +34,17 @@ def test_info_is_what_bpftool_and_fdinfo_say() -> None:
 
 def test_from_id_is_the_same_map() -> None:
     """from_id gives another map, another class, or lacks type, name or size."""
-    with HashMap.create(key="I", value="Q", max_entries=4, name="shared") as m:
-        with Map.from_id(m.info().id, key="I", value="Q") as same:
-            assert same.__class__ is HashMap
-            assert (same.type, same.name, same.max_entries) == (MapType.HASH, "shared", 4)
-            assert same.fileno() != m.fileno()
-            assert same != m
-            same[1] = 10
-            assert m[1] == 10
-            assert same.info() == m.info()
+    with (
+        HashMap.create(key="I", value="Q", max_entries=4, name="shared") as m,
+        Map.from_id(m.info().id, key="I", value="Q") as same,
+    ):
+        assert same.__class__ is HashMap
+        assert (same.type, same.name, same.max_entries) == (MapType.HASH, "shared", 4)
+        assert same.fileno() != m.fileno()
+        assert same != m
+        same[1] = 10
+        assert m[1] == 10
+        assert same.info() == m.info()
 
 
 @pytest.mark.parametrize("id", [0xFFFFFFFF, 0])
@@ -82,9 +84,11 @@ def test_from_fd_of_something_else() -> None:
     os.close(read)
     os.close(write)
     code = struct.pack("=BBhi", 0xB7, 0, 0, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
-    with ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, code) as program:
-        with pytest.raises(ebpf.BpfError, match=r"it is a program, not a map"):
-            Map.from_fd(program.fileno())
+    with (
+        ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, code) as program,
+        pytest.raises(ebpf.BpfError, match=r"it is a program, not a map"),
+    ):
+        Map.from_fd(program.fileno())
 
 
 def test_a_map_of_another_class_is_refused() -> None:
@@ -106,9 +110,11 @@ def test_opened_without_codecs() -> None:
         hash[1] = 2
         with Map.from_id(hash.info().id) as raw:
             assert raw.to_dict() == {struct.pack("I", 1): struct.pack("Q", 2)}
-    with ArrayMap.create(value="Q", max_entries=1) as array:
-        with Map.from_id(array.info().id) as raw:
-            assert list(raw.items()) == [(0, bytes(8))]
+    with (
+        ArrayMap.create(value="Q", max_entries=1) as array,
+        Map.from_id(array.info().id) as raw,
+    ):
+        assert list(raw.items()) == [(0, bytes(8))]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ebpf.asm import R0, R1, R2, R3, R6, Helper
 from tests.kernel.maps.support import bpftool, dumped
 
 LOOPBACK = 1
+SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
 
 
 def returning(number: int) -> list[Any]:
@@ -90,9 +91,11 @@ def test_a_closed_object_is_not_put(program: ebpf.Program) -> None:
 
 def test_a_wrong_kind_of_object() -> None:
     """A map where a program belongs is taken, or the error doesn't name the map."""
-    with DescriptorArray.create(MapType.PROG_ARRAY, max_entries=2, name="calls") as m:
-        with pytest.raises(ebpf.BpfError, match=r"write the key 0 to .*'calls'"):
-            m[0] = m
+    with (
+        DescriptorArray.create(MapType.PROG_ARRAY, max_entries=2, name="calls") as m,
+        pytest.raises(ebpf.BpfError, match=r"write the key 0 to .*'calls'"),
+    ):
+        m[0] = m
 
 
 def test_map_in_map() -> None:
@@ -144,20 +147,22 @@ def test_devices_and_cpus() -> None:
 @pytest.mark.needs_config("CONFIG_NET_SOCK_MSG", "CONFIG_INET")
 def test_sockets() -> None:
     """A socket put into a SOCKMAP or SOCKHASH is not the one that the kernel then holds."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as client:
-            cookie = struct.unpack("Q", client.getsockopt(socket.SOL_SOCKET, 57, 8))[0]
-            with DescriptorArray.create(MapType.SOCKMAP, value="Q", max_entries=2) as array:
-                array[1] = client
-                assert array[1] == cookie
-                assert dict(array.items()) == {1: cookie}
-                del array[1]
-                assert list(array) == []
-            with HashMap.create(MapType.SOCKHASH, key="I", value="Q", max_entries=2) as hash:
-                hash[77] = client
-                assert hash.to_dict() == {77: cookie}
-                assert hash.pop(77) == cookie
-                assert hash.to_dict() == {}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        DescriptorArray.create(MapType.SOCKMAP, value="Q", max_entries=2) as array,
+        HashMap.create(MapType.SOCKHASH, key="I", value="Q", max_entries=2) as hash,
+    ):
+        cookie = struct.unpack("Q", client.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0]
+        array[1] = client
+        assert array[1] == cookie
+        assert dict(array.items()) == {1: cookie}
+        del array[1]
+        assert list(array) == []
+        hash[77] = client
+        assert hash.to_dict() == {77: cookie}
+        assert hash.pop(77) == cookie
+        assert hash.to_dict() == {}
 
 
 @pytest.mark.needs_config("CONFIG_CGROUPS")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from pathlib import Path
+
 import pytest
 
 import ebpf
@@ -19,11 +23,14 @@ def collect(m: StackTraceMap[tuple[int, ...]]) -> int:
     return id
 
 
+@functools.cache
 def kernel_functions() -> tuple[int, int]:
     """The lowest and highest address of the kernel's code."""
-    with open("/proc/kallsyms", encoding="ascii") as file:
-        symbols = {name: int(address, 16) for address, _, name, *_ in map(str.split, file)}
-    return symbols["_stext"], symbols["_etext"]
+    text = Path("/proc/kallsyms").read_text(encoding="ascii")
+    low, high = (re.search(rf"^(\w+) . {name}$", text, re.M) for name in ("_stext", "_etext"))
+    assert low is not None
+    assert high is not None
+    return int(low[1], 16), int(high[1], 16)
 
 
 @pytest.mark.needs_config("CONFIG_PERF_EVENTS")

@@ -231,7 +231,7 @@ def test_the_log_of_an_accepted_program_is_kept_where_asked_for() -> None:
 
 @pytest.mark.parametrize("type", [t for t in ProgramType if (t.since or (0, 0)) > (5, 10)])
 def test_a_type_younger_than_the_kernel_names_its_release(type: ProgramType) -> None:
-    """"Invalid argument" sends an author looking for a mistake that isn't there."""
+    """ "Invalid argument" sends an author looking for a mistake that isn't there."""
     assert type.since is not None
     attach_type = AttachType.NETFILTER if type == ProgramType.NETFILTER else None
     flags = ProgramFlags.SLEEPABLE if type == ProgramType.SYSCALL else 0
@@ -286,7 +286,7 @@ def test_a_wrong_argument_is_not_taken_for_an_old_kernel() -> None:
     "helper", [h for h in Helper if h.since > (5, 10) and h.name in ("KTIME_GET_TAI_NS", "LOOP")]
 )
 def test_a_helper_younger_than_the_kernel_names_its_release(helper: Helper) -> None:
-    """"unknown func" alone does not say which kernel has it."""
+    """ "unknown func" alone does not say which kernel has it."""
     if environment.kernel_version() >= helper.since:
         error: BpfError = refused([call(helper), call(9999), exit_()], ProgramType.SCHED_CLS)
         return

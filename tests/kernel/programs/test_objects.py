@@ -214,7 +214,7 @@ def test_a_forgotten_program_warns_and_detaches_nothing_held() -> None:
         program = load(ProgramType.RAW_TRACEPOINT, count(counts), "forgotten")
         link = program.attach_raw_tracepoint(CLONED[1])
         with pytest.warns(ResourceWarning, match=r"unclosed <ebpf.Program 'forgotten'"):
-            del program  # noqa: PT031
+            del program
         start_threads()
         assert counts[os.getpid()] == 1
         link.close()

@@ -1,0 +1,150 @@
+"""A loaded Spec: its maps, programs and variables.
+
+image      one program's instructions from the functions it reaches (pure)
+kernel     the types of the kernel and its modules
+externs    kernel options, kernel symbols, kfuncs
+target     what a program attaches to, as the kernel wants it at load
+btf        loading BTF, less what the kernel does not know
+maps       creating maps, or opening those that are pinned
+variables  global variables, live
+loader     all of it in order
+explain    verifier errors at instructions that were made unusable
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from ebpf.collection.loader import Loader
+from ebpf.collection.variables import Variable
+from ebpf.errors import ClosedError
+from ebpf.pin import BPFFS
+from ebpf.programs import LOG_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from ebpf.btf import Btf
+    from ebpf.links import Link
+    from ebpf.maps import Map
+    from ebpf.programs import Program
+    from ebpf.spec import CollectionSpec
+
+
+class Collection:
+    """The maps, programs and variables of a loaded object, by the names that they have in it.
+
+    It owns them all, and the links of its programs: closing it closes and detaches everything
+    that is not pinned. A context manager; warns (ResourceWarning) when it is collected open.
+    """
+
+    maps: Mapping[str, Map[Any, Any]]
+    programs: Mapping[str, Program]
+    variables: Mapping[str, Variable]
+
+    def __init__(self, spec: CollectionSpec, loader: Loader) -> None:
+        self._loader = loader
+        self._closed = False
+        self.name = spec.name
+        self.maps = MappingProxyType(loader.maps)
+        self.programs = MappingProxyType(loader.programs)
+        sections = {id(map): key for key, map in spec.maps.items()}
+        self.variables = MappingProxyType(
+            {
+                name: Variable(variable, loader.memories[sections[id(variable.map)]])
+                for name, variable in spec.variables.items()
+                if sections.get(id(variable.map)) in loader.memories
+            }
+        )
+
+    @classmethod
+    def load(
+        cls,
+        spec: CollectionSpec,
+        *,
+        maps: Mapping[str, Map[Any, Any]] | None = None,
+        pin_root: str = BPFFS,
+        kernel_btf: Btf | None = None,
+        kconfig: Mapping[str, str | int | bool] | None = None,
+        log_level: int = 0,
+        log_size: int = LOG_SIZE,
+    ) -> Self:
+        """Create the maps of `spec` and load its programs. `spec` is not changed.
+
+        Args:
+            maps: maps to use in place of the object's, by name; they stay the caller's.
+            pin_root: the directory of the maps that the object wants pinned by name. One that is
+                there already is used, if it is of the same kind.
+            kernel_btf: types to match CO-RE relocations with, for kernels without their own.
+            kconfig: kernel options, in place of those of the running kernel's configuration.
+            log_level, log_size: as for `Program.load`, for each program.
+
+        Raises:
+            FormatError: the object cannot be loaded on any kernel, or refers to something that
+                this one does not have.
+            VerifierError: a program was refused; the message says which, and why.
+            NotSupportedError, BpfPermissionError, BpfError: what the kernel refused.
+
+        When anything is raised, everything that was made before is closed again.
+        """
+        spec = spec.copy()
+        loader = Loader(
+            spec,
+            maps=maps,
+            pin_root=pin_root,
+            kernel_btf=kernel_btf,
+            kconfig=kconfig,
+            log_level=log_level,
+            log_size=log_size,
+        )
+        try:
+            loader.load()
+            loader.finish()
+        except BaseException:
+            loader.close()
+            raise
+        return cls(spec, loader)
+
+    def attach(self) -> list[Link]:
+        """Attach every program by its section's name; the collection owns the links.
+
+        Raises what `Program.attach` raises; what was attached before is detached again.
+        """
+        made: list[Link] = []
+        try:
+            for program in self.programs.values():
+                made.append(program.attach())
+        except BaseException:
+            for link in made:
+                link.close()
+            raise
+        return made
+
+    def close(self) -> None:
+        """Close everything that the collection owns. Closing twice does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._loader.close()
+
+    def __enter__(self) -> Self:
+        if self._closed:
+            raise ClosedError(f"{self!r} is closed")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            import warnings
+
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    def __repr__(self) -> str:
+        parts = [f"programs={list(self.programs)}", f"maps={list(self.maps)}"]
+        state = " closed" if self._closed else ""
+        return f"<ebpf.Collection {self.name!r}: {', '.join(parts)}{state}>"

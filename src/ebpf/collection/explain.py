@@ -1,0 +1,60 @@
+"""Why the verifier stopped at an instruction that this library had made unusable."""
+
+from __future__ import annotations
+
+import re
+
+from ebpf.btf.core import POISON
+from ebpf.btf.ext import INSTRUCTION_SIZE, CoreRelocation
+from ebpf.collection.image import POISON_KFUNC, POISON_MAP, Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebpf.btf.core import Relocator
+    from ebpf.spec import CollectionSpec
+
+_CALL = re.compile(r"^(\d+): \(85\)", re.MULTILINE)
+
+
+def explain(
+    log: str,
+    image: Image,
+    relocator: Relocator | None,
+    poisoned: Mapping[str, list[CoreRelocation]],
+    spec: CollectionSpec,
+    program: str,
+) -> str:
+    """A sentence for the user, or "" where the refusal has another reason."""
+    unknown = re.search(r"(?:invalid|unknown) func \S*?#(\d+)", log)
+    if unknown is None:
+        return ""
+    number = int(unknown[1])
+    if number == POISON:
+        calls = _CALL.findall(log[: unknown.start()])
+        return _missing_type(int(calls[-1]), image, relocator, poisoned, program) if calls else ""
+    if POISON_KFUNC <= number < POISON_KFUNC + len(spec.externs):
+        name = list(spec.externs)[number - POISON_KFUNC]
+        return (
+            f"the program calls the kfunc {name}, which this kernel does not have, without asking"
+            f" first (bpf_ksym_exists({name}))"
+        )
+    if POISON_MAP <= number < POISON_MAP + len(spec.maps):
+        name = list(spec.maps)[number - POISON_MAP]
+        return f"the program uses the map {name!r}, which was not created (autocreate is off)"
+    return ""
+
+
+def _missing_type(
+    slot: int,
+    image: Image,
+    relocator: Relocator | None,
+    poisoned: Mapping[str, list[CoreRelocation]],
+    program: str,
+) -> str:
+    function, own_slot = image.locate(slot)
+    for relocation in poisoned.get(function.name, ()):
+        if relocation.insn_offset // INSTRUCTION_SIZE == own_slot and relocator is not None:
+            return relocator.explain(relocation, program)
+    return ""

@@ -1,0 +1,189 @@
+"""Externs: kernel options, kernel symbols and kfuncs, found in the running kernel."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ebpf import kallsyms
+from ebpf.asm import opcodes as op
+from ebpf.btf.core import types_are_compat
+from ebpf.btf.types import Func, Kind, Var
+from ebpf.collection.image import POISON_KFUNC, Call, Load
+from ebpf.errors import RelocationError
+from ebpf.features import perf_event_cookie
+from ebpf.spec import ExternKind, ExternSpec, KconfigType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebpf.btf import Btf
+    from ebpf.collection.kernel import KernelTypes
+    from ebpf.spec import CollectionSpec
+
+_TRISTATE = {"n": 0, "m": 1, "y": 2}
+
+
+def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:
+    """The value of a kernel option, or of libbpf's LINUX_* names, as the program declared it.
+
+    Raises RelocationError for an option that is not set, unless the extern is weak (it is zero
+    then), and for one that its C type cannot hold.
+    """
+    virtual = _VIRTUAL.get(extern.name)
+    text = str(virtual()) if virtual else options.get(extern.name)
+    if text is None:
+        if extern.weak:
+            return bytes(extern.size)
+        raise RelocationError(
+            f"extern {extern.name}: this kernel's configuration does not set it; declare it"
+            " __weak, or give it as kconfig={...}"
+        )
+    try:
+        return _encode(extern, text)
+    except (ValueError, OverflowError, KeyError) as error:
+        raise RelocationError(
+            f"extern {extern.name}: the value {text} does not fit {extern.kconfig}"
+        ) from error
+
+
+def _encode(extern: ExternSpec, text: str) -> bytes:
+    if extern.kconfig is KconfigType.TEXT:
+        raw = text.strip('"').encode()[: extern.size - 1]
+        return raw.ljust(extern.size, b"\0")
+    if extern.kconfig is KconfigType.BOOL:
+        return {"y": b"\1", "n": b"\0", "1": b"\1", "0": b"\0"}[text].ljust(extern.size, b"\0")
+    if extern.kconfig is KconfigType.TRISTATE:
+        return _number(extern, _TRISTATE[text])
+    if extern.kconfig is KconfigType.CHAR and text in _TRISTATE:
+        return text.encode()
+    return _number(extern, int(text, 0))
+
+
+def _number(extern: ExternSpec, value: int) -> bytes:
+    import sys
+
+    return value.to_bytes(extern.size, sys.byteorder, signed=extern.signed and value < 0)
+
+
+def _kernel_version() -> int:
+    """LINUX_VERSION_CODE of the running kernel; distributions hide it in other places."""
+    text = os.uname().release
+    debian = re.search(r"Debian (\d+\.\d+\.\d+)", os.uname().version)
+    if debian:
+        text = debian[1]
+    elif os.path.exists("/proc/version_signature"):
+        with open("/proc/version_signature", encoding="ascii") as file:
+            text = file.read().split()[-1]
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    if numbers is None:
+        raise RelocationError(f"LINUX_KERNEL_VERSION: {text!r} has no version number")
+    major, minor, patch = (int(number or 0) for number in numbers.groups())
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+def _has_syscall_wrapper() -> int:
+    machine = {"x86_64": "x64", "aarch64": "arm64", "riscv64": "riscv"}.get(os.uname().machine)
+    name = f"__{machine or os.uname().machine}_sys_bpf"
+    return int(any(symbol == name for symbol in kallsyms.functions()))
+
+
+_VIRTUAL = {
+    "LINUX_KERNEL_VERSION": _kernel_version,
+    "LINUX_HAS_BPF_COOKIE": lambda: int(perf_event_cookie()),
+    "LINUX_HAS_SYSCALL_WRAPPER": _has_syscall_wrapper,
+}
+
+
+class Externs:
+    """Finds the externs of one object; answers are kept."""
+
+    def __init__(self, spec: CollectionSpec, kernel: KernelTypes) -> None:
+        self._spec = spec
+        self._kernel = kernel
+        self._found: dict[str, Load | Call] = {}
+        self._addresses: dict[str, int] | None = None
+        #: Descriptors of modules' BTF, in the places that calls refer to; place 0 is not used.
+        self.fd_array: list[int] = []
+
+    def find(self, name: str) -> Load | Call:
+        """What an instruction that refers to the extern has to hold. Not for kernel options."""
+        found = self._found.get(name)
+        if found is None:
+            extern = self._spec.externs[name]
+            found = self._found[name] = self._find(extern)
+        return found
+
+    def _find(self, extern: ExternSpec) -> Load | Call:
+        if extern.kind is ExternKind.KSYM:
+            return self._symbol(extern)
+        if extern.kind is ExternKind.TYPED_KSYM:
+            return self._variable(extern)
+        if extern.kind is ExternKind.KFUNC:
+            return self._function(extern)
+        raise RelocationError(f"extern {extern.name} is undefined: link the object that has it")
+
+    def _symbol(self, extern: ExternSpec) -> Load:
+        if self._addresses is None:
+            wanted = {e.name for e in self._spec.externs.values() if e.kind is ExternKind.KSYM}
+            self._addresses = {}
+            for found, _, name, _ in kallsyms.symbols():
+                if name in wanted:
+                    self._addresses.setdefault(name, found)
+        address = self._addresses.get(extern.name)
+        if address is None and not extern.weak:
+            raise self._missing(extern, "in /proc/kallsyms")
+        return Load.constant(address or 0)
+
+    def _variable(self, extern: ExternSpec) -> Load:
+        found = self._kernel.find(extern.name, Kind.VAR)
+        if found is None:
+            if extern.weak:
+                return Load.constant(0)
+            raise self._missing(extern, "a variable in the kernel's BTF")
+        module, variable = found
+        assert isinstance(variable, Var)
+        self._check(extern, module.btf, extern.type_id, variable.type_id)
+        return Load(op.PSEUDO_BTF_ID, variable.id, module.fd)
+
+    def _function(self, extern: ExternSpec) -> Call:
+        # Names behind ___ are flavours: several prototypes of one kfunc, of which one is there.
+        found = self._kernel.find(extern.name.partition("___")[0], Kind.FUNC)
+        if found is not None:
+            module, function = found
+            assert isinstance(function, Func)
+            if not extern.weak or self._compatible(extern, module.btf, function.type_id):
+                self._check(extern, module.btf, extern.type_id, function.type_id)
+                return Call(op.PSEUDO_KFUNC_CALL, function.id, self._place(module.fd))
+        if extern.weak:
+            number = list(self._spec.externs).index(extern.name)
+            return Call(0, POISON_KFUNC + number)
+        raise self._missing(extern, "a function in the BTF of the kernel or its modules")
+
+    def _place(self, fd: int) -> int:
+        """The index in fd_array by which a call names a module; the kernel itself is 0."""
+        if not fd:
+            return 0
+        if not self.fd_array:
+            # 0 stands for the kernel, so the first place is never looked at.
+            self.fd_array.append(fd)
+        if fd not in self.fd_array[1:]:
+            self.fd_array.append(fd)
+        return self.fd_array.index(fd, 1)
+
+    def _compatible(self, extern: ExternSpec, btf: Btf, type_id: int) -> bool:
+        assert self._spec.btf is not None
+        return types_are_compat(self._spec.btf, extern.type_id, btf, type_id)
+
+    def _check(self, extern: ExternSpec, btf: Btf, local: int, target: int) -> None:
+        if not self._compatible(extern, btf, target):
+            raise RelocationError(
+                f"extern {extern.name}: the kernel's type (id {target}) is not compatible with the"
+                f" declared one (id {local})"
+            )
+
+    def _missing(self, extern: ExternSpec, where: str) -> RelocationError:
+        return RelocationError(
+            f"extern {extern.name} is not {where}; declare it __weak if the program can do without"
+        )

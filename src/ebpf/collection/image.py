@@ -1,0 +1,223 @@
+"""One program as the kernel takes it: its function, those that it reaches, and their BTF records.
+
+Pure: what depends on the kernel comes in as `Targets`. The order of the functions is libbpf's, so
+that both hand the kernel the same instructions.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+from ebpf.asm import opcodes as op
+from ebpf.errors import RelocationError
+from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec, Relocation, RelocationKind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Targets(Protocol):
+        """What relocations refer to, once the maps exist and the externs are known."""
+
+        def function_code(self, name: str) -> bytes:
+            """The function's instructions, CO-RE relocations applied."""
+
+        def map_fd(self, name: str) -> int | None:
+            """The map's descriptor; None for a map that was not to be created."""
+
+        def map_number(self, name: str) -> int:
+            """A number for the map, by which an instruction that lacks it is recognised."""
+
+        def data_offset(self, name: str) -> int:
+            """What is added to offsets into the map's value: where an arena has its globals."""
+
+        def extern(self, name: str) -> Load | Call:
+            """What an instruction that refers to the extern has to hold."""
+
+
+# libbpf's calls of helpers that do not exist, for instructions whose map or kfunc is missing: the
+# verifier prunes those that cannot be reached, and refuses the others with this number.
+POISON_MAP = 2001000000
+POISON_KFUNC = 2002000000
+
+_SLOT = struct.Struct("=BBhi")
+_SLOT_SIZE = 8
+
+
+class Load:
+    """An ldimm64: the pseudo source register and both immediates."""
+
+    __slots__ = ("high", "low", "source")
+
+    def __init__(self, source: int, low: int, high: int = 0) -> None:
+        self.source = source
+        self.low = low
+        self.high = high
+
+    @classmethod
+    def constant(cls, value: int) -> Load:
+        """A plain 64-bit number."""
+        return cls(0, value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF)
+
+
+class Call:
+    """A call: the pseudo source register, the offset field and the immediate."""
+
+    __slots__ = ("imm", "offset", "source")
+
+    def __init__(self, source: int, imm: int, offset: int = 0) -> None:
+        self.source = source
+        self.imm = imm
+        self.offset = offset
+
+
+class Image:
+    """The instructions of one program and the functions in it, in order.
+
+    ``functions`` are (slot where it starts, function); ``func_info`` and ``line_info`` are the
+    kernel's records, empty where the object has no BTF for every function.
+    """
+
+    def __init__(self, spec: CollectionSpec, program: ProgramSpec, targets: Targets) -> None:
+        self._spec = spec
+        self._targets = targets
+        self._starts: dict[str, int] = {}
+        self.code = bytearray()
+        self.functions: list[tuple[int, FunctionSpec]] = []
+        self._append(program.function)
+        self._reach(program.function)
+        for callback in _exception_callbacks(spec, spec.functions[program.function]):
+            if callback not in self._starts:
+                self._append(callback)
+                self._reach(callback)
+        for start, function in self.functions:
+            for relocation in function.relocations:
+                self._relocate(start, function, relocation)
+
+    def _append(self, name: str) -> None:
+        self._starts[name] = len(self.code) // _SLOT_SIZE
+        self.functions.append((self._starts[name], self._spec.functions[name]))
+        self.code += self._targets.function_code(name)
+
+    def _reach(self, name: str) -> None:
+        """Append what the function `name` refers to, each callee with its own right behind it."""
+        pending = [iter(self._callees(name))]
+        while pending:
+            for callee in pending[-1]:
+                if callee not in self._starts:
+                    self._append(callee)
+                    pending.append(iter(self._callees(callee)))
+                    break
+            else:
+                pending.pop()
+
+    def _callees(self, name: str) -> list[str]:
+        kinds = (RelocationKind.CALL, RelocationKind.FUNCTION)
+        return [r.target for r in self._spec.functions[name].relocations if r.kind in kinds]
+
+    def _relocate(self, start: int, function: FunctionSpec, relocation: Relocation) -> None:
+        slot = start + relocation.slot
+        kind, target = relocation.kind, relocation.target
+        if kind is RelocationKind.CALL:
+            self._call(slot, Call(op.PSEUDO_CALL, self._starts[target] - slot - 1))
+        elif kind is RelocationKind.FUNCTION:
+            self._load(slot, Load(op.PSEUDO_FUNC, self._starts[target] - slot - 1))
+        elif kind is RelocationKind.MAP:
+            self._load_map(slot, target, op.PSEUDO_MAP_FD, 0)
+        elif kind is RelocationKind.DATA:
+            offset = relocation.offset + self._targets.data_offset(target)
+            self._load_map(slot, target, op.PSEUDO_MAP_VALUE, offset)
+        elif kind in (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL):
+            found = self._targets.extern(target)
+            if isinstance(found, Load):
+                self._load(slot, found)
+            else:
+                self._call(slot, found)
+        else:
+            raise RelocationError(
+                f"function {function.name!r}, instruction {relocation.slot}: jump tables need an"
+                " INSN_ARRAY map (Linux 6.19), which this version does not make yet"
+            )
+
+    def _load_map(self, slot: int, name: str, source: int, offset: int) -> None:
+        fd = self._targets.map_fd(name)
+        if fd is not None:
+            self._load(slot, Load(source, fd, offset))
+            return
+        for poisoned in (slot, slot + 1):
+            number = POISON_MAP + self._targets.map_number(name)
+            _SLOT.pack_into(self.code, poisoned * _SLOT_SIZE, op.CALL_OPCODE, 0, 0, number)
+
+    def _load(self, slot: int, load: Load) -> None:
+        opcode, registers, _, _ = self._read(slot)
+        registers = _with_source(registers, load.source)
+        _SLOT.pack_into(self.code, slot * _SLOT_SIZE, opcode, registers, 0, _signed32(load.low))
+        _SLOT.pack_into(self.code, (slot + 1) * _SLOT_SIZE, 0, 0, 0, _signed32(load.high))
+
+    def _call(self, slot: int, call: Call) -> None:
+        opcode, registers, _, _ = self._read(slot)
+        registers = _with_source(registers, call.source)
+        _SLOT.pack_into(
+            self.code, slot * _SLOT_SIZE, opcode, registers, call.offset, _signed32(call.imm)
+        )
+
+    def _read(self, slot: int) -> tuple[int, int, int, int]:
+        opcode, registers, offset, imm = _SLOT.unpack_from(self.code, slot * _SLOT_SIZE)
+        return opcode, registers, offset, imm
+
+    @property
+    def func_info(self) -> bytes:
+        """``struct bpf_func_info`` of every function."""
+        if not all(function.type_id for _, function in self.functions):
+            return b""
+        return b"".join(
+            struct.pack("=II", start, function.type_id) for start, function in self.functions
+        )
+
+    @property
+    def line_info(self) -> bytes:
+        """``struct bpf_line_info`` of every function."""
+        return b"".join(
+            struct.pack("=IIII", *line)
+            for start, function in self.functions
+            for line in function.line_info(start)
+        )
+
+    def locate(self, slot: int) -> tuple[FunctionSpec, int]:
+        """The function that has the instruction at `slot`, and the slot within that function."""
+        start, function = max(
+            (entry for entry in self.functions if entry[0] <= slot), key=lambda entry: entry[0]
+        )
+        return function, slot - start
+
+
+def _exception_callbacks(spec: CollectionSpec, function: FunctionSpec) -> list[str]:
+    """The functions that a declaration tag names to be called when `function` throws."""
+    from ebpf.btf.types import DeclTag
+
+    if spec.btf is None or not function.type_id:
+        return []
+    prefix = "exception_callback:"
+    names = [
+        tag.name.removeprefix(prefix)
+        for tag in spec.btf.types()
+        if isinstance(tag, DeclTag)
+        and tag.type_id == function.type_id
+        and tag.name.startswith(prefix)
+    ]
+    for name in names:
+        if name not in spec.functions:
+            raise RelocationError(f"function {function.name!r}: no exception callback {name!r}")
+    return names
+
+
+def _with_source(registers: int, source: int) -> int:
+    if sys.byteorder == "little":
+        return registers & 0x0F | source << 4
+    return registers & 0xF0 | source
+
+
+def _signed32(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value

@@ -1,0 +1,97 @@
+"""The types of the running kernel and of its modules, as loading programs needs them."""
+
+from __future__ import annotations
+
+import os
+
+from ebpf._sys import bpf
+from ebpf.btf import Btf, Kind
+from ebpf.errors import BpfFileNotFoundError
+from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, kernel_btf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ebpf.btf.types import Type
+
+
+class Module:
+    """The BTF of the kernel (``fd`` 0) or of a module, with a descriptor of it."""
+
+    __slots__ = ("btf", "fd", "name")
+
+    def __init__(self, name: str, btf: Btf, fd: int = 0) -> None:
+        self.name = name
+        self.btf = btf
+        self.fd = fd
+
+
+class KernelTypes:
+    """The kernel's BTF and, when something is not found there, that of its modules.
+
+    With `custom`, an external BTF takes the place of the kernel's in CO-RE relocations; what the
+    kernel looks up by id is always searched in its own.
+    """
+
+    def __init__(self, custom: Btf | None = None) -> None:
+        self._custom = custom
+        self._modules: list[Module] | None = None
+
+    @property
+    def vmlinux(self) -> Btf:
+        return kernel_btf()
+
+    def __iter__(self) -> Iterator[Btf]:
+        """What CO-RE relocations are matched with, opened as far as it is asked for."""
+        if self._custom is not None:
+            yield self._custom
+            return
+        yield kernel_btf()
+        for module in self.modules():
+            yield module.btf
+
+    def modules(self) -> list[Module]:
+        """The loaded modules that have BTF."""
+        if self._modules is None:
+            self._modules = []
+            for name in sorted(os.listdir(BTF_DIRECTORY)):
+                if name != VMLINUX:
+                    self._modules.append(Module(name, kernel_btf(name)))
+            self._open_descriptors()
+        return self._modules
+
+    def find(self, name: str, kind: Kind) -> tuple[Module, Type] | None:
+        """The type `name` of `kind` in the kernel, or in the first module that has it."""
+        found = self.vmlinux.find_all(name, kind)
+        if found:
+            return Module(VMLINUX, self.vmlinux), found[0]
+        for module in self.modules():
+            found = module.btf.find_all(name, kind)
+            if found:
+                return module, found[0]
+        return None
+
+    def _open_descriptors(self) -> None:
+        """The kernel names modules by descriptors of their BTF objects, found by walking all."""
+        wanted = {module.name: module for module in self._modules or []}
+        last = 0
+        while wanted and (current := bpf.btf_get_next_id(last)) is not None:
+            last = current
+            try:
+                fd = bpf.btf_get_fd_by_id(current)
+            except BpfFileNotFoundError:
+                continue  # unloaded since
+            name = bpf.btf_name(fd)
+            module = wanted.pop(name, None)
+            if module is None:
+                os.close(fd)
+            else:
+                module.fd = fd
+
+    def close(self) -> None:
+        for module in self._modules or []:
+            if module.fd:
+                os.close(module.fd)
+                module.fd = 0
+        self._modules = None

@@ -1,0 +1,190 @@
+"""Creating the maps of a Spec, in the order of what they need."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+
+from ebpf._sys import bpf, facts
+from ebpf._sys.call import fail
+from ebpf.codec.btf import from_btf
+from ebpf.errors import BpfError
+from ebpf.info import MapInfo
+from ebpf.maps import Map
+from ebpf.spec import MapSpec, Pinning
+from ebpf.types import MapFlags, MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ebpf.btf import Btf
+    from ebpf.codec import Codec
+
+_RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
+_MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+
+# The kernel takes no BTF for these, except for what CREATE needs (libbpf: bpf_object__create_map).
+_WITHOUT_BTF = frozenset(
+    {
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.STACK_TRACE,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.DEVMAP,
+        MapType.DEVMAP_HASH,
+        MapType.CPUMAP,
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+    }
+)
+# These have nothing without it.
+_NEED_BTF = frozenset(
+    {
+        MapType.SK_STORAGE,
+        MapType.INODE_STORAGE,
+        MapType.TASK_STORAGE,
+        MapType.CGRP_STORAGE,
+    }
+)
+
+
+def adjusted_entries(spec: MapSpec) -> int:
+    """max_entries as the kernel takes it: rings in powers of two of pages, CPUs counted."""
+    if spec.type in _RINGS and spec.max_entries:
+        page = mmap.PAGESIZE
+        pages = -(-spec.max_entries // page)
+        return page * (1 << (pages - 1).bit_length())
+    if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
+        return facts.possible_cpus()
+    return spec.max_entries
+
+
+def create_map(spec: MapSpec, btf: Btf | None, btf_fd: int, pin_root: str) -> Map[Any, Any]:
+    """The map that `spec` describes: created, or the one that is pinned under its name.
+
+    Keys and values have the C types that `btf` says, and are raw bytes where it says none.
+
+    Raises what `ebpf.Map.create` raises, and BpfError when a map that is pinned already is
+    another than this one.
+    """
+    path = _pin_path(spec, pin_root)
+    if path is not None and os.path.lexists(path):
+        return _reuse(spec, btf, path)
+    key, value = _codecs(spec, btf)
+    fd = _create(spec, btf_fd)
+    made: Map[Any, Any] = Map._adopt(fd, f"map {spec.name!r}", key, value)
+    made.name = spec.name
+    if path is not None:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            made.pin(path)
+        except BaseException:
+            made.close()
+            raise
+    return made
+
+
+def _create(spec: MapSpec, btf_fd: int) -> int:
+    inner_fd = _create(spec.inner, btf_fd) if spec.inner is not None else 0
+    if spec.type in _MAPS_OF_MAPS and not inner_fd:
+        raise BpfError(
+            errno.EINVAL,
+            f"create the map {spec.name!r}: the object does not say what its inner maps are like;"
+            " set inner on its spec",
+        )
+    try:
+        return _create_with(spec, btf_fd, inner_fd)
+    finally:
+        if inner_fd:
+            os.close(inner_fd)
+
+
+def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
+    flags = MapFlags(spec.flags) | (MapFlags.NUMA_NODE if spec.numa_node else 0)
+    request: dict[str, Any] = {
+        "map_type": spec.type,
+        "key_size": spec.key_size,
+        "value_size": spec.value_size,
+        "max_entries": adjusted_entries(spec),
+        "map_flags": flags,
+        "inner_map_fd": inner_fd,
+        "numa_node": spec.numa_node,
+        "map_name": spec.kernel_name.encode("utf-8", "surrogateescape"),
+        "map_extra": spec.map_extra,
+    }
+    action = f"create the {spec.type.name} map {spec.name!r}"
+    needs = max(filter(None, (spec.type.since, flags.since)), default=None)
+    typed = btf_fd and (spec.key_type_id or spec.value_type_id) and spec.type not in _WITHOUT_BTF
+    if typed:
+        result = bpf.map_create_unchecked(
+            **request,
+            btf_fd=btf_fd,
+            btf_key_type_id=spec.key_type_id,
+            btf_value_type_id=spec.value_type_id,
+        )
+        # A kernel that takes no BTF for this map refuses it with EINVAL or ENOTSUPP, and the map
+        # works without. The storage types don't, and a refusal for another reason comes again.
+        if result >= 0:
+            return result
+        if spec.type in _NEED_BTF:
+            fail(-result, action)
+    return bpf.map_create(action, needs, **request)
+
+
+def _pin_path(spec: MapSpec, pin_root: str) -> str | None:
+    if spec.pin_path is not None:
+        return spec.pin_path
+    if spec.pinning == Pinning.BY_NAME:
+        return os.path.join(pin_root, spec.name)
+    if spec.iproute2 is not None and spec.iproute2.pinning:
+        return os.path.join(pin_root, spec.name)
+    return None
+
+
+def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any] | None, Codec[Any] | None]:
+    if btf is None or spec.data or spec.type in _WITHOUT_BTF:
+        return None, None
+    key = from_btf(btf, spec.key_type_id) if spec.key_type_id else None
+    value = from_btf(btf, spec.value_type_id) if spec.value_type_id else None
+    return key, value
+
+
+def _reuse(spec: MapSpec, btf: Btf | None, path: str) -> Map[Any, Any]:
+    """The map that is pinned at `path`, which has to be the one that the object means."""
+    key, value = _codecs(spec, btf)
+    pinned: Map[Any, Any] = Map.open(path, key=key, value=value)
+    try:
+        check_compatible(spec, pinned.info(), f"the map pinned at {path}")
+    except BaseException:
+        pinned.close()
+        raise
+    return pinned
+
+
+def check_compatible(spec: MapSpec, info: MapInfo, what: str) -> None:
+    """Raises BpfError when the map that `info` describes cannot stand for `spec`."""
+    wanted = {
+        "type": spec.type,
+        "key_size": spec.key_size,
+        "value_size": spec.value_size,
+        "max_entries": adjusted_entries(spec),
+        "flags": MapFlags(spec.flags),
+        "map_extra": spec.map_extra,
+    }
+    # The kernel adds flags of its own to some types.
+    ignored = MapFlags.RDONLY_PROG if spec.type in (MapType.DEVMAP, MapType.DEVMAP_HASH) else 0
+    for name, value in wanted.items():
+        found = getattr(info, name)
+        if name == "flags":
+            found &= ~ignored
+            value &= ~ignored
+        if found != value:
+            raise BpfError(
+                errno.EINVAL,
+                f"{what} cannot be used for the map {spec.name!r}: its {name} is {found},"
+                f" the object has {value}",
+            )

@@ -1,0 +1,75 @@
+"""Global variables of a loaded collection, read and written where the programs see them."""
+
+from __future__ import annotations
+
+import mmap
+
+from ebpf.errors import BpfPermissionError, ClosedError, CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ebpf.maps import Map
+    from ebpf.spec import VariableSpec
+
+
+class DataMemory:
+    """The memory of one map of global data, mapped into this process."""
+
+    def __init__(self, map: Map[Any, Any], size: int, writable: bool) -> None:
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        length = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.writable = writable
+        self._memory = mmap.mmap(map.fileno(), length, mmap.MAP_SHARED, protection)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._open()[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._open()[offset : offset + len(data)] = data
+
+    def _open(self) -> mmap.mmap:
+        if self._memory.closed:
+            raise ClosedError("the collection of this variable is closed")
+        return self._memory
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+class Variable:
+    """A variable of the programs: ``value`` is what it has now, by its C type.
+
+    Reading and writing go through memory that is shared with the programs, without a system
+    call. Values of up to 8 bytes are not torn; longer ones may be half written when a program
+    writes them at the same time.
+    """
+
+    def __init__(self, spec: VariableSpec, memory: DataMemory) -> None:
+        self.name = spec.name
+        self._spec = spec
+        self._memory = memory
+
+    @property
+    def value(self) -> Any:
+        """The value now. Setting it raises CodecError for one that does not fit the type, and
+        BpfPermissionError for a constant, which nobody can change once it is loaded."""
+        codec = self._spec.codec
+        return codec.unpack(self._memory.read(self._spec.offset, codec.size))
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        if not self._memory.writable:
+            raise BpfPermissionError(
+                1,
+                f"variable {self.name!r} is constant: it can be set in the spec, before load",
+            )
+        try:
+            packed = self._spec.codec.pack(value)
+        except CodecError as error:
+            raise CodecError(f"variable {self.name!r}: {error}") from None
+        self._memory.write(self._spec.offset, packed)
+
+    def __repr__(self) -> str:
+        return f"<ebpf.Variable {self.name!r} {self._spec.section} offset={self._spec.offset}>"

@@ -1,0 +1,237 @@
+"""What the parts of the reader share: the sections by their meaning, symbols, BTF by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cached_property
+
+from ebpf.btf import Btf
+from ebpf.btf import types as t
+from ebpf.btf.raw import index_types, info_kind, merge_layout, parse_header, parse_layout
+from ebpf.elf.reader import SHT_NOBITS, SHT_PROGBITS, SHT_REL, ElfFile, Rel, Section, Symbol
+from ebpf.errors import ElfError
+from ebpf.spec import CollectionSpec
+
+
+class Role(Enum):
+    """What a section is to a BPF loader."""
+
+    CODE = auto()
+    DATA = auto()  # .data, .rodata and .bss
+    ARENA = auto()
+    MAPS = auto()  # definitions in BTF
+    LEGACY_MAPS = auto()  # definitions in the bytes of the section
+    STRUCT_OPS = auto()
+    JUMP_TABLES = auto()
+    LICENSE = auto()
+    VERSION = auto()
+    BTF = auto()
+    BTF_EXT = auto()
+
+
+STRUCT_OPS_SECTIONS = (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link")
+
+_BY_NAME = {
+    "license": Role.LICENSE,
+    "version": Role.VERSION,
+    "maps": Role.LEGACY_MAPS,
+    ".maps": Role.MAPS,
+    ".BTF": Role.BTF,
+    ".BTF.ext": Role.BTF_EXT,
+}
+_BY_DATA_NAME = {
+    **dict.fromkeys(STRUCT_OPS_SECTIONS, Role.STRUCT_OPS),
+    ".addr_space.1": Role.ARENA,
+    ".jumptables": Role.JUMP_TABLES,
+}
+_DATA_NAMES = (".data", ".rodata", ".bss")
+
+
+def role_of(section: Section) -> Role | None:
+    """The meaning of `section`; None for one that loaders pass over."""
+    if section.type not in (SHT_PROGBITS, SHT_NOBITS):
+        return None
+    role = _BY_NAME.get(section.name)
+    if role is not None:
+        return role
+    if not section.size:
+        return None
+    if section.executable and section.type == SHT_PROGBITS:
+        return Role.CODE
+    # gobpf's names, and those of ir-keytable's decoders.
+    if section.name.startswith("maps/") or section.name.endswith("/maps"):
+        return Role.LEGACY_MAPS
+    if any(section.name == name or section.name.startswith(name + ".") for name in _DATA_NAMES):
+        return Role.DATA
+    return _BY_DATA_NAME.get(section.name)
+
+
+class Keys:
+    """Gives out keys: the name itself, then ``name#2``, ``name#3``."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._count = dict.fromkeys(taken, 1)
+
+    def key(self, name: str) -> str:
+        number = self._count.get(name, 0) + 1
+        self._count[name] = number
+        # Neither a C name nor a section's contains #, so this is taken by no other name.
+        return name if number == 1 else f"{name}#{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBtf:
+    """The object's BTF; its sections and functions by name, of several the first."""
+
+    btf: Btf
+    sections: dict[str, t.Datasec]
+    functions: dict[str, int]
+
+
+def read_btf(data: bytes) -> ObjectBtf:
+    """Raises BtfError."""
+    header = parse_header(data)
+    offsets = index_types(data, header, merge_layout(parse_layout(data, header)))
+    btf = Btf(data, memoryview(offsets))
+    sections: dict[str, t.Datasec] = {}
+    functions: dict[str, int] = {}
+    # The byte of the kind: decoding every type would cost fifty times as much.
+    kind_byte = header.types.start + (7 if header.byte_order == "little" else 4)
+    for type_id, offset in enumerate(offsets, 1):
+        kind = info_kind(data[kind_byte + offset] << 24)
+        if kind == t.Kind.DATASEC:
+            section = btf.type(type_id)
+            assert isinstance(section, t.Datasec)
+            sections.setdefault(section.name, section)
+        elif kind == t.Kind.FUNC:
+            functions.setdefault(btf.type(type_id).name, type_id)
+    return ObjectBtf(btf, sections, functions)
+
+
+@dataclass
+class Context:
+    """An object while it is read: what the parts have found so far, by place in the file.
+
+    ``function_at`` and ``map_at`` are {(section index, offset): key}, ``data_map`` is {section
+    index: key of the map}, ``extern_of`` {symbol index: key}.
+    """
+
+    elf: ElfFile
+    spec: CollectionSpec
+    btf: ObjectBtf | None = None
+    function_at: dict[tuple[int, int], str] = field(default_factory=dict)
+    map_at: dict[tuple[int, int], str] = field(default_factory=dict)
+    data_map: dict[int, str] = field(default_factory=dict)
+    extern_of: dict[int, str] = field(default_factory=dict)
+    map_keys: Keys = field(default_factory=Keys)
+
+    @cached_property
+    def roles(self) -> list[Role | None]:
+        return [role_of(section) for section in self.elf.sections]
+
+    def sections(self, *roles: Role) -> Iterator[Section]:
+        """The sections with one of `roles`, in the order of the file."""
+        for section, role in zip(self.elf.sections, self.roles, strict=True):
+            if role in roles:
+                yield section
+
+    @cached_property
+    def symbols_in(self) -> dict[int, list[Symbol]]:
+        """The symbols of each section that has a role, in the order of the file."""
+        found: dict[int, list[Symbol]] = {
+            index: [] for index, role in enumerate(self.roles) if role is not None
+        }
+        for symbol in self.elf.symbols:
+            if symbol.section in found and not symbol.special:
+                found[symbol.section].append(symbol)
+        return found
+
+    @cached_property
+    def relocations(self) -> dict[int, list[Rel]]:
+        """The relocations of each section that has a role, by offset."""
+        found: dict[int, list[Rel]] = {}
+        for section, target in self.elf.relocation_sections():
+            role = self.roles[target.index]
+            if role not in (Role.CODE, Role.MAPS, Role.STRUCT_OPS):
+                continue
+            if section.type != SHT_REL:
+                raise section.error("of type RELA; BPF objects have relocations of type REL")
+            found[target.index] = sorted(
+                found.get(target.index, []) + self.elf.relocations(section)
+            )
+        return found
+
+    def datasec(self, section: Section) -> t.Datasec | None:
+        """What the BTF says about `section`."""
+        return self.btf.sections.get(section.name) if self.btf else None
+
+    def need_btf(self, section: Section) -> ObjectBtf:
+        """The BTF, for a `section` that means nothing without."""
+        if self.btf is None:
+            raise section.error("its contents are described in BTF, which the object lacks")
+        return self.btf
+
+    def symbol_name(self, symbol: Symbol) -> str:
+        """For messages: the symbol of a section is named after it."""
+        if symbol.name or symbol.special:
+            return symbol.name
+        return self.elf.sections[symbol.section].name
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One variable of a Datasec, in its place: `offset` and `size` in bytes."""
+
+    var: t.Var
+    offset: int
+    size: int
+    hidden: bool
+    weak: bool
+
+
+def place_variables(context: Context, section: Section, datasec: t.Datasec) -> list[Placed]:
+    """The variables of `section`, by offset; what the compiler left open is noted in btf_fixups.
+
+    clang leaves the size of a section 0 and then the offsets of global variables too: both are
+    in the ELF file only. Linkers fill them in.
+    """
+    btf = context.need_btf(section).btf
+    symbols = {s.name: s for s in context.symbols_in[section.index] if s.exported}
+    fixups = context.spec.btf_fixups
+    open_offsets = datasec.size == 0
+    placed, offsets = [], {}
+    for variable in datasec.variables:
+        var = btf.type(variable.type_id)
+        if not isinstance(var, t.Var):
+            raise section.error(f"BTF type {var.id} in it is {var.kind.name}, no VAR")
+        if var.linkage == t.Linkage.EXTERN:
+            continue
+        symbol = None
+        offset = variable.offset
+        if var.linkage != t.Linkage.STATIC:
+            symbol = symbols.get(var.name)
+            if symbol is None:
+                raise section.error(f"no symbol for the variable {var.name!r} of its BTF")
+            if symbol.hidden:
+                fixups.linkages[var.id] = t.Linkage.STATIC
+            offset = offsets[var.id] = symbol.value if open_offsets else offset
+        if offset + variable.size > section.size:
+            raise section.error(
+                f"{var.name!r} of {variable.size} bytes is outside of its {section.size}", offset
+            )
+        hidden, weak = bool(symbol and symbol.hidden), bool(symbol and symbol.binding == 2)
+        placed.append(Placed(var, offset, variable.size, hidden, weak))
+    if open_offsets:
+        fixups.sections[datasec.id] = (section.size, offsets)
+    placed.sort(key=lambda item: item.offset)
+    return placed
+
+
+def only(sections: Iterable[Section], what: str) -> Section | None:
+    """The one section of its kind, None where there is none."""
+    found = list(sections)
+    if len(found) > 1:
+        raise ElfError(f"ELF section {found[1].index} {found[1].name!r}: a second {what}")
+    return found[0] if found else None

@@ -1,0 +1,45 @@
+"""Hands each function its part of .BTF.ext, which has its records by section."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+from operator import itemgetter
+
+from ebpf.btf.ext import BtfExt, SectionInfo
+from ebpf.elf.functions import Function
+from ebpf.errors import BtfError
+from ebpf.spec import CollectionSpec
+
+
+def join_ext(spec: CollectionSpec, ext: BtfExt, functions: list[Function]) -> None:
+    """Fills in type_id, core_relocations and line_records of the functions. Raises BtfError."""
+    by_section: dict[str, list[Function]] = {}
+    for function in functions:
+        by_section.setdefault(function.section.name, []).append(function)
+    for name, group in by_section.items():
+        info = ext.sections.get(name)
+        # Of several sections of one name nothing says which one is meant.
+        if info is not None and len({function.section.index for function in group}) == 1:
+            _join_section(spec, info, group)
+
+
+def _join_section(spec: CollectionSpec, info: SectionInfo, functions: list[Function]) -> None:
+    types = {record.insn_offset: record.type_id for record in info.functions}
+    relocations = sorted(info.relocations, key=itemgetter(0))
+    offsets = [relocation.insn_offset for relocation in relocations]
+    lines = [row[0] for row in info.line_records.rows("IIII")]
+    if any(after < before for before, after in pairwise(lines)):
+        raise BtfError(f".BTF.ext line_info of section {info.name!r}: not in order of offsets")
+    size = info.line_records.size
+    for function in functions:
+        made = spec.functions[function.key]
+        made.type_id = types.get(function.start, made.type_id)
+        first, last = bisect_left(lines, function.start), bisect_left(lines, function.end)
+        made.line_records = bytes(info.line_records.data[first * size : last * size])
+        made.line_record_size = size
+        first, last = bisect_left(offsets, function.start), bisect_left(offsets, function.end)
+        made.core_relocations = tuple(
+            relocation._replace(insn_offset=relocation.insn_offset - function.start)
+            for relocation in relocations[first:last]
+        )

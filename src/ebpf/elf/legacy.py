@@ -1,0 +1,112 @@
+"""Map definitions as bytes, from before BTF: ``SEC("maps")`` and gobpf's ``SEC("maps/NAME")``.
+
+``struct bpf_map_def`` begins with type, key_size, value_size, max_entries and map_flags; what
+follows differs between projects. How long it is shows in the distance of the symbols.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+from ebpf.btf import types as t
+from ebpf.elf.context import Context, Role
+from ebpf.elf.reader import STT_NOTYPE, STT_OBJECT, Section, Symbol
+from ebpf.errors import BtfError
+from ebpf.spec import Iproute2, MapSpec
+from ebpf.types import MapFlags, MapType
+
+_SHORTEST = 20
+_IPROUTE2_SIZE = 36  # struct bpf_elf_map of iproute2's bpf_elf.h
+_NO_INDEX = 0xFFFFFFFF
+
+
+def read_legacy_maps(context: Context) -> None:
+    """Adds the maps of every legacy section."""
+    for section in context.sections(Role.LEGACY_MAPS):
+        if section.size:
+            _read_section(context, section)
+    _fill_iproute2(context)
+
+
+def _read_section(context: Context, section: Section) -> None:
+    data = context.elf.data(section)
+    symbols = _definitions(context, section)
+    if not symbols:
+        raise section.error("no symbol in it: which maps are there?")
+    ends = [after.value for _, after in pairwise(symbols)] + [section.size]
+    for symbol, end in zip(symbols, ends, strict=True):
+        raw = bytes(data[symbol.value : end])
+        if len(raw) < _SHORTEST:
+            raise section.error(
+                f"map {symbol.name!r} is defined by {len(raw)} bytes, at least {_SHORTEST}",
+                symbol.value,
+            )
+        key = context.map_keys.key(symbol.name)
+        context.spec.maps[key] = _map(context, section, symbol, raw)
+        context.map_at[section.index, symbol.value] = key
+
+
+def _definitions(context: Context, section: Section) -> list[Symbol]:
+    """The symbols of the maps by offset, of several at one offset the first."""
+    found: dict[int, Symbol] = {}
+    for symbol in context.symbols_in[section.index]:
+        # clang before 8 gives objects no type.
+        if symbol.name and symbol.type in (STT_NOTYPE, STT_OBJECT):
+            found.setdefault(symbol.value, symbol)
+    return [found[offset] for offset in sorted(found)]
+
+
+def _map(context: Context, section: Section, symbol: Symbol, raw: bytes) -> MapSpec:
+    order = context.elf.order
+    kind, key_size, value_size, max_entries, flags = struct.unpack_from(order + "5I", raw)
+    spec = MapSpec(
+        name=symbol.name,
+        type=MapType(kind),
+        key_size=key_size,
+        value_size=value_size,
+        max_entries=max_entries,
+        flags=MapFlags(flags),
+        section=section.name,
+    )
+    rest = raw[_SHORTEST:]
+    if len(raw) == _IPROUTE2_SIZE and _is_iproute2(context, section, symbol):
+        spec.iproute2 = Iproute2(*struct.unpack(order + "4I", rest))
+    elif any(rest):
+        spec.extra = rest
+    return spec
+
+
+def _is_iproute2(context: Context, section: Section, symbol: Symbol) -> bool:
+    """By the name of the struct, where there is BTF; else no other definition has that size."""
+    datasec = context.datasec(section)
+    if datasec is None or context.btf is None:
+        return True
+    for variable in datasec.variables:
+        var = context.btf.btf.type(variable.type_id)
+        if isinstance(var, t.Var) and var.name == symbol.name:
+            try:
+                return context.btf.btf.resolve(var.type_id).name == "bpf_elf_map"
+            except BtfError as error:
+                raise section.error(f"map {symbol.name!r}: {error}", symbol.value) from None
+    return True
+
+
+def _fill_iproute2(context: Context) -> None:
+    """Templates and initial slots, which iproute2 declares by numbers."""
+    maps = context.spec.maps
+    numbered = {spec.iproute2.id: key for key, spec in maps.items() if spec.iproute2}
+    outer = {spec.iproute2.inner_id: spec for spec in maps.values() if spec.iproute2}
+    for spec in maps.values():
+        of_maps = spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+        if spec.iproute2 and spec.iproute2.inner_id and of_maps:
+            template = numbered.get(spec.iproute2.inner_id)
+            if template is not None and maps[template] is not spec:
+                inner = maps[template].copy()
+                inner.name = f"{spec.name}.inner"
+                spec.inner = inner
+    for key, spec in maps.items():
+        if spec.iproute2 and spec.iproute2.id and spec.iproute2.inner_index != _NO_INDEX:
+            holder = outer.get(spec.iproute2.id)
+            if holder is not None and holder is not spec and holder.inner:
+                holder.slots[spec.iproute2.inner_index] = key

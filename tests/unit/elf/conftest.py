@@ -1,0 +1,131 @@
+"""Objects compiled from tests/bpf, and the oracles that read them too."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "bpf"
+TARGETS = ("bpfel", "bpfeb")
+
+# By name, the oldest libbpf that opens the object; None for what it refuses since 1.0.
+OBJECTS: dict[str, tuple[int, int] | None] = {
+    "functions.bpf.c": (1, 0),
+    "maps.bpf.c": (1, 0),
+    "data.bpf.c": (1, 0),
+    "externs.bpf.c": (1, 3),
+    "struct_ops.bpf.c": (1, 5),
+    "arena.bpf.c": (1, 5),
+    "legacy_maps.bpf.c": None,
+    "iproute2_maps.bpf.c": None,
+}
+
+Compile = Callable[..., Path]
+
+
+def tool(*names: str) -> str:
+    """The first of these commands that is installed; skips the test where none is."""
+    for name in names:
+        path = shutil.which(name)
+        if path:
+            return path
+    pytest.skip(f"none of these is installed: {', '.join(names)}")
+
+
+def compilers() -> list[str]:
+    """Every clang on this machine."""
+    names = ["clang", *(f"clang-{version}" for version in range(12, 30))]
+    return [name for name in names if shutil.which(name)] or ["clang"]
+
+
+@pytest.fixture(scope="session", params=compilers())
+def clang(request: pytest.FixtureRequest) -> str:
+    """Each compiler in turn; arenas need clang 19."""
+    return tool(request.param)
+
+
+@functools.cache
+def release(clang: str) -> int:
+    text = subprocess.run([clang, "--version"], check=True, capture_output=True, text=True).stdout
+    match = re.search(r"version (\d+)", text)
+    assert match is not None
+    return int(match[1])
+
+
+@pytest.fixture(scope="session")
+def compile_bpf(clang: str, tmp_path_factory: pytest.TempPathFactory) -> Compile:
+    """Compiles a file of tests/bpf, or the text of a source, for a target; the object's path."""
+
+    def compile_for(source: str, target: str = "bpfel", *options: str) -> Path:
+        directory = tmp_path_factory.mktemp("objects")
+        path = SOURCES / source
+        if "\n" in source:
+            path = directory / "source.bpf.c"
+            path.write_text(source)
+        elif source == "arena.bpf.c" and release(clang) < 19:
+            pytest.skip("address spaces of BPF programs begin with clang 19")
+        output = directory / path.name.removesuffix(".c").removesuffix(".s").replace("bpf", "bpf.o")
+        command = [clang, "-target", target, "-O2", "-g", "-mcpu=v3", f"-I{SOURCES}", *options]
+        subprocess.run([*command, "-c", str(path), "-o", str(output)], check=True)
+        return output
+
+    return functools.cache(compile_for)
+
+
+@pytest.fixture(scope="session")
+def readelf() -> Callable[[Path], dict[str, Any]]:
+    """What llvm-readelf finds: sections, symbols, relocations."""
+    command = tool("llvm-readelf", *(f"llvm-readelf-{version}" for version in range(30, 14, -1)))
+
+    def read(path: Path) -> dict[str, Any]:
+        options = ["--elf-output-style=JSON", "--sections", "--symbols", "--relocations"]
+        done = subprocess.run([command, *options, str(path)], check=True, capture_output=True)
+        found: dict[str, Any] = json.loads(done.stdout)[0]
+        return found
+
+    return read
+
+
+class Libbpf:
+    """libbpf_says.c, built with the libbpf that is installed.
+
+    The environment variables LIBBPF_INCLUDE and LIBBPF_ARCHIVE name another one.
+    """
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        major, _, minor = self.run("version").strip().partition(".")
+        self.version = (int(major), int(minor))
+
+    def run(self, *arguments: str, text: str = "") -> str:
+        command = [str(self._program), *arguments]
+        return subprocess.run(
+            command, input=text, check=True, capture_output=True, text=True
+        ).stdout
+
+    def open(self, path: Path) -> list[list[str]]:
+        """The lines of ``libbpf_says open``, split into their columns."""
+        return [line.split("\t") for line in self.run("open", str(path)).splitlines()]
+
+
+@pytest.fixture(scope="session")
+def libbpf(tmp_path_factory: pytest.TempPathFactory) -> Libbpf:
+    include = os.environ.get("LIBBPF_INCLUDE", "/usr/include")
+    archive = os.environ.get("LIBBPF_ARCHIVE", "")
+    if not (Path(include) / "bpf" / "libbpf.h").exists():
+        pytest.skip("libbpf-dev is not installed")
+    program = tmp_path_factory.mktemp("libbpf") / "libbpf_says"
+    libraries = [archive, "-lelf", "-lz"] if archive else ["-lbpf"]
+    command = [tool("cc"), f"-I{include}", "-o", str(program), str(HERE / "libbpf_says.c")]
+    subprocess.run([*command, *libraries], check=True)
+    return Libbpf(program)
