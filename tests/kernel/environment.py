@@ -63,14 +63,17 @@ def private_mounts() -> None:
 
 
 def descriptors() -> dict[int, str]:
-    """This process's open descriptors and what they are."""
+    """This process's open descriptors and what they are, but for the library's cache of BTF."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
             # The descriptor that listed the directory.
             continue
+        # The kernel's BTF is mapped once and kept until ebpf.kernel_btf.release().
+        if not target.startswith("/sys/kernel/btf/"):
+            found[int(name)] = target
     return found
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ebpf.collection.kernel import KernelTypes
     from ebpf.spec import CollectionSpec
 
-_TRISTATE = {"n": 0, "m": 1, "y": 2}
+_TRISTATE = {"n": 0, "y": 1, "m": 2}
 
 
 def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:

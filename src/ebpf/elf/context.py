@@ -158,14 +158,25 @@ class Context:
                 continue
             if section.type != SHT_REL:
                 raise section.error("of type RELA; BPF objects have relocations of type REL")
-            found[target.index] = sorted(
-                found.get(target.index, []) + self.elf.relocations(section)
-            )
+            found.setdefault(target.index, []).extend(self.elf.relocations(section))
+        for relocations in found.values():
+            relocations.sort()
         return found
 
+    @cached_property
+    def _first_of_name(self) -> dict[str, int]:
+        return {section.name: section.index for section in reversed(self.elf.sections)}
+
     def datasec(self, section: Section) -> t.Datasec | None:
-        """What the BTF says about `section`."""
-        return self.btf.sections.get(section.name) if self.btf else None
+        """What the BTF says about `section`; of several of one name it means the first."""
+        if self.btf is None or self._first_of_name[section.name] != section.index:
+            return None
+        return self.btf.sections.get(section.name)
+
+    @cached_property
+    def jump_table_size(self) -> int:
+        """Bytes of all jump tables."""
+        return sum(section.size for section in self.sections(Role.JUMP_TABLES))
 
     def need_btf(self, section: Section) -> ObjectBtf:
         """The BTF, for a `section` that means nothing without."""

@@ -149,7 +149,7 @@ class _Code:
         self.starts = [function.start for function in self.functions]
         self.imm = struct.Struct(self.context.elf.order + "i")
         self.swapped = self.context.elf.order == ">"
-        self.table_room = sum(s.size for s in self.context.sections(Role.JUMP_TABLES))
+        self.table_room = self.context.jump_table_size
 
     def resolve(self) -> None:
         for rel in self.context.relocations.get(self.section.index, ()):

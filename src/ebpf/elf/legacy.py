@@ -7,17 +7,15 @@ follows differs between projects. How long it is shows in the distance of the sy
 from __future__ import annotations
 
 import struct
-from itertools import pairwise
 
 from ebpf.btf import types as t
 from ebpf.elf.context import Context, Role
 from ebpf.elf.reader import STT_NOTYPE, STT_OBJECT, Section, Symbol
-from ebpf.errors import BtfError
 from ebpf.spec import Iproute2, MapSpec
 from ebpf.types import MapFlags, MapType
 
 _SHORTEST = 20
-_IPROUTE2_SIZE = 36  # struct bpf_elf_map of iproute2's bpf_elf.h
+_IPROUTE2, _IPROUTE2_SIZE = "bpf_elf_map", 36  # of iproute2's bpf_elf.h
 _NO_INDEX = 0xFFFFFFFF
 
 
@@ -34,7 +32,8 @@ def _read_section(context: Context, section: Section) -> None:
     symbols = _definitions(context, section)
     if not symbols:
         raise section.error("no symbol in it: which maps are there?")
-    ends = [after.value for _, after in pairwise(symbols)] + [section.size]
+    structs = _struct_names(context, section)
+    ends = [symbol.value for symbol in symbols[1:]] + [section.size]
     for symbol, end in zip(symbols, ends, strict=True):
         raw = bytes(data[symbol.value : end])
         if len(raw) < _SHORTEST:
@@ -43,7 +42,7 @@ def _read_section(context: Context, section: Section) -> None:
                 symbol.value,
             )
         key = context.map_keys.key(symbol.name)
-        context.spec.maps[key] = _map(context, section, symbol, raw)
+        context.spec.maps[key] = _map(context.elf.order, section, symbol.name, raw, structs)
         context.map_at[section.index, symbol.value] = key
 
 
@@ -57,11 +56,10 @@ def _definitions(context: Context, section: Section) -> list[Symbol]:
     return [found[offset] for offset in sorted(found)]
 
 
-def _map(context: Context, section: Section, symbol: Symbol, raw: bytes) -> MapSpec:
-    order = context.elf.order
+def _map(order: str, section: Section, name: str, raw: bytes, structs: dict[str, str]) -> MapSpec:
     kind, key_size, value_size, max_entries, flags = struct.unpack_from(order + "5I", raw)
     spec = MapSpec(
-        name=symbol.name,
+        name=name,
         type=MapType(kind),
         key_size=key_size,
         value_size=value_size,
@@ -70,26 +68,22 @@ def _map(context: Context, section: Section, symbol: Symbol, raw: bytes) -> MapS
         section=section.name,
     )
     rest = raw[_SHORTEST:]
-    if len(raw) == _IPROUTE2_SIZE and _is_iproute2(context, section, symbol):
+    # Without BTF the length tells: no other definition has it.
+    if len(raw) == _IPROUTE2_SIZE and structs.get(name, _IPROUTE2) == _IPROUTE2:
         spec.iproute2 = Iproute2(*struct.unpack(order + "4I", rest))
     elif any(rest):
         spec.extra = rest
     return spec
 
 
-def _is_iproute2(context: Context, section: Section, symbol: Symbol) -> bool:
-    """By the name of the struct, where there is BTF; else no other definition has that size."""
+def _struct_names(context: Context, section: Section) -> dict[str, str]:
+    """The struct of each definition that BTF knows: {map: name of the struct}."""
     datasec = context.datasec(section)
     if datasec is None or context.btf is None:
-        return True
-    for variable in datasec.variables:
-        var = context.btf.btf.type(variable.type_id)
-        if isinstance(var, t.Var) and var.name == symbol.name:
-            try:
-                return context.btf.btf.resolve(var.type_id).name == "bpf_elf_map"
-            except BtfError as error:
-                raise section.error(f"map {symbol.name!r}: {error}", symbol.value) from None
-    return True
+        return {}
+    btf = context.btf.btf
+    variables = (btf.type(variable.type_id) for variable in datasec.variables)
+    return {v.name: btf.resolve(v.type_id).name for v in variables if isinstance(v, t.Var)}
 
 
 def _fill_iproute2(context: Context) -> None:

@@ -73,15 +73,13 @@ def read_maps(context: Context) -> list[MapPlace]:
     section = only(context.sections(Role.MAPS), "section of maps")
     if section is None:
         return places
-    btf = context.need_btf(section).btf
+    parser = _Parser(context.need_btf(section).btf)
     datasec = context.datasec(section)
     if datasec is None:
         raise section.error("no DATASEC of that name in the BTF")
-    # Thousands of maps may be of one struct.
-    definitions: dict[int, _Definition] = {}
     arena = ""
     for placed in place_variables(context, section, datasec):
-        definition = _definition(btf, section, placed, definitions)
+        definition = parser.definition(section, placed)
         key = context.map_keys.key(placed.var.name)
         spec = definition.spec(placed.var.name, section.name)
         if spec.type is MapType.ARENA:
@@ -137,73 +135,79 @@ def _fill_slot(context: Context, place: MapPlace, rel: Rel, entries: dict[str, s
     spec.slots[distance // _POINTER_SIZE] = found
 
 
-def _definition(
-    btf: Btf, section: Section, placed: Placed, known: dict[int, _Definition]
-) -> _Definition:
-    name = placed.var.name
-    if not name:
-        raise section.error("a map without a name", placed.offset)
-    if placed.var.linkage != t.Linkage.GLOBAL:
-        raise section.error(f"map {name!r} is static; a map must be global", placed.offset)
-    try:
-        struct = btf.resolve(placed.var.type_id)
-        if not isinstance(struct, t.Struct):
-            raise _Problem(f"is defined by {struct.kind.name}, not by a struct")
-        if struct.size > placed.size:
-            raise _Problem(f"has {placed.size} bytes, but its struct has {struct.size}")
-        if struct.id not in known:
-            known[struct.id] = _parse(btf, struct, inner=False)
-        return known[struct.id]
-    except (_Problem, BtfError) as error:
-        raise section.error(f"map {name!r}: {error}", placed.offset) from None
+class _Parser:
+    """Reads the structs of definitions, each once: thousands of maps may be of one struct."""
+
+    def __init__(self, btf: Btf) -> None:
+        self.btf = btf
+        self._known: dict[tuple[int, bool], _Definition] = {}
+
+    def definition(self, section: Section, placed: Placed) -> _Definition:
+        name = placed.var.name
+        try:
+            if placed.var.linkage != t.Linkage.GLOBAL:
+                raise _Problem("is static; a map must be global")
+            struct = self.btf.resolve(placed.var.type_id)
+            if not isinstance(struct, t.Struct):
+                raise _Problem(f"is defined by {struct.kind.name}, not by a struct")
+            if struct.size > placed.size:
+                raise _Problem(f"has {placed.size} bytes, but its struct has {struct.size}")
+            return self.parse(struct, inner=False)
+        except (_Problem, BtfError) as error:
+            raise section.error(f"map {name!r}: {error}", placed.offset) from None
+
+    def parse(self, struct: t.Struct, *, inner: bool) -> _Definition:
+        made = self._known.get((struct.id, inner))
+        if made is None:
+            made = self._known[struct.id, inner] = self._parse(struct, inner)
+        return made
+
+    def _parse(self, struct: t.Struct, inner: bool) -> _Definition:
+        made = _Definition()
+        for member in struct.members:
+            read = _MEMBERS.get(member.name)
+            if read is None:
+                raise _Problem(f"unknown field {member.name!r}; known are {', '.join(_MEMBERS)}")
+            if made.values is not None:
+                raise _Problem("'values' is not the last field")
+            if inner and member.name in ("values", "pinning"):
+                raise _Problem(f"field {member.name!r} is for outer maps, not for an inner one")
+            read(made, self, member)
+        if not made.get("type"):
+            raise _Problem("no field 'type'")
+        return made
 
 
-def _parse(btf: Btf, struct: t.Struct, *, inner: bool) -> _Definition:
-    made = _Definition()
-    for member in struct.members:
-        read = _MEMBERS.get(member.name)
-        if read is None:
-            raise _Problem(f"unknown field {member.name!r}; known are {', '.join(_MEMBERS)}")
-        if made.values is not None:
-            raise _Problem("'values' is not the last field")
-        if inner and member.name in ("values", "pinning"):
-            raise _Problem(f"the inner map has a field {member.name!r}, which only outer maps have")
-        read(made, btf, member)
-    if not made.get("type"):
-        raise _Problem("no field 'type'")
-    return made
-
-
-def _integer(btf: Btf, member: t.Member) -> int:
+def _integer(parser: _Parser, member: t.Member) -> int:
     """The N of ``int (*name)[N]``."""
-    pointer = btf.resolve(member.type_id)
+    pointer = parser.btf.resolve(member.type_id)
     if not isinstance(pointer, t.Pointer):
         raise _Problem(f"field {member.name!r} is {pointer.kind.name}; declare it with __uint")
-    array = btf.type(pointer.type_id)
+    array = parser.btf.type(pointer.type_id)
     if not isinstance(array, t.Array):
         raise _Problem(f"field {member.name!r} points to {array.kind.name}; declare it with __uint")
     return array.length
 
 
-def _read_integer(made: _Definition, btf: Btf, member: t.Member) -> None:
-    made.fields[member.name] = _integer(btf, member)
+def _read_integer(made: _Definition, parser: _Parser, member: t.Member) -> None:
+    made.fields[member.name] = _integer(parser, member)
 
 
-def _read_pinning(made: _Definition, btf: Btf, member: t.Member) -> None:
-    value = _integer(btf, member)
+def _read_pinning(made: _Definition, parser: _Parser, member: t.Member) -> None:
+    value = _integer(parser, member)
     if value not in list(Pinning):
         raise _Problem(f"pinning {value}; it is 0 (none) or 1 (by name)")
     made.fields["pinning"] = value
 
 
-def _read_long(made: _Definition, btf: Btf, member: t.Member) -> None:
-    enum = btf.resolve(member.type_id)
+def _read_long(made: _Definition, parser: _Parser, member: t.Member) -> None:
+    enum = parser.btf.resolve(member.type_id)
     if isinstance(enum, (t.Enum, t.Enum64)):
         if len(enum.values) != 1:
             raise _Problem(f"field {member.name!r} is an enum of {len(enum.values)} values, not 1")
         made.fields[member.name] = enum.values[0].value & (1 << 64) - 1
     else:
-        _read_integer(made, btf, member)
+        _read_integer(made, parser, member)
 
 
 def _set_size(made: _Definition, name: str, size: int) -> None:
@@ -213,41 +217,41 @@ def _set_size(made: _Definition, name: str, size: int) -> None:
     made.fields[name] = size
 
 
-def _read_size(made: _Definition, btf: Btf, member: t.Member) -> None:
-    _set_size(made, member.name, _integer(btf, member))
+def _read_size(made: _Definition, parser: _Parser, member: t.Member) -> None:
+    _set_size(made, member.name, _integer(parser, member))
 
 
-def _read_type(made: _Definition, btf: Btf, member: t.Member) -> None:
-    pointer = btf.type(member.type_id)
+def _read_type(made: _Definition, parser: _Parser, member: t.Member) -> None:
+    pointer = parser.btf.type(member.type_id)
     if not isinstance(pointer, t.Pointer):
         raise _Problem(f"field {member.name!r} is {pointer.kind.name}; declare it with __type")
-    _set_size(made, f"{member.name}_size", btf.sizeof(pointer.type_id))
+    _set_size(made, f"{member.name}_size", parser.btf.sizeof(pointer.type_id))
     made.fields[member.name] = pointer.type_id
 
 
-def _read_values(made: _Definition, btf: Btf, member: t.Member) -> None:
+def _read_values(made: _Definition, parser: _Parser, member: t.Member) -> None:
     map_type = made.get("type")
     if map_type not in (*MAPS_OF_MAPS, MapType.PROG_ARRAY):
         raise _Problem("'values' in a map of another type than map of maps or program array")
     _set_size(made, "value_size", 4)
-    array = btf.type(member.type_id)
+    array = parser.btf.type(member.type_id)
     if not isinstance(array, t.Array) or array.length:
         raise _Problem("'values' is no flexible array; declare it with __array")
-    pointer = btf.resolve(array.type_id)
+    pointer = parser.btf.resolve(array.type_id)
     if not isinstance(pointer, t.Pointer):
         raise _Problem(f"'values' are {pointer.kind.name}, no pointers; declare it with __array")
-    target = btf.resolve(pointer.type_id)
+    target = parser.btf.resolve(pointer.type_id)
     made.values = member.bit_offset // 8
     if map_type == MapType.PROG_ARRAY:
         if not isinstance(target, t.FuncProto):
             raise _Problem(f"'values' of a program array point to {target.kind.name}")
     elif isinstance(target, t.Struct):
-        made.inner = _parse(btf, target, inner=True)
+        made.inner = parser.parse(target, inner=True)
     else:
         raise _Problem(f"'values' of a map of maps point to {target.kind.name}, not to a struct")
 
 
-_MEMBERS: dict[str, Callable[[_Definition, Btf, t.Member], None]] = {
+_MEMBERS: dict[str, Callable[[_Definition, _Parser, t.Member], None]] = {
     "type": _read_integer,
     "max_entries": _read_integer,
     "map_flags": _read_integer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ebpf.btf.ext import BtfExt
-from ebpf.elf.context import Context, Role, only, read_btf
+from ebpf.elf.context import Context, Role, only, place_variables, read_btf
 from ebpf.elf.data import read_data
 from ebpf.elf.ext import join_ext
 from ebpf.elf.externs import read_externs
@@ -30,6 +30,7 @@ def parse(data: bytes, name: str) -> CollectionSpec:
     places = read_maps(context)
     read_legacy_maps(context)
     read_data(context)
+    _place_strings(context)
     read_externs(context)
     read_struct_ops(context)
     add_functions(context, functions)
@@ -50,6 +51,15 @@ def _read_strings(context: Context) -> None:
         if len(raw) != 4:
             raise version.error(f"{len(raw)} bytes, LINUX_VERSION_CODE has 4")
         context.spec.kernel_version = int.from_bytes(raw, context.elf.byte_order)
+
+
+def _place_strings(context: Context) -> None:
+    """License and version are variables too, and a section of the BTF that is empty is refused."""
+    for role in (Role.LICENSE, Role.VERSION):
+        for section in context.sections(role):
+            datasec = context.datasec(section)
+            if datasec is not None:
+                place_variables(context, section, datasec)
 
 
 def _read_btf(context: Context) -> None:

@@ -1,0 +1,114 @@
+"""Objects that clang compiled, loaded and run: what the programs did is what is checked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import ebpf
+from ebpf.spec import CollectionSpec
+from tests.objects import compiled
+
+
+def spec_of(name: str) -> CollectionSpec:
+    return CollectionSpec.from_file(compiled(name))
+
+
+def test_a_tracer_sees_a_real_execution(true_command: list[str]) -> None:
+    """CO-RE offsets, options, data sections or relocations that are wrong show in the record."""
+    spec = spec_of("tracer")
+    spec.variables["only_parent"].value = os.getpid()
+    with spec.load(kconfig={"CONFIG_BPF": True}) as objects:
+        assert objects.maps["events"].info().max_entries == 8192
+        objects.attach()
+        child = subprocess.Popen(true_command)
+        child.wait()
+        with ebpf.RingBuffer(objects.maps["events"], codec="IIIiQq") as ring:
+            ((pid, parent, version, option, number, negative),) = ring.read_batch()
+        assert (pid, parent) == (child.pid, os.getpid())
+        assert version >> 16 == int(os.uname().release.split(".")[0])
+        assert (option, number, negative) == (0, 6, -7)
+        assert objects.variables["counter"].value == 6
+        assert objects.variables["zeroed"].value == 2
+        assert objects.variables["negative"].value == -7
+
+
+def test_variables_are_live(true_command: list[str]) -> None:
+    """A variable that is a copy would not be seen by the program."""
+    spec = spec_of("tracer")
+    spec.variables["only_parent"].value = os.getpid()
+    with spec.load(kconfig={"CONFIG_BPF": True}) as objects:
+        objects.programs["on_exec"].attach()
+        objects.variables["counter"].value = 1000
+        subprocess.run(true_command, check=True)
+        assert objects.variables["counter"].value == 1001
+        with pytest.raises(ebpf.BpfPermissionError, match="only_parent.*constant.*before load"):
+            objects.variables["only_parent"].value = 1
+        assert objects.maps[".rodata"].info().frozen
+
+
+def test_maps_decode_by_their_types() -> None:
+    """Field names that are lost would have to be written twice."""
+    with spec_of("tracer").load(kconfig={"CONFIG_BPF": True}) as objects:
+        table = objects.maps["table"]
+        table[3] = {"count": 1, "name": b"three", "total": 1 << 40}
+        record = table[3]
+        assert (record.count, record.name, record.total) == (1, b"three", 1 << 40)
+        assert table.info().btf_value_type_id
+
+
+def test_a_missing_field_is_explained() -> None:
+    """ "invalid func unknown#195896080" tells nobody what is missing."""
+    spec = spec_of("missing")
+    spec.select("needs_field")
+    with pytest.raises(ebpf.VerifierError) as error:
+        spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+    assert "struct task_struct has no field `no_such_field`" in str(error.value)
+    assert "needs_field" in str(error.value)
+
+
+def test_a_program_that_asks_first_loads() -> None:
+    """Poison behind a test that is false has to be pruned, not refused."""
+    spec = spec_of("missing")
+    spec.select("asks_first")
+    with spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1}) as objects:
+        assert list(objects.programs) == ["asks_first"]
+
+
+def test_a_map_that_was_not_created_is_named() -> None:
+    """The verifier knows a number only."""
+    spec = spec_of("missing")
+    spec.select("needs_map")
+    spec.maps["left_out"].autocreate = False
+    with pytest.raises(ebpf.VerifierError, match=r"uses the map 'left_out'.*autocreate"):
+        spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+
+
+def test_an_option_that_is_not_set_is_named() -> None:
+    """A strong option without a value must not silently be zero."""
+    spec = spec_of("missing")
+    with pytest.raises(ebpf.RelocationError, match=r"CONFIG_NOBODY_HAS_THIS.*__weak.*kconfig="):
+        spec.load(kconfig={"CONFIG_BPF": True})
+
+
+def test_nothing_is_left_open_when_a_program_is_refused() -> None:
+    """The descriptor check of conftest fails this test when a map or BTF leaks."""
+    spec = spec_of("missing")
+    spec.select("needs_field", "asks_first")
+    with pytest.raises(ebpf.VerifierError):
+        spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+
+
+def test_given_map_takes_the_place(bpffs: Path) -> None:
+    """Programs have to use the caller's map, and closing the collection must not close it."""
+    with ebpf.Map.create(ebpf.MapType.HASH, key="I", value=24, max_entries=16) as mine:
+        options = {"CONFIG_BPF": True}
+        with spec_of("tracer").load(maps={"table": mine}, kconfig=options) as objects:
+            assert objects.maps["table"] is mine
+        assert not mine.closed
+    with ebpf.Map.create(ebpf.MapType.HASH, key="I", value="I", max_entries=16) as other:
+        with pytest.raises(ebpf.BpfError, match=r"value_size is 4.*the object has 24"):
+            spec_of("tracer").load(maps={"table": other}, kconfig=options)
