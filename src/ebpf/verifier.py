@@ -18,7 +18,7 @@ _NAMED = re.compile(r"\binsn (\d+)")
 # What is written besides, behind or among the reasons, and explains nothing.
 _ASIDE = re.compile(
     # the statistics that close every log
-    r"processed \d+ insns|verification time|stack depth|insns? processed"
+    r"processed \d+ insns|verification time|stack depth|insns? processed|subprog \d+ \("
     # source lines, and the states that the verifier walks through
     r"|;|from \d+ to \d+|(\d+: )?(frame\d+: )?(R\d+\S*=|fp-\d+\S*=)"
     r"|(cur|old) state:|(\d+: )?safe$|propagating "
@@ -29,6 +29,12 @@ _ASIDE = re.compile(
     r"|func#\d+ @|Func#\d+ |Validating |caller:|callee:"
     r"|returning from callee|to caller at \d+"
 )
+
+# What kernels since 7.3 add to the old line: a title, sections such as this one, each a heading
+# and indented text, and the place.
+_REPORT = re.compile(r"^Verification failed: (.*)$", re.MULTILINE)
+_REASON = re.compile(r"^Reason:\n((?: .*\n)+)", re.MULTILINE)
+_AT = re.compile(r"^At:\n\s*insn (\d+)", re.MULTILINE)
 
 # What explains a refusal is at the end of the log, which may have a million lines before it.
 _TAIL = 1 << 16
@@ -42,10 +48,12 @@ def summarize(log: str, assembly: Assembly | None = None) -> str:
     With the `assembly` that was loaded, the line of Python source that made the instruction is
     named as well.
     """
+    log = _tail(log)
+    report = _REPORT.search(log)
     texts: dict[int, str] = {}
     slot: int | None = None
     reasons: list[str] = []
-    for line in map(str.strip, _tail(log).splitlines()):
+    for line in map(str.strip, log[: report.start() if report else None].splitlines()):
         walked = _INSTRUCTION.match(line)
         if walked:
             # What was written before an instruction is not why the verifier stopped.
@@ -53,13 +61,22 @@ def summarize(log: str, assembly: Assembly | None = None) -> str:
             texts[slot] = walked[2].split(";")[0].strip()
         elif line and not _ASIDE.match(line):
             reasons.append(line)
-    if not reasons:
-        return "the verifier gave no reason"
     # Some refusals take two lines, of which the second alone does not say what was done.
     reason = "; ".join(reasons)
     named = _NAMED.search(reason)
+    if report:
+        reason = _explained(reason or report[1], log[report.end() :])
+        named = _AT.search(log, report.end()) or named
+    if not reason:
+        return "the verifier gave no reason"
     slot = int(named[1]) if named else slot
     return reason if slot is None else f"{reason} ({_place(slot, texts.get(slot), assembly)})"
+
+
+def _explained(reason: str, report: str) -> str:
+    """The old line, which tools know, and the sentence that a report has in addition."""
+    sentence = _REASON.search(report)
+    return f"{reason}: {' '.join(sentence[1].split()).rstrip('.')}" if sentence else reason
 
 
 def missing_helper(log: str) -> Helper | None:

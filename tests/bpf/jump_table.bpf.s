@@ -27,6 +27,7 @@ second_case:
 other_table:
 	.quad	0
 	.size	other_table, 8
+	.globl	table
 	.type	table,@object
 table:
 	.quad	48

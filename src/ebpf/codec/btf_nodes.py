@@ -111,7 +111,7 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._asdict() == other._asdict()  # type: ignore[attr-defined]
+        return self._asdict() == other._asdict()
 
     def __hash__(self) -> int:
         return hash(tuple(self))

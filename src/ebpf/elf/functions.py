@@ -147,6 +147,7 @@ class _Code:
     def __post_init__(self) -> None:
         self.data = self.context.elf.data(self.section)
         self.starts = [function.start for function in self.functions]
+        self.ends = [function.end for function in self.functions]
         self.imm = struct.Struct(self.context.elf.order + "i")
         self.swapped = self.context.elf.order == ">"
         self.table_room = self.context.jump_table_size
@@ -188,7 +189,7 @@ class _Code:
     def _function_of(self, offset: int) -> Function | None:
         """The function that has the instruction at `offset`."""
         position = bisect_right(self.starts, offset) - 1
-        if position < 0 or offset >= self.functions[position].end:
+        if position < 0 or offset >= self.ends[position]:
             return None
         return self.functions[position]
 
@@ -274,7 +275,7 @@ class _Code:
         section = self.context.elf.sections[symbol.section]
         data = self.context.elf.data(section)[symbol.value : symbol.value + symbol.size]
         misplaced = symbol.value % _TABLE_ENTRY or symbol.size % _TABLE_ENTRY
-        if misplaced or len(data) != symbol.size:
+        if misplaced or not symbol.size or len(data) != symbol.size:
             raise self._error(offset, "no whole table in the section of jump tables", symbol)
         self.table_room -= symbol.size
         if self.table_room < 0:

@@ -16,7 +16,7 @@ from ebpf.types import MapFlags, MapType
 
 _SHORTEST = 20
 _IPROUTE2, _IPROUTE2_SIZE = "bpf_elf_map", 36  # of iproute2's bpf_elf.h
-_NO_INDEX = 0xFFFFFFFF
+_NO_INDEX = -1
 
 
 def read_legacy_maps(context: Context) -> None:
@@ -70,7 +70,7 @@ def _map(order: str, section: Section, name: str, raw: bytes, structs: dict[str,
     rest = raw[_SHORTEST:]
     # Without BTF the length tells: no other definition has it.
     if len(raw) == _IPROUTE2_SIZE and structs.get(name, _IPROUTE2) == _IPROUTE2:
-        spec.iproute2 = Iproute2(*struct.unpack(order + "4I", rest))
+        spec.iproute2 = Iproute2(*struct.unpack(order + "IIIi", rest))
     elif any(rest):
         spec.extra = rest
     return spec

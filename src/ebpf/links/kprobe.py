@@ -30,7 +30,8 @@ def attach_kprobe(
     The program's context is ``struct pt_regs``.
 
     Args:
-        symbol: a kernel function, with `offset` bytes into it; or
+        symbol: a kernel function, with `offset` bytes into it. Of several functions with the same
+            name, kernels before 6.7 take the first; or
         address: the instruction's address (needs readable kallsyms to be known).
         cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 

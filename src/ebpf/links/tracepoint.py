@@ -6,13 +6,20 @@ import errno
 
 from ebpf import tracefs
 from ebpf._sys import bpf, perf
-from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.links.base import HasFileno
+
+
+# What the kernel means when it refuses a program for a raw tracepoint.
+_REFUSALS = {
+    errno.EINVAL: "the program is of another type, or reads more arguments than there are",
+    errno.EEXIST: "the program is attached to it already (since 6.10 it may be several times)",
+}
 
 
 def attach_tracepoint(program: HasFileno, category: str, name: str, *, cookie: int = 0) -> Link:
@@ -51,6 +58,7 @@ def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> 
         BpfFileNotFoundError: no such tracepoint; the message has the nearest names where tracefs
             is there to list them.
         NotSupportedError: a cookie on a kernel before 6.10.
+        BpfFileExistsError: before 6.10, the program is attached to this tracepoint already.
         BpfError: EINVAL, the program is of another type or reads more arguments than there are.
     """
     target = f"raw tracepoint {name}"
@@ -61,13 +69,10 @@ def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> 
     except BpfFileNotFoundError as error:
         raise BpfFileNotFoundError(errno.ENOENT, f"no {target}{_nearest(name)}") from error
     except BpfError as error:
-        if error.errno != errno.EINVAL or isinstance(error, NotSupportedError):
+        code = error.errno or 0
+        if code not in _REFUSALS or isinstance(error, NotSupportedError):
             raise
-        raise BpfError(
-            errno.EINVAL,
-            f"attach {program!r} to {target}: the program is of another type, or reads more"
-            " arguments than the tracepoint has",
-        ) from None
+        raise from_errno(code, f"attach {program!r} to {target}: {_REFUSALS[code]}") from None
     return Link(fd, target)
 
 

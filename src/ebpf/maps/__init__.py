@@ -6,6 +6,7 @@ base      Map: create, open, from_id, info, pin, freeze, close
 values    packing values, reading them into buffers
 keyed     KeyedMap: lookup, put, the walk over the keys; shared by:
 hash      HashMap, a MutableMapping
+trie      LpmTrieMap
 array     ArrayMap, DescriptorArray
 stack     StackTraceMap
 storage   StorageMap
@@ -19,10 +20,13 @@ from ebpf.maps.keyed import KeyedMap
 from ebpf.maps.queue import BloomFilterMap, QueueMap
 from ebpf.maps.stack import StackTraceMap
 from ebpf.maps.storage import StorageMap
+from ebpf.maps.trie import LpmTrieMap
 from ebpf.types import MapType
 
+# A later class has the last word on a type.
 _CLASSES = (
     HashMap,
+    LpmTrieMap,
     ArrayMap,
     DescriptorArray,
     StackTraceMap,
@@ -39,6 +43,7 @@ __all__ = [
     "BloomFilterMap",
     "DescriptorArray",
     "HashMap",
+    "LpmTrieMap",
     "Map",
     "QueueMap",
     "StackTraceMap",

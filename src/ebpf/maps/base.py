@@ -52,8 +52,8 @@ class Map(Descriptor, Generic[K, V]):
     """A BPF map. `create`, `open`, `from_id` and `from_fd` return the class for the map's
     behaviour (for a type checker Any: annotate the variable, ``counts: HashMap[int, int]``):
 
-    HashMap, ArrayMap, DescriptorArray, StackTraceMap, StorageMap, QueueMap, BloomFilterMap; a
-    type with no operations of its own (ring buffers, for one) is a plain Map.
+    HashMap, LpmTrieMap, ArrayMap, DescriptorArray, StackTraceMap, StorageMap, QueueMap,
+    BloomFilterMap; a type with no operations of its own (ring buffers, for one) is a plain Map.
 
     A map is always true, compares and hashes by identity, is a context manager, and warns
     (ResourceWarning) when it is collected while open. Operations on one map from several threads
@@ -109,10 +109,10 @@ class Map(Descriptor, Generic[K, V]):
         Args:
             type: the map type; may be left out where the class has an obvious one
                 (``HashMap.create`` makes a HASH).
-            key, value: codecs, or what `ebpf.codec.codec` makes one of: a struct format, a number of
-                raw bytes, a dataclass, anything with pack and unpack. Arrays have "I" keys by
-                themselves; ring buffers, queues, stacks and bloom filters have no key, ring
-                buffers no value. For per-CPU types the value of one CPU.
+            key, value: codecs, or what `ebpf.codec.codec` makes one of: a struct format, a
+                number of raw bytes, a dataclass, anything with pack and unpack. Arrays have "I"
+                keys by themselves; ring buffers, queues, stacks and bloom filters have no key,
+                ring buffers no value. For per-CPU types the value of one CPU.
             max_entries: of a ring buffer the size in bytes, a power of two times the page size;
                 of a PERF_EVENT_ARRAY by default the number of possible CPUs.
             name: up to 15 characters of ``[A-Za-z0-9_.]``; bpftool shows it.

@@ -1,4 +1,4 @@
-"""Maps that behave like a dict: the hashes and the longest-prefix trie."""
+"""Maps that behave like a dict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ebpf.types import MapType, UpdateFlags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, TypeVar
+    from typing import Any, ClassVar, TypeVar
 
     D = TypeVar("D")
 
@@ -26,21 +26,18 @@ _TAKING = frozenset(
 
 
 class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
-    """A hash of any kind, or an LPM_TRIE, as a `collections.abc.MutableMapping`.
+    """A hash of any kind as a `collections.abc.MutableMapping`; an LPM_TRIE is an `LpmTrieMap`.
 
     ``m.setdefault`` is atomic (NOEXIST), ``m.pop`` is LOOKUP_AND_DELETE where the kernel has it
     for the type. Iterating a map that changes meanwhile ends in any case, visits no key twice,
     and visits every key that was there from the beginning to the end (of an RHASH that grows
     meanwhile the kernel may skip some).
 
-    In an LPM_TRIE ``m[key]``, ``lookup`` and ``in`` find the entry with the longest prefix that
-    matches; everything that writes or deletes means exactly the key that it is given.
-
     The values of HASH_OF_MAPS and SOCKHASH are written as anything with ``fileno()`` (or a
     descriptor) and read as the map's id, or the socket's cookie.
     """
 
-    types = (
+    types: ClassVar[tuple[MapType, ...]] = (
         MapType.HASH,
         MapType.LRU_HASH,
         MapType.PERCPU_HASH,

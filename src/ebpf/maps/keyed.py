@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ebpf.codec import Codec
 
-# Keys fetched by one call of the core.
+# Keys fetched by one call of the core: few at first, for who wants just one; then more and more.
+_FIRST_CHUNK = 16
 _CHUNK = 4096
 
 # Stands for a key that is not there; None may be a value to a codec of the user's.
@@ -97,28 +98,37 @@ class KeyedMap(ValueMap[K, V]):
         twice and, while others insert and delete, for ever: what was seen is left out, and a
         walk that takes many times as many steps as the map can have entries is given up.
         """
-        size = self.key_codec.size
-        chunk = min(_CHUNK, self.max_entries + 1)
         seen: set[bytes] = set()
-        last: Any = ffi.NULL
+        held: list[bytes] = []
+        size = _FIRST_CHUNK
         steps = 0
         while steps <= 16 * self.max_entries + _CHUNK:
-            keys = bytearray(size * chunk)
-            count = lib.ebpf_map_keys(self._fd, last, size, ffi.from_buffer(keys), chunk)
-            if count < 0:
-                self._fail(count, "iterate")
-            for at in range(0, count * size, size):
-                last = bytes(keys[at : at + size])
-                if last not in seen:
-                    seen.add(last)
-                    yield last
-            if count < chunk:
+            fetched = self._keys_after(held[0] if held else ffi.NULL, size)
+            waiting = held + fetched
+            # The last key is held back until the ones after it are fetched: a consumer that
+            # deletes each key that it gets must not make the kernel start again.
+            held = [waiting.pop()] if len(fetched) == size else []
+            for key in waiting:
+                if key not in seen:
+                    seen.add(key)
+                    yield key
+            if not held:
                 return
-            steps += count
+            steps += size
+            size = min(2 * size, _CHUNK)
         raise EbpfError(
             f"iterate {self!r}: others insert and delete so fast that the walk met {steps} keys"
             f" without an end; {len(seen)} different ones"
         )
+
+    def _keys_after(self, key: bytes | Any, count: int) -> list[bytes]:
+        """Up to `count` keys that follow `key`; fewer only at the end of the map."""
+        size = self.key_codec.size
+        keys = bytearray(size * count)
+        found = lib.ebpf_map_keys(self._fd, key, size, ffi.from_buffer(keys), count)
+        if found < 0:
+            self._fail(found, "iterate")
+        return [bytes(keys[at : at + size]) for at in range(0, found * size, size)]
 
     def _entries(self) -> Iterator[tuple[K, V]]:
         """Keys and values; an entry that vanishes meanwhile is left out."""

@@ -23,6 +23,7 @@ from ebpf import (
 from ebpf.codec import codec
 from ebpf.maps.keyed import KeyedMap
 from ebpf.maps.storage import StorageMap
+from ebpf.maps.trie import LpmTrieMap
 from tests.kernel.maps.support import Btf, shown
 
 ENTRIES: dict[str, Any] = {"key": "I", "value": "Q", "max_entries": 3}
@@ -49,7 +50,7 @@ CASES = [
     case(MapType.CGROUP_ARRAY, DescriptorArray, "CONFIG_CGROUPS", **OBJECTS),
     case(MapType.LRU_HASH, HashMap, None, **ENTRIES),
     case(MapType.LRU_PERCPU_HASH, HashMap, None, **ENTRIES),
-    case(MapType.LPM_TRIE, HashMap, None, key="I4s", value="Q", max_entries=3),
+    case(MapType.LPM_TRIE, LpmTrieMap, None, key="I4s", value="Q", max_entries=3),
     case(MapType.DEVMAP, DescriptorArray, "CONFIG_NET", **OBJECTS),
     case(MapType.SOCKMAP, DescriptorArray, "CONFIG_NET_SOCK_MSG", **OBJECTS),
     case(MapType.CPUMAP, DescriptorArray, "CONFIG_NET", max_entries=1),

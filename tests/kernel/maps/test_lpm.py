@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf import HashMap, MapFlags, MapType
+from ebpf import HashMap, MapFlags, MapType, UpdateFlags
 from tests.kernel.maps.support import dumped
 
 
@@ -59,8 +59,7 @@ def test_it_iterates_entries_exactly(routes: HashMap[Any, int]) -> None:
 def test_writes_and_deletes_mean_the_exact_prefix(routes: HashMap[Any, int]) -> None:
     """setdefault, pop or del of a prefix touch the shorter one that contains it."""
     routes[net("10.0.0.0/8")] = 1
-    assert routes.setdefault(net("10.1.0.0/16"), 2) == 2
-    assert routes.setdefault(net("10.1.0.0/16"), 5) == 2
+    routes[net("10.1.0.0/16")] = 2
     assert routes.pop(net("10.1.0.0/16")) == 2
     assert routes.pop(net("10.1.0.0/16"), None) is None
     with pytest.raises(KeyError):
@@ -68,6 +67,18 @@ def test_writes_and_deletes_mean_the_exact_prefix(routes: HashMap[Any, int]) -> 
     assert routes.to_dict() == {net("10.0.0.0/8"): 1}
     routes.clear()
     assert routes.to_dict() == {}
+
+
+def test_flags_and_setdefault_mean_the_exact_prefix(routes: HashMap[Any, int]) -> None:
+    """NOEXIST replaces an entry, as the kernel does it before 6.13, or minds a shorter prefix."""
+    routes[net("10.0.0.0/8")] = 1
+    assert routes.setdefault(net("10.1.0.0/16"), 2) == 2
+    assert routes.setdefault(net("10.1.0.0/16"), 5) == 2
+    with pytest.raises(FileExistsError, match=r"NOEXIST, and it is there"):
+        routes.put(net("10.0.0.0/8"), 5, UpdateFlags.NOEXIST)
+    with pytest.raises(FileNotFoundError, match=r"EXIST, and it is not there"):
+        routes.put(net("10.2.0.0/16"), 5, UpdateFlags.EXIST)
+    assert routes.to_dict() == {net("10.0.0.0/8"): 1, net("10.1.0.0/16"): 2}
 
 
 def test_ipv6() -> None:

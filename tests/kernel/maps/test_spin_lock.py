@@ -73,11 +73,12 @@ def test_lookup_and_delete_with_the_lock() -> None:
     """LOOKUP_AND_DELETE (5.14) ignores LOCK, or an old kernel is not dated."""
     with HashMap.create(key="I", value="Q", max_entries=2) as m:
         m[1] = 5
-        with pytest.raises(ebpf.BpfError, match=r"flag LOCK: it needs a value") as caught:
+        with pytest.raises(ebpf.BpfError) as caught:
             m.lookup_and_delete(1, flags=UpdateFlags.LOCK)
+        assert m[1] == 5
         if isinstance(caught.value, ebpf.NotSupportedError):
             raise caught.value
-        assert m[1] == 5
+        assert "flag LOCK: it needs a value" in str(caught.value)
 
 
 @pytest.mark.parametrize("cls", [HashMap, ArrayMap])

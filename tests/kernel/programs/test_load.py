@@ -144,7 +144,7 @@ REFUSALS = {
     "no such helper": ([call(9999), exit_()], r"invalid func unknown#9999"),
     "pointer as size": (
         [mov(R2, R1), call("get_current_comm"), exit_()],
-        r"R1 type=ctx expected=fp.*|(unknown func|program of this type cannot use helper)"
+        r"R[12] type=ctx expected=(fp|scalar).*|(unknown func|program of this type cannot use helper)"
         r" bpf_get_current_comm#16",
     ),
 }
@@ -156,7 +156,8 @@ def test_the_message_is_the_line_that_explains(case: str) -> None:
     insns, reason = REFUSALS[case]
     error = refused(insns)
     assert re.match(
-        rf"load a SOCKET_FILTER program: ({reason})($| \(instruction )", error.strerror or ""
+        rf"load a SOCKET_FILTER program: ({reason})($|: [A-Z]| \(instruction )",
+        error.strerror or "",
     ), error.log
     # The whole log: its last line is the statistics, which the message does without.
     assert re.search(r"^processed \d+ insns .*\n\Z", error.log, re.MULTILINE)
@@ -168,12 +169,13 @@ def test_the_message_names_instruction_and_line_of_python() -> None:
     line = here() + 1
     wrong = ldxdw(R0, R1 + 1000)
     error = refused([mov(R6, 0), wrong, exit_()])
-    assert f"(instruction 1: r0 = *(u64 *)(r1 +1000), {__file__}:{line})" in str(error)
+    assert f" (instruction 1: r0 = *(u64 *)(r1 +1000), {__file__}:{line})" in str(error)
     # Numbers in the reason itself are instructions too.
     line = here() + 1
     wrong = mov(R0, 1)
     error = refused([*PASS, wrong, exit_()])
-    assert f"unreachable insn 2 (instruction 2, {__file__}:{line})" in str(error)
+    assert "unreachable insn 2" in str(error)
+    assert f" (instruction 2, {__file__}:{line})" in str(error)
 
 
 def test_a_program_of_bytes_has_no_lines_to_name() -> None:
@@ -226,7 +228,7 @@ def test_the_log_of_an_accepted_program_is_kept_where_asked_for() -> None:
     with Program.load(FILTER, PASS, log_level=2, log_size=1) as program:
         assert "1: (95) exit" in program.log
     with Program.load(FILTER, PASS, log_level=4) as program:
-        assert "stack depth 0" in program.log
+        assert "stack depth" in program.log
 
 
 @pytest.mark.parametrize("type", [t for t in ProgramType if (t.since or (0, 0)) > (5, 10)])
@@ -382,12 +384,11 @@ def test_a_handler_that_raises_ends_a_load() -> None:
 def handler(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
 try:
     while True:
         ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, slow(3000)).close()
 except KeyboardInterrupt:
-    signal.setitimer(signal.ITIMER_REAL, 0)
     print("interrupted")
 """
     assert "interrupted" in python(code)

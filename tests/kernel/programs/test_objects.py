@@ -41,11 +41,11 @@ FILTER = ProgramType.SOCKET_FILTER
 def test_info_agrees_with_bpftool() -> None:
     """Both read bpf_prog_info; a field read from another's place differs."""
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    with per_process() as counts, load(FILTER, count(counts), "described") as program:
+    with per_process() as counts, load(ProgramType.KPROBE, count(counts), "described") as program:
         info = program.info()
         shown = bpftool("prog", "show", "id", str(info.id))
-    assert info.type == ProgramType.SOCKET_FILTER
-    assert shown["type"] == "socket_filter"
+    assert info.type == ProgramType.KPROBE
+    assert shown["type"] == "kprobe"
     assert (info.name, info.tag) == (shown["name"], shown["tag"])
     assert info.gpl_compatible is shown["gpl_compatible"] is True
     assert info.created_by_uid == shown["uid"] == os.getuid()
@@ -67,7 +67,7 @@ def test_info_counts_more_maps_than_it_guessed() -> None:
 
 def test_instructions_are_those_that_bpftool_dumps(tmp_path: Path) -> None:
     """The instructions after the verifier's rewrites, byte for byte."""
-    with per_process() as counts, load(FILTER, count(counts)) as program:
+    with per_process() as counts, load(ProgramType.KPROBE, count(counts)) as program:
         file = tmp_path / "xlated"
         number = str(program.info().id)
         subprocess.run(

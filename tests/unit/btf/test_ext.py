@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -274,10 +274,8 @@ def test_mutated_data_gives_records_or_a_btf_error(data: st.DataObject, order: s
             total += len(records.data)
         assert total <= end
         for read in (lambda s: s.functions, lambda s: s.lines, lambda s: s.relocations):
-            try:
+            with contextlib.suppress(BtfError):
                 read(section)
-            except BtfError as error:
-                assert "at offset" in str(error) or "offset" in str(error)
 
 
 def test_many_parts_of_one_section_take_linear_time() -> None:

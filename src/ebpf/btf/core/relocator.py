@@ -89,10 +89,13 @@ class Relocator:
         file.c:12)"``. Raises RelocationError as resolve.
         """
         result = self.resolve(relocation)
-        spec = parse(self.local, relocation)
-        found = self._find(relocation.type_id)
-        reason = explanations.reason(relocation.kind, spec, found, result, self.described)
-        return reason + explanations.needed_by(program, line)
+        try:
+            spec = parse(self.local, relocation)
+            found = self._find(relocation.type_id)
+            reason = explanations.reason(relocation.kind, spec, found, result, self.described)
+            return reason + explanations.needed_by(program, line)
+        except BtfError as error:
+            raise self._error(relocation, error) from error
 
     def _resolve(self, relocation: CoreRelocation) -> CoreResult:
         kind = relocation.kind
@@ -101,7 +104,7 @@ class Relocator:
         local = parse(self.local, relocation)
         if kind == CoreKind.TYPE_ID_LOCAL:
             return compute(kind, local, None, self.local.byte_order)
-        if not self.local.type(local.root_id).name:
+        if not local.root_id or not self.local.type(local.root_id).name:
             raise RelocationError("an anonymous type cannot be found in the target")
         matches: list[tuple[Candidate, Spec, CoreResult]] = []
         for candidate in self._find(local.root_id):

@@ -136,7 +136,8 @@ def _enumerator_value(kind: int, spec: Spec) -> Value:
     assert isinstance(holder, (t.Enum, t.Enum64))
     value = holder.values[accessor.position].value
     if isinstance(holder, t.Enum):
-        # libbpf extends the sign of all 32-bit enumerators; so do the compilers' instructions.
+        # As libbpf has it, also for unsigned enums. clang doesn't: an enumerator from 2**31 up in
+        # the object's own enum fails the check of the old value, with libbpf and here.
         value = (value & _MASK_32 ^ _SIGN) - _SIGN
     return Value(value & _MASK)
 

@@ -57,6 +57,8 @@ def oracle(directory: Path) -> Oracle:
     subprocess.run([*command, *LIBRARIES], check=True)
     empty = directory / "empty.btf"
     empty.write_bytes(bytes.fromhex("9feb0100180000000000000000000000000000000100000000"))
-    first = subprocess.run([program, empty, empty], input="", capture_output=True, text=True, check=True)
+    first = subprocess.run(
+        [program, empty, empty], input="", capture_output=True, text=True, check=True
+    )
     _, major, minor = first.stdout.split()
     return Oracle(program, directory, (int(major), int(minor)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import pytest
@@ -59,10 +60,8 @@ def test_any_access_string_gives_a_result_or_a_relocation_error(
     type_id: int, access: str, kind: int, local: Compiled, target: Compiled
 ) -> None:
     """Fails when a hostile access string raises anything else."""
-    try:
+    with contextlib.suppress(RelocationError):
         Relocator(local.btf, [target.btf]).resolve(CoreRelocation(0, type_id, access, kind))
-    except RelocationError as error:
-        assert "CO-RE relocation of" in str(error)
 
 
 def fan(kind: str, depth: int) -> Btf:
@@ -101,10 +100,8 @@ def test_types_that_are_compared_in_many_ways_are_compared_once(
 def test_types_nested_too_deeply_are_refused(kind: str) -> None:
     """Fails when hostile types exhaust Python's stack."""
     btf = fan(kind, 2000)
-    with pytest.raises(RelocationError, match="nested more than 32 deep|more than 32 types"):
-        Relocator(btf, [btf]).resolve(
-            CoreRelocation(0, btf.end_id - 1, "0", CoreKind.TYPE_MATCHES)
-        )
+    with pytest.raises(RelocationError, match=r"nested more than 32 deep|more than 32 types"):
+        Relocator(btf, [btf]).resolve(CoreRelocation(0, btf.end_id - 1, "0", CoreKind.TYPE_MATCHES))
 
 
 def test_anonymous_members_are_searched_once_per_type() -> None:

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebpf.btf import Btf
+from ebpf.btf import types as t
 from ebpf.btf.core import CoreKind, CoreRelocation, Relocator
+from ebpf.errors import RelocationError
 
 from ..conftest import tool
 from .support import compile_c
@@ -49,7 +52,7 @@ def layout(source: random.Random) -> list[Field | list[Field]]:
     return entries
 
 
-def declare(name: str, entries: list[Field | list[Field]]) -> str:
+def declare(name: str, entries: list[Field | list[Field]], packed: bool = False) -> str:
     def line(field: Field) -> str:
         member, type, bits = field
         return f"{type} {member}{f' : {bits}' if bits else ''};"
@@ -58,7 +61,8 @@ def declare(name: str, entries: list[Field | list[Field]]) -> str:
         line(entry) if isinstance(entry, tuple) else f"struct {{ {' '.join(map(line, entry))} }};"
         for entry in entries
     ]
-    return f"struct {name} {{ {' '.join(lines)} }};\n"
+    attribute = " __attribute__((packed))" if packed else ""
+    return f"struct {name} {{ {' '.join(lines)} }}{attribute};\n"
 
 
 WRITER = """
@@ -87,7 +91,9 @@ def written(directory: Path, structs: str) -> list[tuple[str, str, int, bytes]]:
     subprocess.run([tool("clang-19", "clang", "cc"), "-w", source, "-o", program], check=True)
     lines = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     rows = [line.split() for line in lines.splitlines()]
-    return [(struct, field, int(value), bytes.fromhex(memory)) for struct, field, value, memory in rows]
+    return [
+        (struct, field, int(value), bytes.fromhex(memory)) for struct, field, value, memory in rows
+    ]
 
 
 def read(relocator: Relocator, type_id: int, access: str, memory: bytes) -> int:
@@ -119,7 +125,7 @@ def test_fields_are_read_from_where_the_target_has_them(
     """Fails when offset, size, sign or a shift of a field differ from what the C compiler does."""
     source = random.Random(seed)
     here = "".join(declare(f"s{i}", layout(source)) for i in range(STRUCTS))
-    there = "".join(declare(f"s{i}", layout(source)) for i in range(STRUCTS))
+    there = "".join(declare(f"s{i}", layout(source), i % 3 == 0) for i in range(STRUCTS))
     uses = "".join(f"struct s{i} v{i};\n" for i in range(STRUCTS))
     for name, text in (("here", here), ("there", there)):
         (workplace / f"{name}.c").write_text(text + uses)
@@ -132,16 +138,18 @@ def test_fields_are_read_from_where_the_target_has_them(
     for struct, field, value, memory in rows:
         type_id = local.find(struct).id
         # A 64-bit value of an unsigned field comes out of printf as a negative one.
-        found = read(relocator, type_id, paths[struct][field], memory)
+        try:
+            found = read(relocator, type_id, paths[struct][field], memory)
+        except RelocationError:
+            place = target.find_struct(struct).field(field)
+            first, last = place.bit_offset, place.bit_offset + place.bitfield_size - 1
+            assert first // 64 < last // 64, "no single load has these bits"
+            continue
         assert found & 0xFFFFFFFFFFFFFFFF == value & 0xFFFFFFFFFFFFFFFF, (struct, field)
 
 
-def access_strings(btf: object, name: str) -> dict[str, str]:
+def access_strings(btf: Btf, name: str) -> dict[str, str]:
     """The access string of each field of a struct, through its anonymous structs."""
-    from ebpf.btf import Btf
-    from ebpf.btf import types as t
-
-    assert isinstance(btf, Btf)
     outer = btf.find(name)
     assert isinstance(outer, t.Struct)
     found = {}

@@ -49,9 +49,7 @@ def test_every_kind_gives_what_libbpf_gives(
     """Fails when a value, a check, a poisoned or a patched instruction differs from libbpf's."""
     questions = local.questions()
     assert {relocation.kind for relocation, _ in questions} == set(CoreKind)
-    outcomes = assert_same(
-        oracle, local.btf, local.data, target.btf, target.data, questions
-    )
+    outcomes = assert_same(oracle, local.btf, local.data, target.btf, target.data, questions)
     assert outcomes["patched"] > 200
     assert outcomes["poisoned"] >= 10
     assert outcomes["error"] >= 3
@@ -65,9 +63,7 @@ def test_what_other_code_generators_write_is_patched_as_by_libbpf(
     source, output = SOURCES / "core_local.bpf.c", oracle.directory / "options.o"
     local = compile_c(clang, source, output, "bpfel", *options)
     questions = local.questions()
-    assert_same(
-        oracle, local.btf, local.data, target.btf, target.data, questions
-    )
+    assert_same(oracle, local.btf, local.data, target.btf, target.data, questions)
 
 
 def test_relocations_to_the_kernel_give_what_libbpf_gives(
@@ -128,7 +124,9 @@ def random_question(btf: Btf, ids: list[int], source: random.Random) -> Question
         value += 1
     low, high = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
     offset = value & 0xFFFF if opcode & 7 in (1, 2, 3) else 0
-    slots = struct.pack("<BBHI", opcode, source.choice([0x01, 0x21]) if opcode != 0x18 else 1, offset, low)
+    slots = struct.pack(
+        "<BBHI", opcode, source.choice([0x01, 0x21]) if opcode != 0x18 else 1, offset, low
+    )
     if opcode == 0x18:
         slots += struct.pack("<BBHI", 0, 0, 0, high)
     return relocation, slots
@@ -144,9 +142,7 @@ def test_any_relocation_gives_what_libbpf_gives(
     source = random.Random(seed)
     ids = list(range(1, mine.btf.end_id))
     questions = [random_question(mine.btf, ids, source) for _ in range(100)]
-    assert_same(
-        oracle, mine.btf, mine.data, theirs.btf, theirs.data, questions
-    )
+    assert_same(oracle, mine.btf, mine.data, theirs.btf, theirs.data, questions)
 
 
 def test_any_relocation_between_kernel_types_gives_what_libbpf_gives(
@@ -161,4 +157,3 @@ def test_any_relocation_between_kernel_types_gives_what_libbpf_gives(
     questions = [random_question(btf, ids, source) for _ in range(500)]
     outcomes = assert_same(oracle, btf, vmlinux, btf, vmlinux, questions)
     assert outcomes["patched"] > 100
-

@@ -169,9 +169,7 @@ def explained(target: Blob, relocation: CoreRelocation, mine: Btf | None = None)
 def test_what_is_missing_is_named() -> None:
     """Fails when a user is told of a poisoned instruction and not of the field."""
     btf = local("s___flavour", "a", "b")
-    file = btf.strings.end
     line = LineInfo(0, 12, 1, Btf(with_string("file.c")), 1, 0)
-    assert file
     relocator = Relocator(btf, [Btf(blob(None, ("s", ("a",))).build())])
     assert relocator.explain(field(1), "p", line) == (
         "struct s has no field `b` in the kernel's BTF (needed by program p at file.c:12)"
@@ -195,6 +193,26 @@ def test_a_field_of_another_type_is_named_with_both() -> None:
         "field `a` of struct s is struct inner in the kernel's BTF, int in the program's types"
     )
     assert "is a pointer in the kernel's BTF" in explained(made, field(1))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "found"),
+    [("e", "e", 1), ("e___2", "e", 1), ("e", "", 1), ("", "e", 1), ("e", "f", 0)],
+)
+@pytest.mark.parametrize("kind", ["ENUM", "FWD"])
+def test_enums_and_declarations_are_compatible_by_name(
+    mine: str, theirs: str, found: int, kind: str
+) -> None:
+    """Fails when a field of an unrelated enum is taken, or one of a flavour is not."""
+
+    def with_field(name: str) -> Btf:
+        made = Blob()
+        type_id = made.add(kind, name, 4 if kind == "ENUM" else 0)
+        made.struct("s", 4, ("x", type_id, 0))
+        return Btf(made.build())
+
+    relocator = Relocator(with_field(mine), [with_field(theirs)])
+    assert relocator.resolve(field(0, EXISTS)).value == found
 
 
 def test_a_load_that_cannot_be_adjusted_is_explained() -> None:

@@ -1,0 +1,137 @@
+"""The whole of an object file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ebpf.btf import Btf
+from ebpf.btf.ext import BtfExt
+from ebpf.btf.fixups import BtfFixups
+from ebpf.errors import ElfError
+from ebpf.spec.externs import ExternSpec
+from ebpf.spec.functions import FunctionSpec, ProgramSpec
+from ebpf.spec.maps import MapSpec
+from ebpf.spec.variables import VariableSpec
+from ebpf.types import ProgramType
+
+if TYPE_CHECKING:
+    from ebpf.btf.raw import ByteOrder
+    from ebpf.collection import Collection
+
+
+@dataclass(slots=True)
+class CollectionSpec:
+    """Everything that an object file holds.
+
+    ``name`` begins the names of its data maps. ``kernel_version`` is LINUX_VERSION_CODE, 0 where
+    the object does not say. ``byte_order``: only objects of this machine's order can be loaded.
+    ``btf`` is the object's own, unchanged; ``btf_fixups`` is what it lacks.
+    """
+
+    name: str = ""
+    programs: dict[str, ProgramSpec] = field(default_factory=dict)
+    maps: dict[str, MapSpec] = field(default_factory=dict)
+    variables: dict[str, VariableSpec] = field(default_factory=dict)
+    functions: dict[str, FunctionSpec] = field(default_factory=dict)
+    externs: dict[str, ExternSpec] = field(default_factory=dict)
+    license: str = ""
+    kernel_version: int = 0
+    byte_order: ByteOrder = "little"
+    btf: Btf | None = None
+    btf_ext: BtfExt | None = None
+    btf_fixups: BtfFixups = field(default_factory=BtfFixups)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, name: str | None = None) -> CollectionSpec:
+        """The spec of the object file `path`; `name` is the file's name up to its first dot.
+
+        Raises FormatError (ElfError, BtfError, RelocationError) for a file that is no BPF object
+        or a malformed one, and OSError when it cannot be read.
+        """
+        with open(path, "rb") as file:
+            data = file.read()
+        if name is None:
+            name = os.path.basename(os.fspath(path)).partition(".")[0]
+        return cls.from_bytes(data, name=name)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, name: str = "") -> CollectionSpec:
+        """As from_file, for the contents of an object file."""
+        from ebpf.elf.object import parse
+
+        return parse(bytes(data), name)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{label}={list(names)}"
+            for label, names in (
+                ("programs", self.programs),
+                ("maps", self.maps),
+                ("variables", self.variables),
+                ("externs", self.externs),
+            )
+            if names
+        ]
+        return f"<CollectionSpec {self.name!r}: {', '.join(parts) or 'empty'}>"
+
+    def copy(self) -> CollectionSpec:
+        """A spec that can be changed without changing this one; the BTF is shared."""
+        copies = {id(spec): spec.copy() for spec in self.maps.values()}
+        return replace(
+            self,
+            programs={key: replace(spec) for key, spec in self.programs.items()},
+            maps={key: copies[id(spec)] for key, spec in self.maps.items()},
+            variables={
+                key: replace(spec, map=copies.get(id(spec.map)) or spec.map.copy())
+                for key, spec in self.variables.items()
+            },
+            functions={key: replace(spec) for key, spec in self.functions.items()},
+            externs={key: replace(spec) for key, spec in self.externs.items()},
+            btf_fixups=self.btf_fixups.copy(),
+        )
+
+    def select(self, *names: str) -> None:
+        """Turns ``autoload`` on for these programs and off for all others.
+
+        Raises KeyError for a name that is no program.
+        """
+        missing = [name for name in names if name not in self.programs]
+        if missing:
+            there = ", ".join(self.programs) or "none"
+            raise KeyError(f"no program {missing[0]!r} in {self.name!r}; its programs: {there}")
+        for name, program in self.programs.items():
+            program.autoload = name in names
+
+    def check(self) -> None:
+        """Raises ElfError for what cannot be loaded and can be said without a kernel.
+
+        A program without a type, an extern of another object, fields of a legacy map definition
+        that nobody knows, the byte order of another machine.
+        """
+        if self.byte_order != sys.byteorder:
+            raise ElfError(
+                f"{self.name!r} was compiled for {self.byte_order}-endian machines; compile it "
+                f"with -target {'bpfel' if sys.byteorder == 'little' else 'bpfeb'}"
+            )
+        for name, program in self.programs.items():
+            if program.autoload and program.type is ProgramType.UNSPEC:
+                raise ElfError(
+                    f"program {name!r}: its section {program.section!r} says no program type; "
+                    f"set spec.programs[{name!r}].type, or autoload = False"
+                )
+        for name, spec in self.maps.items():
+            if spec.extra:
+                raise ElfError(
+                    f"map {name!r}: its definition in section {spec.section!r} has unknown fields "
+                    f"that are not zero ({spec.extra[:16].hex()}); clear spec.maps[{name!r}].extra"
+                )
+
+    def load(self, **options: Any) -> Collection:
+        """Creates the maps and loads the programs; see ebpf.Collection.load for the options."""
+        from ebpf.collection import Collection
+
+        self.check()
+        return Collection.load(self, **options)

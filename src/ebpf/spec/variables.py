@@ -1,0 +1,91 @@
+"""Global variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ebpf.btf import Btf
+from ebpf.btf.types import Linkage
+from ebpf.codec import Codec, codec
+from ebpf.codec.base import plural
+from ebpf.errors import CodecError
+from ebpf.spec.maps import MapSpec
+from ebpf.spec.names import Shown
+
+
+@dataclass(slots=True, repr=False)
+class VariableSpec(Shown):
+    """A global or static variable; setting ``value`` changes what the program starts with.
+
+    ``map`` is the map of its section, ``offset`` counts bytes in it, ``size`` is in bytes.
+    ``type_id`` is the variable's type in `btf`, 0 where the object does not tell. ``constant``:
+    declared const, so that the verifier knows the value and no one can change it after load.
+    """
+
+    name: str
+    section: str
+    offset: int
+    size: int
+    map: MapSpec = field(repr=False)
+    type_id: int = 0
+    linkage: Linkage = Linkage.GLOBAL
+    weak: bool = False
+    constant: bool = False
+    btf: Btf | None = field(default=None, repr=False)
+    _codec: Codec[Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def codec(self) -> Codec[Any]:
+        """How the variable looks in memory; raw bytes where its type is unknown.
+
+        Raises CodecError for a type that has no representation in Python.
+        """
+        if self._codec is None:
+            self._codec = self._make_codec()
+        return self._codec
+
+    @property
+    def value(self) -> Any:
+        """The value that the variable has when the program starts, by its C type.
+
+        int, bool, float; bytes for arrays of char (up to the first NUL) and of unsigned char
+        (all); a tuple for other arrays; a record with the fields' names for a struct or union;
+        enums are ints with a ``name``. Set it to the same, to a list for an array, to a dict for
+        a struct. Raises CodecError for a value that does not fit the type.
+        """
+        return self.codec.unpack(self.map.read(self.offset, self.codec.size))
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        try:
+            packed = self.codec.pack(value)
+        except CodecError as error:
+            raise CodecError(f"variable {self.name!r}: {error}") from None
+        self.map.write(self.offset, packed)
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the value. Setting raises CodecError for another length."""
+        return self.map.read(self.offset, self.size)
+
+    @raw.setter
+    def raw(self, data: bytes) -> None:
+        if len(data) != self.size:
+            raise CodecError(
+                f"variable {self.name!r}: got {len(data)} {plural(len(data))}, it has {self.size}"
+            )
+        self.map.write(self.offset, bytes(data))
+
+    def _make_codec(self) -> Codec[Any]:
+        if self.btf is None or not self.type_id:
+            return codec(bytes, self.size)
+        from ebpf.codec.btf import from_btf
+
+        made = from_btf(self.btf, self.type_id)
+        # A struct whose flexible array has elements is larger than its type.
+        if made.size > self.size:
+            raise CodecError(
+                f"variable {self.name!r} has {self.size} bytes, but its type has {made.size}"
+            )
+        return made

@@ -1,0 +1,94 @@
+"""Finding tracefs and the tracepoints in it, in directories that look like it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ebpf import tracefs
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The two places, both empty."""
+    first, second = tmp_path / "tracing", tmp_path / "debug" / "tracing"
+    first.mkdir()
+    monkeypatch.setattr(tracefs, "MOUNT_POINTS", (str(first), str(second)))
+    return first, second
+
+
+EVENTS = [
+    "sched/sched_switch",
+    "sched/sched_wakeup",
+    "syscalls/sys_enter_open",
+    "raw_syscalls/sys_enter",
+]
+
+
+def fill(directory: Path) -> None:
+    for number, name in enumerate(
+        [
+            "sched/sched_switch",
+            "sched/sched_wakeup",
+            "syscalls/sys_enter_open",
+            "raw_syscalls/sys_enter",
+        ]
+    ):
+        event = directory / "events" / name
+        event.mkdir(parents=True)
+        (event / "id").write_text(f"{number + 100}\n")
+    (directory / "events" / "enable").write_text("0\n")
+
+
+def test_an_empty_mount_point_is_not_tracefs(mounts: tuple[Path, Path]) -> None:
+    """The directory exists on every kernel; what makes it tracefs is its contents."""
+    with pytest.raises(BpfFileNotFoundError, match="mount -t tracefs tracefs /sys/kernel/tracing"):
+        tracefs.find()
+    fill(mounts[1])
+    assert tracefs.find() == str(mounts[1])
+    fill(mounts[0])
+    assert tracefs.find() == str(mounts[0])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_directory_that_may_not_be_read_is_said_to_be_that(mounts: tuple[Path, Path]) -> None:
+    """ "Not mounted" would send the user to mount it."""
+    mounts[0].chmod(0)
+    with pytest.raises(BpfPermissionError, match="may not read"):
+        tracefs.find()
+    mounts[0].chmod(0o700)
+
+
+def test_a_tracepoint_has_its_number(mounts: tuple[Path, Path]) -> None:
+    fill(mounts[0])
+    assert tracefs.tracepoint_id("sched", "sched_wakeup") == 101
+
+
+def test_unknown_names_have_the_nearest_named(mounts: tuple[Path, Path]) -> None:
+    """In the category that was asked for, or in another."""
+    fill(mounts[0])
+    for category, name, told in (
+        ("sched", "sched_swich", "nearest: sched:sched_switch"),
+        ("task", "sched_switch", "no category task; nearest: sched:sched_switch"),
+        ("syscalls", "sched_switch", "nearest: sched:sched_switch"),
+        ("shed", "nothing", "no category shed; nearest: sched"),
+    ):
+        with pytest.raises(BpfFileNotFoundError, match=told):
+            tracefs.tracepoint_id(category, name)
+
+
+@pytest.mark.parametrize(("category", "name"), [("", "a"), ("a", ""), ("..", "a"), ("a/b", "c")])
+def test_a_name_is_no_path(mounts: tuple[Path, Path], category: str, name: str) -> None:
+    """It must not lead out of the events."""
+    fill(mounts[0])
+    with pytest.raises(ValueError, match="is no tracepoint"):
+        tracefs.tracepoint_id(category, name)
+
+
+def test_raw_tracepoints_are_those_that_exist_as_such(mounts: tuple[Path, Path]) -> None:
+    """Events of single system calls are none: all of them are sys_enter."""
+    fill(mounts[0])
+    assert tracefs.tracepoint_names() == ["sched_switch", "sched_wakeup", "sys_enter"]
