@@ -81,7 +81,8 @@ class Bench:
         """The same, by a C program that answers "NANOSECONDS RECORDS"."""
 
         def measure() -> float:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             self.fill()
             process.stdin.write("\n")
             process.stdin.flush()

@@ -38,7 +38,8 @@ class Table:
         limit = next(iter(self.medians.values()))
         width = max(map(len, self.medians))
         lines = [f"{self.title} ({self.unit}; {machine()})"]
-        lines.append(f"  {'':{width}}  {'median':>9}  {'min':>9}  {'max':>9}  {'x C':>6}  {'M/s':>7}")
+        heads = f"{'median':>9}  {'min':>9}  {'max':>9}  {'x C':>6}  {'M/s':>7}"
+        lines.append(f"  {'':{width}}  {heads}")
         for way, median in self.medians.items():
             low, high = self.spread[way]
             lines.append(

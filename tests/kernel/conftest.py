@@ -50,9 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     if call.excinfo is not None and report.failed:
         reason = _excused(item, call.excinfo.value)
@@ -71,9 +69,9 @@ def pytest_runtest_makereport(
 
 
 def _excused(item: pytest.Item, error: BaseException) -> str | None:
-    if isinstance(error, NotSupportedError) and error.minimum_version is not None:
-        if error.minimum_version > environment.kernel_version():
-            return "too old ({}.{})".format(*error.minimum_version)
+    needed = error.minimum_version if isinstance(error, NotSupportedError) else None
+    if needed is not None and needed > environment.kernel_version():
+        return f"too old ({needed[0]}.{needed[1]})"
     if isinstance(error, BpfPermissionError):
         for marker in item.iter_markers("refused_like"):
             if environment.c_program_is_refused(marker.args[0]):

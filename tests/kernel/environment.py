@@ -50,7 +50,7 @@ def kernel_has(option: str) -> bool:
 
 
 def private_mounts() -> None:
-    """Mount bpffs and tracefs where they are missing, seen by this process and its children only."""
+    """Mount bpffs and tracefs where they are missing; only this process and its children see it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")

@@ -1,4 +1,4 @@
-"""The C core by itself on the running kernel, under sanitizers where that is no matter of minutes."""
+"""The C core by itself on the running kernel; under sanitizers where those don't take minutes."""
 
 from __future__ import annotations
 

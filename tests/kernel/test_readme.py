@@ -19,7 +19,7 @@ def test_ten_lines_work_as_pasted(true_command: list[str]) -> None:
     command = [sys.executable, "-c", example]
     seen = threading.Event()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stderr is not None
         lines: list[bytes] = []
 
         def watch(output: list[bytes] = lines) -> None:

@@ -58,7 +58,8 @@ def test_wheel_has_what_users_need_and_nothing_else(tree: Path, wheel: Path) -> 
 def test_sdist_has_what_the_repository_has(tree: Path, dist: Path) -> None:
     """A file that MANIFEST.in forgets is missing for whoever builds or tests from the sdist."""
     (sdist,) = dist.glob("*.tar.gz")
-    inside = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
     for folder in ("src", "include", "tests", "examples", "benchmarks", "docs"):
         for path in (tree / folder).rglob("*"):
             if path.suffix in (".py", ".c", ".h", ".md", ".pyi", ".sh") and path.is_file():

@@ -34,7 +34,7 @@ EXCEPTIONS = {("spec", "collection")}
 
 def part(module: str) -> str:
     """The part of the package that a module belongs to: "ebpf.maps.hash" -> "maps"."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imported(path: Path) -> set[str]:

@@ -1,7 +1,7 @@
 """The kernels that tests run on, and their unpacked trees in the cache.
 
-    CACHE/kernels/ARCH/NAME/RELEASE/boot/vmlinuz-RELEASE
-    CACHE/kernels/ARCH/NAME/RELEASE/lib/modules/RELEASE/
+CACHE/kernels/ARCH/NAME/RELEASE/boot/vmlinuz-RELEASE
+CACHE/kernels/ARCH/NAME/RELEASE/lib/modules/RELEASE/
 """
 
 from __future__ import annotations

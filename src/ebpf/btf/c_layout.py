@@ -44,6 +44,7 @@ class CLayout:
         self._sizes: dict[int, int] = {}
         self._aligns: dict[int, int] = {}
         self._shapes: dict[int, Shape] = {}
+        self._paddings = 0  # their names stay different in anonymous structs of one struct
 
     def size(self, type_id: int) -> int:
         """Bytes."""
@@ -174,7 +175,8 @@ class CLayout:
         if end - start >= _LARGE_GAP:
             first = _round_up(start, 8)
             yield from self._padding(start, first)
-            yield f"unsigned char __padding_{first // 8}[{(end - first) // 8}];"
+            self._paddings += 1
+            yield f"unsigned char __padding_{self._paddings}[{(end - first) // 8}];"
             start = end - (end - first) % 8
         while start < end:
             stop = min(end, _round_up(start + 1, largest))

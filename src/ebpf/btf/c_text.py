@@ -27,7 +27,7 @@ class CText:
         self.names = Names()
         self.layout = CLayout(btf)
         # A few anonymous types inside each other can be written out in exponentially many ways.
-        self._budget = 1_000_000 + 64 * btf.end_id
+        self._budget = 100_000 + 64 * btf.end_id
 
     def declare(self, type_id: int, name: str, level: int = 0) -> str:
         """`name` declared to be of type `type_id`; an empty name gives the type alone."""

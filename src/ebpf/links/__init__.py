@@ -1,10 +1,10 @@
 """Attaching programs. Every function takes anything with ``fileno()`` and returns a `Link`.
 
-    base         Link; PerfEventAttachment for kernels before 5.15
-    perf_event   a program on a perf event
-    tracepoint   attach_tracepoint, attach_raw_tracepoint
-    kprobe       attach_kprobe, attach_kretprobe
-    section      attach_by_section: by the name of an object file's section
+base         Link; PerfEventAttachment for kernels before 5.15
+perf_event   a program on a perf event
+tracepoint   attach_tracepoint, attach_raw_tracepoint
+kprobe       attach_kprobe, attach_kretprobe
+section      attach_by_section: by the name of an object file's section
 """
 
 from ebpf.links.base import Link, PerfEventAttachment

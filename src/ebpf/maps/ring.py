@@ -98,8 +98,9 @@ class Ring:
         self._loads = pickle.loads
         # Held while draining and while records go into or out of `pending` in bulk, so that
         # threads which share the ring keep the records in order. Reentrant, because a signal
-        # handler may read or close what it interrupts.
+        # handler may close what it interrupts; reading it is refused, as files refuse it.
         self.lock = RLock()
+        self._reading = False
         self.ring = ffi.new("struct ebpf_ring *")
         self.fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
         result = lib.ebpf_ring_open(self.fd, map.max_entries, self.ring)
@@ -129,11 +130,17 @@ class Ring:
     def fill(self) -> int:
         """How many records wait, after copying some out of the ring if none did."""
         with self.lock:
-            self._settle()
-            if not self.pending:
-                self._copy(_CHUNK_RECORDS)
+            if self._reading:
+                raise self._reentered()
+            self._reading = True
+            try:
                 self._settle()
-            return len(self.pending)
+                if not self.pending:
+                    self._copy(_CHUNK_RECORDS)
+                    self._settle()
+                return len(self.pending)
+            finally:
+                self._reading = False
 
     def rounds(self) -> int:
         """How many `fill` at most it takes to get at everything that is unread now.
@@ -151,24 +158,32 @@ class Ring:
         """
         taken: list[Any] = []
         with self.lock:
-            self._settle()
-            self._decode(self._pop(limit), taken, defer)
-            for _ in range(self.rounds()):
-                before = len(taken)
-                # What is pending now could not be decoded, or is beyond the limit.
-                if self.pending or before >= limit:
-                    break
-                self._take_chunk(limit - before, taken, defer)
-                if len(taken) == before:
-                    break
+            if self._reading:
+                raise self._reentered()
+            self._reading = True
+            try:
+                self._settle()
+                self._decode(self._pop(limit), taken, defer)
+                self._take_unread(limit, taken, defer)
+            finally:
+                self._reading = False
         return taken
 
     def take_buffer(self, limit: int) -> Records:
         """Up to `limit` records in one buffer."""
         with self.lock:
-            self._settle()
-            waiting = self._pop(limit)
-            return _joined(waiting) if waiting else self._drain_buffer(limit)
+            if self._reading:
+                raise self._reentered()
+            self._reading = True
+            try:
+                self._settle()
+                waiting = self._pop(limit)
+                return _joined(waiting) if waiting else self._drain_buffer(limit)
+            finally:
+                self._reading = False
+
+    def _reentered(self) -> RuntimeError:
+        return RuntimeError(f"a signal handler reads {self.map!r}, a read of which it interrupted")
 
     def _pop(self, limit: int) -> list[bytes]:
         """Up to `limit` of the records that wait."""
@@ -180,6 +195,16 @@ class Ring:
             # None is left: `next` takes them without the lock, so counting them first is no use.
             pass
         return popped
+
+    def _take_unread(self, limit: int, taken: list[Any], defer: bool) -> None:
+        for _ in range(self.rounds()):
+            before = len(taken)
+            # What is pending now could not be decoded, or is beyond the limit.
+            if self.pending or before >= limit:
+                break
+            self._take_chunk(limit - before, taken, defer)
+            if len(taken) == before:
+                break
 
     def _take_chunk(self, limit: int, taken: list[Any], defer: bool) -> None:
         if self.codec is None:
@@ -230,18 +255,18 @@ class Ring:
     def _copy(self, limit: int) -> None:
         """Copy up to `limit` records into `_copied`, as a pickled list."""
         unread = self._unread()
+        if not unread:
+            return
         limit = min(limit, _CHUNK_RECORDS)
         for room in (min(unread, _CHUNK_BYTES), unread):
             buffer = bytearray(room + lib.EBPF_RING_PICKLE_OVERHEAD)
             # From the copy on, the records are only in this buffer. It is kept before, because a
-            # signal handler that raises as soon as the call returns must not lose them, and once
-            # more after it, because one that reads has replaced it.
+            # signal handler that raises as soon as the call returns must not lose them.
             self.ring.used = 0
             self._copied = buffer
             result = lib.ebpf_ring_drain_pickle(
                 self.ring, ffi.from_buffer(buffer), len(buffer), limit
             )
-            self._copied = buffer
             # A record that is larger than a chunk takes a buffer for all that is unread.
             if result != -errno.ENOSPC:
                 break
@@ -253,11 +278,9 @@ class Ring:
         if buffer is None:
             return
         records = self._loads(memoryview(buffer)[:used]) if used else []
-        # Python looks for signals at calls and at jumps back, so not from here on. If a handler
-        # has read meanwhile, the records are pending already.
-        if self._copied is buffer:
-            self.pending += records
-            self._copied = None
+        # Python looks for signals at calls and at jumps back, so not between these two.
+        self.pending += records
+        self._copied = None
 
     def _drain_buffer(self, limit: int) -> Records:
         unread = self._unread()

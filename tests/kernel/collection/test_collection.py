@@ -45,7 +45,7 @@ def test_variables_are_live(true_command: list[str]) -> None:
         objects.variables["counter"].value = 1000
         subprocess.run(true_command, check=True)
         assert objects.variables["counter"].value == 1001
-        with pytest.raises(ebpf.BpfPermissionError, match="only_parent.*constant.*before load"):
+        with pytest.raises(ebpf.BpfPermissionError, match=r"only_parent.*constant.*before load"):
             objects.variables["only_parent"].value = 1
         assert objects.maps[".rodata"].info().frozen
 
@@ -109,6 +109,8 @@ def test_given_map_takes_the_place(bpffs: Path) -> None:
         with spec_of("tracer").load(maps={"table": mine}, kconfig=options) as objects:
             assert objects.maps["table"] is mine
         assert not mine.closed
-    with ebpf.Map.create(ebpf.MapType.HASH, key="I", value="I", max_entries=16) as other:
-        with pytest.raises(ebpf.BpfError, match=r"value_size is 4.*the object has 24"):
-            spec_of("tracer").load(maps={"table": other}, kconfig=options)
+    with (
+        ebpf.Map.create(ebpf.MapType.HASH, key="I", value="I", max_entries=16) as other,
+        pytest.raises(ebpf.BpfError, match=r"value_size is 4.*the object has 24"),
+    ):
+        spec_of("tracer").load(maps={"table": other}, kconfig=options)

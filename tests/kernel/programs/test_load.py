@@ -144,7 +144,8 @@ REFUSALS = {
     "no such helper": ([call(9999), exit_()], r"invalid func unknown#9999"),
     "pointer as size": (
         [mov(R2, R1), call("get_current_comm"), exit_()],
-        r"R[12] type=ctx expected=(fp|scalar).*|(unknown func|program of this type cannot use helper)"
+        r"R[12] type=ctx expected=(fp|scalar).*"
+        r"|(unknown func|program of this type cannot use helper)"
         r" bpf_get_current_comm#16",
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from ebpf.btf import Btf, Layout
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.c import to_c, to_header
-from ebpf.btf.dedup import dedup
 from ebpf.errors import BtfError
 
 from .blob import btf_section
@@ -27,6 +27,7 @@ INT = t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED)
 CHAR = t.Int(name="char", size=1, bits=8)
 LONG = t.Int(name="long int", size=8, bits=64, encoding=t.IntEncoding.SIGNED)
 SHORT = t.Int(name="short unsigned int", size=2, bits=16)
+TAGGED = (t.Struct, t.Union, t.Enum, t.Enum64, t.Fwd)
 DEFINITION = re.compile(r"^(?:struct|union|enum)[^\n;]*\{|^typedef ", re.M)
 
 
@@ -52,6 +53,7 @@ def described(btf: Btf, type_id: int, depth: int = 0) -> object:
         members = [
             (m.name, m.bit_offset, m.bitfield_size, described(btf, m.type_id, depth + 1))
             for m in type.members
+            if not m.name.startswith("__padding_")
         ]
         return (type.kind, type.name, type.size, members)
     if isinstance(type, (t.Enum, t.Enum64)):
@@ -70,9 +72,7 @@ def described(btf: Btf, type_id: int, depth: int = 0) -> object:
 
 
 @pytest.mark.parametrize("target", ["bpfel", "bpfeb"])
-def test_compiling_the_output_gives_the_same_types(
-    target: str, clang: str, tmp_path: Path
-) -> None:
+def test_compiling_the_output_gives_the_same_types(target: str, clang: str, tmp_path: Path) -> None:
     """Fails when any declaration comes out as another type, or a field at another offset."""
     source = (HERE / "layouts.c").read_text()
     before = compile_text(clang, source, tmp_path / "before.o", target)
@@ -107,18 +107,21 @@ def test_the_kernels_types_compile_with_their_offsets(
 ) -> None:
     """Fails when a struct of the kernel gets another layout than it has in the kernel."""
     btf = Btf(vmlinux)
-    named = [type for type in btf.types() if type.name and isinstance(type, (t.Struct, t.Union))]
-    once = {type.name: type for type in named}
+    tags = Counter(type.name for type in btf.types() if isinstance(type, TAGGED))
+    once = [
+        type
+        for type in btf.types()
+        if isinstance(type, (t.Struct, t.Union)) and tags[type.name] == 1
+    ]
     claims = [
-        f"_Static_assert(sizeof({type.kind.name.lower()} {name}) == {type.size}, {name!r});"
-        for name, type in once.items()
-        if len(btf.find_all(name)) == 1
+        f'_Static_assert(sizeof({type.kind.name.lower()} {type.name}) == {type.size}, "");'
+        for type in once
     ]
     assert len(claims) > 5000
-    for name in ["task_struct", "sk_buff", "net_device", *list(once)[:: len(once) // 150]]:
-        if len(btf.find_all(name)) == 1:
-            claims += assertions(Layout(btf, once[name]))
-    check(clang, vmlinux_c + "\n".join(claims).replace("'", '"'))
+    sample = [type for type in once if type.name in ("task_struct", "sk_buff", "net_device")]
+    for type in [*sample, *once[:: len(once) // 150]]:
+        claims += assertions(Layout(btf, type))
+    check(clang, vmlinux_c + "\n".join(claims))
 
 
 def test_the_kernels_definitions_are_as_many_as_bpftools(vmlinux_c: str, bpftool: str) -> None:
@@ -217,11 +220,10 @@ def test_only_what_is_asked_for_and_needed() -> None:
     builder.add(t.Struct(name="outer", size=16, members=members))
     builder.add(t.Struct(name="other", size=0))
     assert to_c(builder.to_btf(), [5]) == (
-        "struct pointed;\n\nstruct inner {\n\tint x;\n};\n\n"
-        "struct outer {\n\tstruct pointed *p;\n\tstruct inner i;\n};\n\n".replace(
-            "\tstruct inner i;\n", "\tstruct inner i;\n\tint: 32;\n"
-        )
-    ) or to_c(builder.to_btf(), [5]).startswith("struct pointed;")
+        "struct pointed;\n\n"
+        "struct inner {\n\tint x;\n};\n\n"
+        "struct outer {\n\tstruct pointed *p;\n\tstruct inner i;\n};\n\n"
+    )
 
 
 def test_names_of_other_languages() -> None:
@@ -285,14 +287,11 @@ def test_random_types_are_written_or_refused(types: list[t.Type]) -> None:
 
 
 def test_a_deep_chain_of_definitions_needs_no_recursion() -> None:
-    """Fails when a few thousand structs, each in the next one, exhaust the stack."""
+    """Fails when a few thousand typedefs, each of the next one, exhaust the stack."""
     builder = BtfBuilder("little")
+    for number in range(5000):
+        builder.add(t.Typedef(name=f"t{number}", type_id=number + 2))
     builder.add(INT)
-    for number in range(5000, 0, -1):
-        following = builder.next_id + 2
-        builder.add(t.Typedef(name=f"t{number}", type_id=following - 1))
-        member = t.Member("x", following if number > 1 else 1, 0)
-        builder.add(t.Struct(name=f"s{number}", size=8, members=(t.Member("p", 1, 0),)))
-        del member
-    chain = dedup(builder.to_btf()).btf
-    assert to_c(chain).count("typedef") == 5000
+    text = to_c(builder.to_btf())
+    assert text.count("typedef") == 5000
+    assert text.startswith("typedef int t4999;")
