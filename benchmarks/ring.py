@@ -98,7 +98,9 @@ class Bench:
 
 
 @contextlib.contextmanager
-def c_program(source: str, ring: ebpf.Map[None, None], *libraries: str) -> Iterator[object]:
+def c_program(
+    source: str, ring: ebpf.Map[None, None], *libraries: str
+) -> Iterator[subprocess.Popen[str] | None]:
     """The compiled C program with the ring's descriptor, or None where a library is missing."""
     path = Path(__file__).parent / source
     with tempfile.TemporaryDirectory() as directory:
@@ -156,6 +158,7 @@ def measure(record_size: int) -> dict[str, list[float]]:
         decoded = stack.enter_context(ebpf.RingBuffer(bench.ring, codec=fields))
         ways: dict[str, Callable[[], float]] = {}
         copy = stack.enter_context(c_program("ring_copy.c", bench.ring))
+        assert copy is not None
         ways["C, bulk copy into a buffer"] = bench.told(copy)
         peer = stack.enter_context(c_program("ring_libbpf.c", bench.ring, "-lbpf"))
         if peer is not None:
