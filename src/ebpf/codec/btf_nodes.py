@@ -340,6 +340,8 @@ class EnumNode(Node):
 
     def _encode(self, value: Any) -> int:
         if isinstance(value, str):
+            if value not in self._numbers:
+                raise ValueError("no such name")
             return self._numbers[value]
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError("not a number")
