@@ -84,7 +84,8 @@ class RingBuffer:
 
     A ring has one consumer at a time: a second RingBuffer, or another process that reads the
     same map, takes records away from this one. Several threads may share one RingBuffer; each
-    record goes to one of them. Closing it ends the waits of the others with ClosedError.
+    record goes to one of them. Closing it ends the waits of the others with ClosedError. A signal
+    handler may close it; reading in a handler that interrupted a read is a RuntimeError.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ def sanitize(btf: Btf, missing: Iterable[Feature]) -> bytes:
     """`btf` for a kernel without the features `missing`; every type keeps its id.
 
     At most one type is added, after the others. `btf` is not changed. Raises BtfError when
-    `btf` is malformed.
+    `btf` is malformed, and for a section of more than 512 MiB that would have to be a struct.
     """
     missing = frozenset(missing)
     editor = BtfEditor(btf)
@@ -98,7 +98,8 @@ class _Rewriter:
                 t.Member(self.editor.type(type_id).name, type_id, 8 * offset)
                 for type_id, offset, _ in type.variables
             )
-            return t.Struct(name=re.sub(r"\W", "_", type.name, flags=re.ASCII), size=type.size, members=members)
+            name = re.sub(r"\W", "_", type.name, flags=re.ASCII)
+            return t.Struct(name=name, size=type.size, members=members)
         if Feature.QMARK_DATASEC in self.missing and type.name.startswith("?"):
             return replace(type, name="_" + type.name[1:])
         return type

@@ -140,7 +140,7 @@ with ring_map(1 << 20) as ring, Producer(ring, 8, batch=4000) as producer:
     with RingBuffer(ring) as reader:
         signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
         raised, written, seen = 0, 0, []
-        while raised < 100:
+        while raised < 30:
             written += producer.run(written)
             try:
                 armed = True

@@ -136,7 +136,7 @@ def test_declarations_find_their_definitions(compile_text: Callable[[str], Btf])
     btf = dedup(together(compile_text(FIRST), compile_text(SECOND))).btf
     assert not [type for type in btf.types() if isinstance(type, t.Fwd)]
     for name in ("A", "B", "S", "uses", "here", "only_declared"):
-        assert len(btf.find_all(name)) == 1
+        assert len(btf.find_all(name, t.Kind.STRUCT)) == 1
     assert len(btf.find_all("later", t.Kind.ENUM)) == 1
     assert btf.find_all("later", t.Kind.ENUM)[0].values == (t.Enumerator("LATER", 7),)
 

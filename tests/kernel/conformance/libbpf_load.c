@@ -1,0 +1,156 @@
+/* Loads an object with libbpf and prints what the kernel made of it, as JSON.
+ *
+ *     libbpf_load OBJECT PIN_ROOT KCONFIG [PROGRAM...]
+ *
+ * With names of programs only those are loaded. KCONFIG are lines of kernel options, which take the
+ * place of the running kernel's.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+static int log_message(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	return level == LIBBPF_DEBUG ? 0 : vfprintf(stderr, format, arguments);
+}
+
+static void print_hex(const unsigned char *data, size_t size)
+{
+	for (size_t at = 0; at < size; at++)
+		printf("%02x", data[at]);
+}
+
+static void *allocate(size_t size)
+{
+	void *memory = calloc(1, size + 1);
+
+	if (!memory)
+		exit(2);
+	return memory;
+}
+
+static void print_program(const struct bpf_program *program, const char *separator)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_program__fd(program);
+	unsigned char *code;
+
+	if (bpf_prog_get_info_by_fd(fd, &info, &size))
+		exit(3);
+	size = info.xlated_prog_len;
+	code = allocate(size);
+	memset(&info, 0, sizeof(info));
+	info.xlated_prog_len = size;
+	info.xlated_prog_insns = (unsigned long)code;
+	size = sizeof(info);
+	if (bpf_prog_get_info_by_fd(fd, &info, &size))
+		exit(3);
+	printf("%s{\"name\": \"%s\", \"kernel_name\": \"%s\", \"type\": %u, \"gpl\": %u, ", separator,
+	       bpf_program__name(program), info.name, info.type, info.gpl_compatible);
+	printf("\"functions\": %u, \"lines\": %u, ", info.nr_func_info, info.nr_line_info);
+	printf("\"attach_btf_id\": %u, \"xlated\": \"", info.attach_btf_id);
+	print_hex(code, info.xlated_prog_len);
+	printf("\"}");
+	free(code);
+}
+
+/* What a map of one value starts with: the data of the object. */
+static void print_value(int fd, const struct bpf_map_info *info)
+{
+	unsigned char *value = allocate(info->value_size);
+	__u32 key = 0;
+
+	if (info->type == BPF_MAP_TYPE_ARRAY && info->max_entries == 1 &&
+	    !bpf_map_lookup_elem(fd, &key, value))
+		print_hex(value, info->value_size);
+	free(value);
+}
+
+static void print_map(const struct bpf_map *map, const char *separator)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_map__fd(map);
+
+	if (bpf_map_get_info_by_fd(fd, &info, &size))
+		exit(3);
+	printf("%s{\"id\": %u, \"name\": \"%s\", \"type\": %u, ", separator, info.id, info.name, info.type);
+	printf("\"key_size\": %u, \"value_size\": %u, ", info.key_size, info.value_size);
+	printf("\"max_entries\": %u, \"flags\": %u, ", info.max_entries, info.map_flags);
+	printf("\"map_extra\": %llu, ", (unsigned long long)info.map_extra);
+	printf("\"key_type_id\": %u, \"value_type_id\": %u, ", info.btf_key_type_id,
+	       info.btf_value_type_id);
+	printf("\"value\": \"");
+	print_value(fd, &info);
+	printf("\"}");
+}
+
+static void choose(struct bpf_object *object, int count, char **names)
+{
+	struct bpf_program *program;
+
+	if (!count)
+		return;
+	bpf_object__for_each_program(program, object)
+		bpf_program__set_autoload(program, false);
+	for (int i = 0; i < count; i++) {
+		program = bpf_object__find_program_by_name(object, names[i]);
+		if (!program || bpf_program__set_autoload(program, true))
+			exit(4);
+	}
+}
+
+static void print_object(struct bpf_object *object)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+	const char *separator = "";
+
+	printf("{\"error\": 0, \"programs\": [");
+	bpf_object__for_each_program(program, object) {
+		if (bpf_program__fd(program) < 0)
+			continue;
+		print_program(program, separator);
+		separator = ", ";
+	}
+	printf("], \"maps\": [");
+	separator = "";
+	bpf_object__for_each_map(map, object) {
+		if (bpf_map__fd(map) < 0 || !bpf_map__autocreate(map))
+			continue;
+		print_map(map, separator);
+		separator = ", ";
+	}
+	printf("]}\n");
+}
+
+int main(int argc, char **argv)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, options);
+	struct bpf_object *object;
+
+	if (argc < 4)
+		return 2;
+	libbpf_set_print(log_message);
+	options.pin_root_path = argv[2];
+	options.kconfig = argv[3];
+	object = bpf_object__open_file(argv[1], &options);
+	if (!object) {
+		printf("{\"error\": %d, \"stage\": \"open\"}\n", errno);
+		return 0;
+	}
+	choose(object, argc - 4, argv + 4);
+	if (bpf_object__load(object))
+		printf("{\"error\": %d, \"stage\": \"load\"}\n", errno);
+	else
+		print_object(object);
+	bpf_object__close(object);
+	return 0;
+}
