@@ -7,6 +7,13 @@ PY = .venv/bin/python
 KERNELS ?= all
 SOURCES := $(shell find src include -name '*.py' -o -name '*.pyi' -o -name '*.c' -o -name '*.h')
 
+# Where sudo has made .venv, say so and do not fail in the middle of a build.
+ifneq ($(wildcard .venv),)
+ifeq ($(shell test -w .venv && echo yes),)
+$(error .venv belongs to another user: use sudo again, or remove it)
+endif
+endif
+
 .PHONY: help demo test test-kernels test-arm64 test-packaging lint bench wheel clean
 
 help:
@@ -44,12 +51,7 @@ demo: .venv/installed
 
 test: .venv/tools
 	@if [ "$$(id -u)" = 0 ]; then .ci/setup test; fi
-	$(PY) -m pytest tests/unit
-	@if [ "$$(id -u)" = 0 ]; then \
-	    echo "$(PY) -m pytest tests/kernel"; $(PY) -m pytest tests/kernel; \
-	else \
-	    echo "LEFT OUT: the kernel tests, which need root (sudo make test)"; \
-	fi
+	@$(PY) -m tests
 
 test-kernels: .venv/tools
 	@.ci/setup vm

@@ -15,11 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from tests.vm.kernels import KERNELS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DOCUMENT = CHECKOUT / "docs" / "kernels.md"
@@ -109,10 +112,29 @@ def document(results: Results) -> str:
     )
 
 
+def contradictions(results: Results) -> list[str]:
+    """Tests that are too old for one kernel and do not work on another that is new enough."""
+    found = []
+    for kernel, outcomes in results.items():
+        for test, outcome in outcomes.items():
+            match = re.fullmatch(r"too old \((\d+)\.(\d+)\)", outcome)
+            if match is None:
+                continue
+            needed = (int(match[1]), int(match[2]))
+            for other, others in results.items():
+                later = others.get(test, "not run")
+                if release_key(other)[:2] >= needed and later.startswith("too old"):
+                    found.append(f"{test}: {outcome} on {kernel}, but {later} on {other}")
+    return found
+
+
 def judge(results: Results) -> int:
     """Print the table and what is wrong with it; the exit status."""
     print(table(results))
     nowhere = works_nowhere(results)
+    for contradiction in contradictions(results):
+        print(f"the release is wrong: {contradiction}")
+        nowhere = [*nowhere, contradiction]
     for test in nowhere:
         print(f"works on no kernel: {test}")
     failed = failures(results)
@@ -141,8 +163,12 @@ def main() -> int:
             results_here = {**os.environ, "EBPF_TEST_RESULTS": str(output)}
             status |= subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
         results = load(output)
+        wanted = len(KERNELS if "all" in options.kernels else options.kernels) + 1
         if options.also:
             results.update(load(options.also))
+    if len(results) < (wanted if os.geteuid() == 0 or options.also else wanted - 1):
+        print(f"results of {', '.join(results) or 'no kernel'} only: some run left none")
+        status = 1
     status |= judge(results)
     if options.write and results:
         DOCUMENT.write_text(document(results), encoding="utf-8")

@@ -65,6 +65,9 @@ class VerifierError(BpfError):
         super().__init__(errno, message)
         self.log = log
 
+    def __reduce__(self) -> tuple[type[VerifierError], tuple[int, str, str]]:
+        return type(self), (self.errno or 0, self.strerror or "", self.log)
+
 
 class NotSupportedError(BpfError):
     """The running kernel cannot do this.
@@ -81,6 +84,11 @@ class NotSupportedError(BpfError):
             text += f" (requires Linux {minimum_version[0]}.{minimum_version[1]} or newer)"
         super().__init__(errno, text)
         self.minimum_version = minimum_version
+        self._what = what
+
+    def __reduce__(self) -> tuple[type[NotSupportedError], tuple[str, Version | None, int]]:
+        # OSError is pickled by its errno and text, which are not what this is made from.
+        return type(self), (self._what, self.minimum_version, self.errno or 0)
 
 
 class BpfPermissionError(BpfError, PermissionError):

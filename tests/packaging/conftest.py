@@ -41,6 +41,9 @@ class Environment:
 
     def __call__(self, *arguments: object, **options: object) -> str:
         options.setdefault("cwd", "/")  # where no folder of the checkout can be imported
+        # What these environments lack on purpose, numpy for one, is no mistake of the machine.
+        lenient = {name: value for name, value in os.environ.items() if name != "EBPF_NO_SKIPS"}
+        options.setdefault("env", lenient)
         return run(self.python, *arguments, **options)
 
 

@@ -1,0 +1,36 @@
+"""In CI a test that is skipped because something is not installed is a failure.
+
+The kernel tests have stricter rules of their own, in tests/kernel/conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+
+import pytest
+
+NO_SKIPS = "EBPF_NO_SKIPS"
+
+# What a fresh machine cannot have, or what depends on the kernel and the headers at hand.
+ACCEPTED = re.compile(
+    r"no free-threaded interpreter"
+    r"|is in headers of|this kernel's BTF has none"
+    r"|libbpf \(\d+, \d+\) cannot open it|has no .* in this libbpf|not in this libbpf"
+    r"|newer than (the|this) (installed )?libbpf"
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    strict = os.environ.get(NO_SKIPS) and "tests/kernel" not in item.nodeid
+    if strict and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr)
+        if not ACCEPTED.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, and {NO_SKIPS} is set: {reason}"
+    return report
