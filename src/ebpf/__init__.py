@@ -1,18 +1,45 @@
-"""The eBPF library for Python.
+"""The eBPF library for Python: maps, programs, attachments and event rings, straight to bpf().
 
-Imports point only downwards in this list:
+::
 
-    pure    errors, types, generic, codec, asm, btf, elf, spec      no system call, no extension
-    kernel  _ffi        the compiled core
-            _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
-            info, tracefs, kallsyms, kernel_btf, kconfig, features
-            pin, maps, links, verifier, programs, ringbuf
-    join    collection  a Spec and the kernel make a Collection
-    above   cli         python -m ebpf
+    import ebpf
+    from ebpf.asm import R0, exit_, mov
 
-What takes time to import and is not always used comes on first use: `asm`, `btf`, `elf`, `spec`,
-`collection`, `features`, `cli`.
+    counts = ebpf.Map.create(ebpf.MapType.HASH, key="I", value="Q", max_entries=1024)
+    counts[7] = 1
+
+    program = ebpf.Program.load(ebpf.ProgramType.RAW_TRACEPOINT, [mov(R0, 0), exit_()])
+    program.attach_raw_tracepoint("sched_process_exec")
+
+    for record in ebpf.RingBuffer(events): ...
+
+    with ebpf.CollectionSpec.from_file("tracer.bpf.o").load() as objects:
+        objects.attach()
+
+Map, HashMap, ArrayMap, ...    maps, one class per behaviour; `ebpf.codec` says what keys and
+                               values may be (struct formats, dataclasses, raw bytes, ...)
+Program, Link                  loading, test runs, attaching
+RingBuffer                     events
+CollectionSpec, Collection     object files that clang compiled
+ebpf.asm                       programs written in Python
+ebpf.features                  what the running kernel can do
+EbpfError and its kind         `ebpf.errors` draws the tree
+
+``python -m ebpf doctor`` looks at the machine and says what is missing.
 """
+
+# Imports point only downwards in this list (tests/unit/test_layers.py):
+#
+#     pure    errors, types, generic, codec, asm, btf, elf, spec, embed   no system call
+#     kernel  _ffi        the compiled core
+#             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
+#             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
+#             maps, links, verifier
+#             programs, ringbuf
+#     join    collection  a Spec and the kernel make a Collection
+#     above   cli         python -m ebpf
+#
+# What takes time to import and is not always used comes on first use, see _LAZY.
 
 from __future__ import annotations
 
@@ -21,6 +48,8 @@ from ebpf.embed import get_include
 from ebpf.errors import (
     AsmError,
     BpfError,
+    BpfFileExistsError,
+    BpfFileNotFoundError,
     BpfPermissionError,
     BtfError,
     ClosedError,
@@ -40,9 +69,11 @@ from ebpf.maps import (
     BloomFilterMap,
     DescriptorArray,
     HashMap,
+    LpmTrieMap,
     Map,
     QueueMap,
     StackTraceMap,
+    StorageMap,
 )
 from ebpf.pin import unpin
 from ebpf.programs import Program, RunTimeStats, TestRun
@@ -52,6 +83,7 @@ from ebpf.types import (
     LinkType,
     MapFlags,
     MapType,
+    OpenFlags,
     PinFlags,
     ProgramFlags,
     ProgramType,
@@ -73,6 +105,8 @@ __all__ = [
     "AttachType",
     "BloomFilterMap",
     "BpfError",
+    "BpfFileExistsError",
+    "BpfFileNotFoundError",
     "BpfPermissionError",
     "BtfError",
     "ClosedError",
@@ -89,12 +123,14 @@ __all__ = [
     "Link",
     "LinkInfo",
     "LinkType",
+    "LpmTrieMap",
     "Map",
     "MapFlags",
     "MapInfo",
     "MapSpec",
     "MapType",
     "NotSupportedError",
+    "OpenFlags",
     "PerCpu",
     "PinFlags",
     "Program",
@@ -109,6 +145,7 @@ __all__ = [
     "RingCounters",
     "RunTimeStats",
     "StackTraceMap",
+    "StorageMap",
     "TestRun",
     "TestRunFlags",
     "UpdateFlags",
@@ -142,3 +179,7 @@ def __getattr__(name: str) -> object:
 
     module = importlib.import_module(f"ebpf.{_LAZY[name]}")
     return module if name == _LAZY[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
