@@ -306,12 +306,13 @@ import ebpf
 from ebpf.asm import *
 ebpf.Program.load(ebpf.ProgramType.KPROBE, [mov(R0, 0), exit_()], license="GPL")
 """
-NOBODY = ("setpriv", "--reuid", "65534", "--clear-groups", "--inh-caps=-all")
+# Root by its number only: another user could not look into every folder that the tests run from.
+POWERLESS = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
 
 def test_without_capabilities_the_message_has_the_facts() -> None:
     """EPERM has many causes; a wrong guess costs an hour."""
-    told = python(LOAD, prefix=NOBODY, status=1)
+    told = python(LOAD, prefix=POWERLESS, status=1)
     assert "ebpf.errors.BpfPermissionError: load a KPROBE program: not permitted." in told
     assert "capabilities: none of CAP_NET_ADMIN, CAP_SYS_ADMIN" in told
     assert re.search(r"unprivileged_bpf_disabled: [012]\b", told)
@@ -320,7 +321,7 @@ def test_without_capabilities_the_message_has_the_facts() -> None:
 
 def test_a_cause_is_named_only_where_it_is_certain() -> None:
     """With CAP_BPF held, its lack is not why a tracing program is refused."""
-    prefix = (*NOBODY[:-1], "--inh-caps=-all,+bpf", "--ambient-caps=-all,+bpf")
+    prefix = ("setpriv", "--inh-caps=-all,+bpf", "--bounding-set=-all,+bpf")
     told = python(LOAD, prefix=prefix, status=1)
     assert "capabilities: CAP_BPF;" in told
     assert "neither CAP_BPF nor CAP_SYS_ADMIN" not in told
@@ -414,3 +415,74 @@ def test_signals_module_is_untouched() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     Program.load(FILTER, PASS).close()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+AS_NOBODY = """
+import os, ebpf
+from ebpf.asm import *
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+def attempt(use):
+    try:
+        use()
+    except ebpf.BpfPermissionError as error:
+        print(error)
+"""
+WITHOUT_PROC = (
+    *("unshare", "--mount", "--propagation", "private"),
+    *("sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"),
+)
+
+
+def test_opening_by_id_names_the_capability_that_it_takes() -> None:
+    """Whoever may load programs still may not open those of others."""
+    use = "for kind in (ebpf.Map, ebpf.Program, ebpf.Link): attempt(lambda: kind.from_id(1))"
+    told = python(AS_NOBODY + use).splitlines()
+    assert len(told) == 3
+    assert all("The kernel asks for CAP_SYS_ADMIN" in line for line in told)
+
+
+def test_without_proc_a_refusal_is_still_that_refusal() -> None:
+    """What can't be read in order to explain must not take the place of what happened."""
+    use = "attempt(lambda: ebpf.Program.load(ebpf.ProgramType.KPROBE, [mov(R0, 0), exit_()]))"
+    told = python(AS_NOBODY + use, prefix=WITHOUT_PROC)
+    assert "load a KPROBE program: not permitted. Facts: capabilities: unknown" in told
+    assert "unprivileged_bpf_disabled: unknown" in told
+    assert "seccomp: unknown" in told
+    assert "[EPERM]" in told
+
+
+def test_without_proc_what_takes_it_says_so() -> None:
+    """A file that is not found is no explanation; what can be done without /proc is done."""
+    told = python(
+        """
+import ebpf
+from ebpf.asm import *
+m = ebpf.ArrayMap.create(value="Q", max_entries=1)
+p = ebpf.Program.load(ebpf.ProgramType.SOCKET_FILTER, [mov(R0, 0), exit_()])
+for use in (m.info, lambda: ebpf.Map.from_fd(m.fileno()), lambda: ebpf.Program.from_id(p.info().id),
+            lambda: m.pin("/sys/fs/bpf/no_proc")):
+    try:
+        use()
+    except ebpf.BpfError as error:
+        print(error)
+m[0] = 1
+m.freeze()
+try:
+    m[0] = 2
+except ebpf.BpfPermissionError as error:
+    print("frozen:", error)
+ring = ebpf.Map.create(ebpf.MapType.RINGBUF, max_entries=4096)
+with ebpf.RingBuffer(ring) as reader:
+    print(reader.read_batch())
+for owner in (m, p, ring):
+    owner.close()
+""",
+        prefix=WITHOUT_PROC,
+    ).splitlines()
+    assert len(told) == 6, told
+    mount = "/proc is not mounted; mount it with: mount -t proc proc /proc"
+    assert all(mount in line for line in told[:4]), told
+    assert "frozen: write the key 0 to" in told[4]
+    assert told[5] == "[]"
