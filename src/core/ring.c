@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <linux/bpf.h>
@@ -35,6 +36,18 @@ static void store_position(uint64_t page, unsigned long position)
 			      memory_order_release);
 }
 
+/*
+ * A 32-bit process on a 64-bit kernel: the kernel's positions are wider than those here, and can't
+ * be read and written at once. What it runs on, uname() says, unless a personality hides it.
+ */
+static int narrower_than_kernel(void)
+{
+	struct utsname name;
+
+	return sizeof(long) == 4 && uname(&name) == 0 &&
+	       (strstr(name.machine, "64") || strcmp(name.machine, "s390x") == 0);
+}
+
 int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -42,6 +55,8 @@ int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring)
 	int64_t error;
 
 	memset(ring, 0, sizeof(*ring));
+	if (narrower_than_kernel())
+		return -EOPNOTSUPP;
 	if (size < page || (size & (size - 1)) || size > SIZE_MAX / 4)
 		return -EINVAL;
 	consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

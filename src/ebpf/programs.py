@@ -7,6 +7,7 @@ import os
 
 from ebpf import links, pin
 from ebpf._sys import Descriptor, bpf, facts, lib
+from ebpf._sys.arguments import c_string, check_numbers, check_objects
 from ebpf._sys.call import fail
 from ebpf.errors import BpfError, NotSupportedError, VerifierError
 from ebpf.info import Info, ProgramInfo
@@ -48,6 +49,23 @@ _CONTEXT_ROOM = 512
 # Types that take the context in place: SYSCALL programs write into it, the other cannot.
 _IN_PLACE = (ProgramType.RAW_TRACEPOINT, ProgramType.SYSCALL)
 
+# Types that run on a packet, which begins with an Ethernet header (net/bpf/test_run.c).
+_ETHERNET = frozenset(
+    {
+        ProgramType.SOCKET_FILTER,
+        ProgramType.SCHED_CLS,
+        ProgramType.SCHED_ACT,
+        ProgramType.XDP,
+        ProgramType.CGROUP_SKB,
+        ProgramType.LWT_IN,
+        ProgramType.LWT_OUT,
+        ProgramType.LWT_XMIT,
+        ProgramType.LWT_SEG6LOCAL,
+        ProgramType.FLOW_DISSECTOR,
+    }
+)
+_ETHERNET_HEADER = 14
+
 
 class TestRun(Info):
     """The outcome of `Program.test_run`."""
@@ -64,8 +82,9 @@ class Program(Descriptor):
     """A loaded BPF program.
 
     It owns the links that its ``attach_`` methods return: dropping such a link does not detach
-    it, closing the program does. A context manager; warns (ResourceWarning) when it is collected
-    while open.
+    it, closing the program does. When the program and its links are all dropped without having
+    been closed, Python collects them, which detaches; a link that somebody still holds stays
+    attached. A context manager; warns (ResourceWarning) when it is collected while open.
     """
 
     type: ProgramType
@@ -139,11 +158,17 @@ class Program(Descriptor):
             raise ValueError(f"type: {type.name} is not a program type that this library knows")
         if attach_program is not None and attach_btf is not None:
             raise TypeError("attach_program, attach_btf: a program attaches to one of them")
+        if attach_type is not None:
+            check_numbers(32, attach_type=attach_type)
+            attach_type = AttachType(attach_type)
+        check_numbers(32, flags=flags, attach_btf_id=attach_btf_id, ifindex=ifindex)
+        check_numbers(32, log_level=log_level, log_size=log_size)
+        check_objects(attach_btf=attach_btf, attach_program=attach_program, btf=btf)
         code, assembly = _code(insns, maps)
         request = {
             "prog_type": type,
             "insns": code,
-            "license": license.encode() + b"\0",
+            "license": c_string("license", license) + b"\0",
             "prog_name": name.encode("ascii"),
             "prog_flags": int(flags),
             "expected_attach_type": int(attach_type or 0),
@@ -174,6 +199,7 @@ class Program(Descriptor):
         Raises:
             BpfFileNotFoundError: no program has this id.
         """
+        check_numbers(32, id=id)
         fd = bpf.prog_get_fd_by_id(id, action=f"open the program with id {id}")
         return cls._adopt(fd, f"program with id {id}")
 
@@ -267,6 +293,7 @@ class Program(Descriptor):
             NotSupportedError: programs of this type can't be run by hand.
             BpfError: ENOSPC when the packet after the run does not fit `data_out_size`.
         """
+        check_numbers(32, repeat=repeat, flags=flags, cpu=cpu, data_out_size=data_out_size or 0)
         needs = TestRunFlags(flags).since or (0, 0)
         if needs > facts.kernel_version():
             # Not left to the kernel: for some types, old ones look at no flags at all.
@@ -287,7 +314,7 @@ class Program(Descriptor):
             repeat=repeat if repeat != 1 else 0,
             flags=int(flags),
             cpu=cpu,
-            action=f"test run of {self!r}",
+            action=f"test run of {self!r}{self._packet_hint(packet)}",
             needs=self._context_since(ctx),
         )
         if result["errno"]:
@@ -303,6 +330,13 @@ class Program(Descriptor):
             data=bytes(output[: result["data_size_out"]]),
             ctx=bytes(written or b"")[: None if in_place else result["ctx_size_out"]],
         )
+
+    def _packet_hint(self, packet: memoryview | None) -> str:
+        """What the kernel's EINVAL means where the packet is too short."""
+        length = 0 if packet is None else packet.nbytes
+        if self.type not in _ETHERNET or length >= _ETHERNET_HEADER:
+            return ""
+        return f" on data of {length} bytes, where it takes {_ETHERNET_HEADER} or more (Ethernet)"
 
     def _context_since(self, ctx: object) -> Version:
         """The release that takes a context for a program of this type, where not all do."""

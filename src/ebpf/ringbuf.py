@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from _thread import RLock
 
 from ebpf._sys import check, lib
@@ -15,7 +16,7 @@ from ebpf.maps.ring import Records, Ring
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, NoReturn, SupportsIndex
 
     from ebpf.maps import Map
 
@@ -26,6 +27,9 @@ _BUSY_PAUSE = 50e-6
 
 # Records that `async for` hands out before it lets other tasks run, when they come without pause.
 _TURN = 256
+
+# Seconds of one wait.
+_LONGEST = 1e6
 
 # What no record is.
 _NOTHING = object()
@@ -61,7 +65,8 @@ class _Waiter:
         return int(self.selector.fileno())
 
     def wait(self, timeout: float | None) -> bool:
-        return bool(self.selector.select(timeout))
+        # epoll counts milliseconds in 32 bits: a longer wait is made of several.
+        return bool(self.selector.select(timeout if timeout is None else min(timeout, _LONGEST)))
 
     def wake(self) -> None:
         os.eventfd_write(self._event, 1)
@@ -103,6 +108,8 @@ class RingBuffer:
 
         Raises:
             TypeError: a map is not a RINGBUF.
+            ValueError: a map is there twice, or in overwrite mode.
+            NotSupportedError: this process has 32 bits and the kernel 64.
         """
         self._closed = False
         self._lock = RLock()
@@ -111,12 +118,18 @@ class RingBuffer:
         self._single = hasattr(maps, "fileno")
         try:
             for map, given in _with_codecs(maps, codec):
-                self._rings.append(Ring(map, None if given is None else make_codec(given)))
+                self._add(Ring(map, None if given is None else make_codec(given)))
             if not self._rings:
                 raise ValueError("maps: at least one RINGBUF map is needed")
         except BaseException:
             self.close()
             raise
+
+    def _add(self, ring: Ring) -> None:
+        # Before the check, so that a ring which fails it is closed with the others.
+        self._rings.append(ring)
+        if any(other.map_id == ring.map_id for other in self._rings[:-1]):
+            raise ValueError(f"maps: {ring.map!r} is there twice; a ring has one reader")
 
     @property
     def counters(self) -> RingCounters:
@@ -175,9 +188,10 @@ class RingBuffer:
             readable = waiter.wait(left)
             if self._fill():
                 return True
-            if left == 0.0 or not readable:
+            if left == 0.0:
                 return False
-            time.sleep(_BUSY_PAUSE)
+            if readable:
+                time.sleep(_BUSY_PAUSE)
 
     def consume(
         self,
@@ -323,13 +337,18 @@ class RingBuffer:
 
     def __del__(self) -> None:
         if not self._closed:
-            import warnings
-
             try:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
             finally:
                 # The warning may have been made an error.
                 self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # A copy would unmap the rings that this object still reads.
+        raise TypeError(
+            f"{self!r} holds descriptors and can't be copied or pickled; make another RingBuffer of"
+            " its maps (pin them for another process)"
+        )
 
     def __repr__(self) -> str:
         maps = ", ".join(ring.map.name or "(no name)" for ring in self._rings)

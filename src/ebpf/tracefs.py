@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
+from ebpf._sys.arguments import check_text
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
 
 # The mount point of its own, and the one inside debugfs that came first.
 MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
+
+# Since 5.16 only owner and group may read the files in it, whatever the mode of the directory.
+SHARE_COMMAND = "mount -o remount,gid=GROUP,mode=750"
 
 
 def find() -> str:
@@ -24,11 +29,16 @@ def find() -> str:
             if "events" in os.listdir(directory):
                 return directory
         except PermissionError:
-            hidden = directory
+            hidden = hidden or directory
         except FileNotFoundError:
             continue
     if hidden is not None:
-        raise BpfPermissionError(13, f"find tracefs: this process may not read {hidden}")
+        own = MOUNT_POINTS[0]
+        # Inside debugfs, the way to it is closed as well.
+        command = f"{SHARE_COMMAND} {own}"
+        if hidden != own:
+            command = f"{MOUNT_COMMAND} && {command}"
+        raise _unreadable("find tracefs", hidden, command)
     raise BpfFileNotFoundError(
         2, f"find tracefs: it is not mounted at {' or '.join(MOUNT_POINTS)}; {MOUNT_COMMAND}"
     )
@@ -39,9 +49,12 @@ def tracepoint_id(category: str, name: str) -> int:
 
     Raises:
         BpfFileNotFoundError: there is no such tracepoint; the message has the nearest names.
+        BpfPermissionError: this process may not read the number; the message has the command.
     """
-    events = os.path.join(find(), "events")
+    directory = find()
+    events = os.path.join(directory, "events")
     for part, what in ((category, "category"), (name, "name")):
+        check_text(what, part)
         if not part or "/" in part or part.startswith("."):
             raise ValueError(f"{what}: {part!r} is no tracepoint {what}")
     path = os.path.join(events, category, name, "id")
@@ -50,6 +63,32 @@ def tracepoint_id(category: str, name: str) -> int:
             return int(file.read())
     except FileNotFoundError:
         raise BpfFileNotFoundError(2, _no_tracepoint(events, category, name)) from None
+    except PermissionError:
+        command = f"{SHARE_COMMAND} {directory}"
+        raise _unreadable(f"find the tracepoint {category}:{name}", path, command) from None
+
+
+def _unreadable(action: str, path: str, command: str) -> BpfPermissionError:
+    return BpfPermissionError(
+        errno.EACCES,
+        f"{action}: this process may not read {path}; run it as root, or let a group read it:"
+        f" {command}",
+    )
+
+
+def readable(directory: str) -> bool | None:
+    """Whether this process may read the number of a tracepoint; None where there is none."""
+    events = os.path.join(directory, "events")
+    try:
+        for category in _subdirectories(events):
+            for name in _subdirectories(os.path.join(events, category)):
+                path = os.path.join(events, category, name, "id")
+                if os.path.exists(path):
+                    with open(path, encoding="ascii"):
+                        return True
+    except PermissionError:
+        return False
+    return None
 
 
 def _no_tracepoint(events: str, category: str, name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ebpf import Map, MapType, Program, ProgramType
+from ebpf import HashMap, Map, MapType, Program, ProgramType
 from ebpf.asm import (
     R0,
     R1,
@@ -41,6 +41,8 @@ from ebpf.asm import (
     stxw,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
+
 PASS = [mov(R0, 0), exit_()]
 
 # What a thread's start passes: the tracepoint, and the kernel function in which it is.
@@ -57,7 +59,7 @@ def bpftool(*arguments: str) -> Any:
 def python(code: str, *arguments: str, prefix: Iterable[str] = (), status: int = 0) -> str:
     """The output of another process that runs `code` and ends with `status`."""
     command = [*prefix, sys.executable, "-c", code, *arguments]
-    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == status, run.stderr
     return run.stdout + run.stderr
 
@@ -81,12 +83,12 @@ def start_threads(count: int = 1) -> list[int]:
     return ids
 
 
-def per_process() -> Map[int, int]:
+def per_process() -> HashMap[int, int]:
     """Process id -> a number."""
-    return Map.create(MapType.HASH, key="I", value="Q", max_entries=1024, name="per_process")
+    return HashMap.create(key="I", value="Q", max_entries=1024, name="per_process")
 
 
-def count(counts: Map[int, int]) -> list[Any]:
+def count(counts: HashMap[int, int]) -> list[Any]:
     """A program that counts its runs for each process."""
     return [
         call("get_current_pid_tgid"),
@@ -114,7 +116,7 @@ def count(counts: Map[int, int]) -> list[Any]:
     ]
 
 
-def keep(numbers: Map[int, int], computed: list[Any]) -> list[Any]:
+def keep(numbers: HashMap[int, int], computed: list[Any]) -> list[Any]:
     """A program that keeps for each process what `computed` leaves in R7; R6 is its context."""
     return [
         mov(R6, R1),

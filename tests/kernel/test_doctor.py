@@ -193,3 +193,53 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     result = subprocess.run(DOCTOR, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert result.stderr == b""
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+EVENT = "sched:sched_process_exec"
+READ_ID = f"""
+from ebpf import tracefs
+try:
+    print(tracefs.tracepoint_id(*{EVENT!r}.split(":")))
+except PermissionError as error:
+    print(error)
+"""
+
+
+def test_tracepoints_that_may_not_be_read_and_the_cure() -> None:
+    """Since 5.16 a directory that everybody may read has files that only its group may: a remedy
+    that opens just the directory helps nobody."""
+    directory = Path("/sys/kernel/tracing")
+    number = (directory / "events" / EVENT.replace(":", "/") / "id").read_text().strip()
+    before = directory.stat()
+
+    def remount(options: str) -> None:
+        # All mounts of it share their options.
+        subprocess.run(["mount", "-o", f"remount,{options}", directory], check=True)
+
+    def read() -> str:
+        command = [*AS_NOBODY, sys.executable, "-c", READ_ID]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def check() -> Any:
+        command = [*AS_NOBODY, *DOCTOR, "--json"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return json.loads(result.stdout)["checks"]["tracefs"]
+
+    try:
+        for mode in ("755", "700"):
+            remount(f"gid=0,mode={mode}")
+            told = read()
+            found = check()
+            assert (found["state"] == "ok") == (told == number)
+            if told == number:
+                # Before 5.16 everybody might read the files.
+                assert mode == "755"
+                continue
+            assert found["command"] == f"mount -o remount,gid=GROUP,mode=750 {directory}"
+            assert found["command"] in told
+            subprocess.run(found["command"].replace("GROUP", "65534").split(), check=True)
+            assert read() == number
+            assert check()["state"] == "ok"
+    finally:
+        remount(f"gid={before.st_gid},mode={before.st_mode & 0o7777:o}")

@@ -224,3 +224,67 @@ def test_a_path_of_a_wrong_type(m: HashMap[int, int], bad: Any) -> None:
     for use in (m.pin, Map.open, ebpf.unpin):
         with pytest.raises(TypeError):
             use(bad)
+
+
+AS_NOBODY = """
+import os, sys, ebpf
+m = ebpf.HashMap.create(key="I", value="Q", max_entries=1)
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for use in (m.pin, ebpf.Map.open, ebpf.Program.open, ebpf.unpin):
+    try:
+        use(sys.argv[1])
+    except (ebpf.BpfPermissionError, FileExistsError) as error:
+        print(error)
+m.close()
+"""
+
+
+def test_a_directory_that_may_not_be_searched(m: HashMap[int, int], bpffs: Path) -> None:
+    """Who may not look there is told that nothing is pinned, or that there is no directory."""
+    m.pin(bpffs / "there")
+    closed = bpffs / "closed"
+    (closed / "below").mkdir(parents=True)
+    try:
+        for directory, mode in ((closed, 0o700), (bpffs, 0o711), (bpffs, 0o640)):
+            directory.chmod(mode)
+            path = closed / "below" / "name"
+            said = python(AS_NOBODY, str(path)).splitlines()
+            # The outermost that is closed to others is what is in the way.
+            blamed = closed if directory == closed or mode == 0o711 else bpffs
+            shown = f"the directory {blamed} (mode {0o700 if blamed == closed else mode:04o}, owner"
+            assert len(said) == 4, said
+            assert all(f"may not search {shown}" in line for line in said)
+    finally:
+        bpffs.chmod(0o755)
+        (closed / "below").rmdir()
+        closed.rmdir()
+
+
+def test_a_name_that_may_not_be_removed(m: HashMap[int, int], bpffs: Path) -> None:
+    """The error is not the library's, or says nothing of the directory."""
+    m.pin(bpffs / "there")
+    (said,) = [
+        line
+        for line in python(AS_NOBODY, str(bpffs / "there")).splitlines()
+        if line.startswith("unpin")
+    ]
+    assert f"may not remove {bpffs}/there: it takes write permission for {bpffs}" in said
+
+
+def test_a_symbolic_link_to_nothing(bpffs: Path, tmp_path: Path) -> None:
+    """A link that leads nowhere ends in an error of the operating system."""
+    link = tmp_path / "link"
+    link.symlink_to(bpffs / "nothing")
+    with pytest.raises(ebpf.BpfError, match="is not an object pinned on a BPF file system"):
+        Map.open(link)
+
+
+def test_a_file_in_the_place_of_the_directory(m: HashMap[int, int], tmp_path: Path) -> None:
+    """A path through a file is an error that hides what is wrong with it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileNotFoundError, match=rf"the directory {tmp_path}/file does not exist"):
+        m.pin(tmp_path / "file" / "m")
+    with pytest.raises(FileNotFoundError, match="nothing is pinned at"):
+        Map.open(tmp_path / "file" / "m")

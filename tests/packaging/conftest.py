@@ -15,7 +15,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # What a build or a virtual environment leaves in a checkout.
 _LEFTOVERS = shutil.ignore_patterns(
-    ".git", ".hypothesis", ".venv*", "build", "dist", "*.egg-info", "*.so", "_ffi.c", "__pycache__", ".*_cache"
+    ".git",
+    ".hypothesis",
+    ".venv*",
+    "build",
+    "dist",
+    "*.egg-info",
+    "*.so",
+    "_ffi.c",
+    "__pycache__",
+    ".*_cache",
 )
 
 

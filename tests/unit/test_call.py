@@ -10,7 +10,7 @@ import pytest
 
 from ebpf._sys import call, facts
 from ebpf._sys.call import Attribute, checked
-from ebpf.errors import BpfError, NotSupportedError
+from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError
 from ebpf.types import Command
 
 
@@ -116,6 +116,7 @@ def test_a_memlock_limit_is_raised_where_it_counts(monkeypatch: pytest.MonkeyPat
     """Before 5.11 EPERM may mean that, and then the second attempt succeeds."""
     raised = []
     monkeypatch.setattr(facts, "charges_memlock", lambda: True)
+    monkeypatch.setattr(facts, "may_hold_bpf", lambda: True)
     monkeypatch.setattr(facts, "raise_memlock", lambda: raised.append(1))
     kernel = Kernel(-errno.EPERM, 7)
     monkeypatch.setattr(call, "lib", type("Lib", (), {"ebpf_bpf_fd": kernel}))
@@ -124,3 +125,23 @@ def test_a_memlock_limit_is_raised_where_it_counts(monkeypatch: pytest.MonkeyPat
     kernel.answers = [-errno.EPERM, 7]
     assert call.run_fd(Command.OBJ_GET, Attribute("obj", bpf_fd=1)) == -errno.EPERM
     assert raised == [1]
+
+
+def test_a_memlock_limit_is_left_alone_where_the_rights_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit would be raised for good, and the second attempt refused like the first."""
+    monkeypatch.setattr(facts, "charges_memlock", lambda: True)
+    monkeypatch.setattr(facts, "may_hold_bpf", lambda: False)
+    monkeypatch.setattr(facts, "raise_memlock", lambda: pytest.fail("the limit was raised"))
+    monkeypatch.setattr(call, "lib", type("Lib", (), {"ebpf_bpf_fd": Kernel(-errno.EPERM)}))
+    assert call.run_fd(Command.MAP_CREATE, Attribute("map_create", map_type=1)) == -errno.EPERM
+
+
+@pytest.mark.parametrize("kind", ["PROG", "MAP", "BTF", "LINK"])
+def test_opening_by_id_takes_cap_sys_admin(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """CAP_BPF, which is enough for the rest, would be asked for in vain."""
+    monkeypatch.setattr(facts, "effective_capabilities", lambda: frozenset({"CAP_BPF"}))
+    command = Command[f"{kind}_GET_FD_BY_ID"]
+    with pytest.raises(BpfPermissionError, match="The kernel asks for CAP_SYS_ADMIN"):
+        checked(command, Attribute("get_fd_by_id", id=1), -errno.EPERM)

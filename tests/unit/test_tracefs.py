@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -53,13 +54,55 @@ def test_an_empty_mount_point_is_not_tracefs(mounts: tuple[Path, Path]) -> None:
     assert tracefs.find() == str(mounts[0])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_directory_that_may_not_be_read_is_said_to_be_that(mounts: tuple[Path, Path]) -> None:
+def test_a_directory_that_may_not_be_read_is_said_to_be_that(
+    mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ "Not mounted" would send the user to mount it."""
-    mounts[0].chmod(0)
-    with pytest.raises(BpfPermissionError, match="may not read"):
+
+    def listdir(path: str) -> list[str]:
+        # As for a user who is not root; the tests may be.
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(BpfPermissionError, match=f"may not read {mounts[0]}") as caught:
         tracefs.find()
-    mounts[0].chmod(0o700)
+    assert caught.match(f"group read it: mount -o remount,gid=GROUP,mode=750 {mounts[0]}")
+
+
+def test_a_closed_debugfs_is_gone_around(
+    mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may not enter debugfs is not helped by the mode of what is inside it."""
+    listdir = os.listdir
+
+    def refuse(path: str) -> list[str]:
+        if path == str(mounts[1]):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(BpfPermissionError, match=f"may not read {mounts[1]}") as caught:
+        tracefs.find()
+    assert caught.match(f"{tracefs.MOUNT_COMMAND} && .* {mounts[0]}")
+
+
+def test_a_number_that_may_not_be_read_has_the_cure_told(
+    mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Permission denied" alone would send the user to the directory, which is open."""
+    fill(mounts[0])
+    assert tracefs.readable(str(mounts[0])) is True
+
+    def refuse(path: str, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    cure = f"mount -o remount,gid=GROUP,mode=750 {mounts[0]}$"
+    with pytest.raises(BpfPermissionError, match=r"tracepoint sched:sched_switch: ") as caught:
+        tracefs.tracepoint_id("sched", "sched_switch")
+    assert caught.match(cure.replace("$", r" \[EACCES\]$"))
+    assert tracefs.readable(str(mounts[0])) is False
+    assert tracefs.readable(str(mounts[1])) is None
 
 
 def test_a_tracepoint_has_its_number(mounts: tuple[Path, Path]) -> None:

@@ -26,6 +26,20 @@ _UNKNOWN_TO_KERNEL = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP)
 
 _MEMLOCK_COMMANDS = (Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD)
 
+# Commands that reach other processes' objects, which takes this in the initial user namespace.
+_SYS_ADMIN_COMMANDS = (
+    Command.PROG_GET_NEXT_ID,
+    Command.MAP_GET_NEXT_ID,
+    Command.BTF_GET_NEXT_ID,
+    Command.LINK_GET_NEXT_ID,
+    Command.PROG_GET_FD_BY_ID,
+    Command.MAP_GET_FD_BY_ID,
+    Command.BTF_GET_FD_BY_ID,
+    Command.LINK_GET_FD_BY_ID,
+    Command.TASK_FD_QUERY,
+    Command.ENABLE_STATS,
+)
+
 _ends: dict[str, dict[str, int]] = {}
 
 
@@ -39,10 +53,10 @@ def check(result: int, action: str) -> int:
     return result
 
 
-def fail(code: int, action: str) -> NoReturn:
-    """Raise the exception for the errno `code`."""
+def fail(code: int, action: str, takes: str | None = None) -> NoReturn:
+    """Raise the exception for the errno `code`; `takes` is the capability that it takes anyway."""
     if code == errno.EPERM:
-        raise BpfPermissionError(code, f"{action}: {facts.explain_permission()}")
+        raise BpfPermissionError(code, f"{action}: {facts.explain_permission(takes)}")
     if code in (ENOTSUPP, errno.EOPNOTSUPP):
         raise NotSupportedError(f"{action}: not supported by this kernel", None, code)
     raise from_errno(code, action)
@@ -92,7 +106,9 @@ def run(command: Command, attribute: Attribute) -> int:
 def run_fd(command: Command, attribute: Attribute) -> int:
     """`run` for commands that return a descriptor, which is never 0, 1 or 2."""
     result = _run(lib.ebpf_bpf_fd, command, attribute)
-    if result == -errno.EPERM and command in _MEMLOCK_COMMANDS and facts.charges_memlock():
+    refused = result == -errno.EPERM and command in _MEMLOCK_COMMANDS
+    # Where the rights are missing, more memory would not help.
+    if refused and facts.charges_memlock() and facts.may_hold_bpf():
         facts.raise_memlock()
         result = _run(lib.ebpf_bpf_fd, command, attribute)
     return result
@@ -156,7 +172,7 @@ def checked(
         since, what = max(candidates)
         if since > facts.kernel_version():
             raise NotSupportedError(f"{what}: not in this kernel", since, -result)
-    fail(-result, action)
+    fail(-result, action, "CAP_SYS_ADMIN" if command in _SYS_ADMIN_COMMANDS else None)
 
 
 def call(

@@ -9,6 +9,8 @@ from ebpf.errors import ClosedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn, SupportsIndex
+
     from typing_extensions import Self
 
 
@@ -61,6 +63,13 @@ class Descriptor:
             finally:
                 # The warning may have been made an error.
                 self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # A copy would close the number that this object still uses, by which time it may belong to
+        # somebody else; in another process it means nothing.
+        way = "duplicate()" if hasattr(self, "duplicate") else "from_fd()"
+        remedy = f"; pin it, or use {way}" if hasattr(self, "from_fd") else ""
+        raise TypeError(f"{self!r} holds a descriptor and can't be copied or pickled{remedy}")
 
     def __repr__(self) -> str:
         state = "closed" if self._fd < 0 else f"fd={self._fd}"

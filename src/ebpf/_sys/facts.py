@@ -5,11 +5,12 @@ Each function reports what can be read and None where it cannot be read; none gu
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
 
-from ebpf.errors import Version
+from ebpf.errors import BpfFileNotFoundError, Version
 
 # include/uapi/linux/capability.h: those that the bpf() system call asks for.
 CAPABILITIES = {
@@ -19,6 +20,8 @@ CAPABILITIES = {
     "CAP_PERFMON": 38,
     "CAP_BPF": 39,
 }
+
+_SECCOMP_WORDS = {None: "unknown", False: "none", True: "a filter is in force"}
 
 
 def kernel_version() -> Version:
@@ -42,12 +45,29 @@ def _read(path: str) -> str | None:
         return None
 
 
-def effective_capabilities() -> frozenset[str]:
+def _status(name: str) -> str | None:
+    """A field of this thread's status; None without /proc, or where the kernel has no such."""
+    status = _read("/proc/thread-self/status")
+    match = re.search(rf"^{name}:\s*(\w+)", status or "", re.MULTILINE)
+    return match[1] if match else None
+
+
+def effective_capabilities() -> frozenset[str] | None:
     """The names among `CAPABILITIES` that this thread holds in its user namespace."""
-    status = _text("/proc/thread-self/status")
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    mask = int(match[1], 16) if match else 0
+    text = _status("CapEff")
+    if text is None:
+        return None
+    mask = int(text, 16)
     return frozenset(name for name, bit in CAPABILITIES.items() if mask >> bit & 1)
+
+
+def seccomp() -> bool | None:
+    """Whether seccomp judges this thread's system calls."""
+    text = _status("Seccomp")
+    if text is None:
+        # Kernels without CONFIG_SECCOMP have no such line.
+        return None if _status("Name") is None else False
+    return text != "0"
 
 
 def in_initial_user_namespace() -> bool | None:
@@ -107,30 +127,61 @@ def raise_memlock() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
 
 
-def explain_permission() -> str:
-    """What is known about an EPERM, as one line; a cause is named only where it is certain."""
+def may_hold_bpf() -> bool:
+    """Whether the rights to create BPF objects are there, as far as can be told."""
     held = effective_capabilities()
-    parts = ["not permitted."]
-    if not held & {"CAP_BPF", "CAP_SYS_ADMIN"} and unprivileged_bpf_disabled() != 0:
-        parts.append(
+    if held is None or held & {"CAP_BPF", "CAP_SYS_ADMIN"}:
+        return True
+    return unprivileged_bpf_disabled() == 0
+
+
+def explain_permission(takes: str | None = None) -> str:
+    """What is known about an EPERM, as one line; a cause is named only where it is certain.
+
+    `takes` is a capability that the kernel asks for in any case.
+    """
+    cause = _missing_capability(takes)
+    return f"not permitted. {cause and cause + ' '}Facts: {'; '.join(_permission_facts())}"
+
+
+def _missing_capability(takes: str | None) -> str:
+    held = effective_capabilities()
+    if held is None:
+        return ""
+    if takes is not None and takes not in held:
+        return f"The kernel asks for {takes}, which this process does not have: run it as root."
+    if not held & {"CAP_BPF", "CAP_SYS_ADMIN"} and unprivileged_bpf_disabled() in (1, 2):
+        return (
             "This process has neither CAP_BPF nor CAP_SYS_ADMIN, and unprivileged BPF is disabled:"
             " run it as root or give it CAP_BPF (and CAP_PERFMON for tracing, CAP_NET_ADMIN for"
             " networking)."
         )
-    facts = [f"capabilities: {', '.join(sorted(held)) or 'none of ' + ', '.join(CAPABILITIES)}"]
+    return ""
+
+
+def _permission_facts() -> list[str]:
+    held = effective_capabilities()
+    names = "none of " + ", ".join(CAPABILITIES)
+    if held is None:
+        names = "unknown (/proc is not mounted)"
+    elif held:
+        names = ", ".join(sorted(held))
+    facts = [f"capabilities: {names}"]
     if in_initial_user_namespace() is False:
         facts.append("inside a user namespace, where capabilities do not reach the machine")
+    facts.append(f"seccomp: {_SECCOMP_WORDS[seccomp()]}")
     facts.append(f"lockdown: {lockdown() or 'unknown'}")
     modules = security_modules()
     facts.append(f"LSMs: {'unknown' if modules is None else ', '.join(modules)}")
-    facts.append(f"unprivileged_bpf_disabled: {unprivileged_bpf_disabled()}")
+    setting = unprivileged_bpf_disabled()
+    facts.append(f"unprivileged_bpf_disabled: {'unknown' if setting is None else setting}")
     soft, _ = memlock()
     if charges_memlock() and soft is not None:
         facts.append(
             f"RLIMIT_MEMLOCK: {soft} bytes, and this kernel charges BPF memory to it"
             " (raise it with ulimit -l unlimited or LimitMEMLOCK=infinity)"
         )
-    return f"{' '.join(parts)} Facts: {'; '.join(facts)}"
+    return facts
 
 
 def possible_cpus() -> int:
@@ -144,8 +195,29 @@ def possible_cpus() -> int:
     return count
 
 
+def need_proc(action: str) -> None:
+    """Refuse to go on where /proc, without which `action` can't be done, is not mounted."""
+    if not os.path.exists("/proc/self"):
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"{action}: /proc is not mounted; mount it with: mount -t proc proc /proc"
+        )
+
+
+def is_frozen(fd: int) -> bool | None:
+    """Whether user space may no longer write the map `fd`; None where it cannot be told."""
+    try:
+        return fdinfo(fd).get("frozen") == "1"
+    except OSError:
+        return None
+
+
 def fdinfo(fd: int) -> dict[str, str]:
-    """The fields of /proc/self/fdinfo/<fd>."""
+    """The fields of /proc/self/fdinfo/<fd>.
+
+    Raises:
+        BpfFileNotFoundError: /proc is not mounted.
+    """
+    need_proc(f"read /proc/self/fdinfo/{fd}")
     text = _text(f"/proc/self/fdinfo/{fd}")
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}

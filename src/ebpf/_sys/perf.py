@@ -51,9 +51,9 @@ def address(buffer: Any) -> int:
     return int(ffi.cast("uintptr_t", buffer))
 
 
-def text(value: str) -> Any:
+def text(value: bytes) -> Any:
     """A NUL-terminated buffer for a config field; the caller keeps it alive."""
-    return ffi.new("char[]", value.encode())
+    return ffi.new("char[]", value)
 
 
 def event_open(

@@ -60,6 +60,7 @@ class Facts:
     sysfs: bool = True  #: mounted at /sys
     tracefs: str | None = None  #: where it can be read
     tracefs_hidden: bool = False  #: a directory that could be it may not be read
+    tracepoints_readable: bool | None = True  #: the numbers of tracepoints in it
     btf_size: int | None = None  #: 0: none
     jit_enable: int | None = None  #: the setting
     jit_always_on: bool | None = None  #: the kernel's configuration
@@ -84,7 +85,7 @@ def gather() -> Facts:
         root=os.geteuid() == 0,
         capabilities=_known(facts.effective_capabilities),
         initial_user_namespace=facts.in_initial_user_namespace(),
-        seccomp=_known(_seccomp),
+        seccomp=facts.seccomp(),
         bpf_errno=_known(_create_map),
         unprivileged_bpf_disabled=_known(facts.unprivileged_bpf_disabled),
         lockdown=_lockdown(mounts),
@@ -95,6 +96,7 @@ def gather() -> Facts:
         sysfs=os.path.isdir("/sys/kernel"),
         tracefs=tracing,
         tracefs_hidden=hidden,
+        tracepoints_readable=_known(lambda: tracefs.readable(tracing)) if tracing else None,
         btf_size=_btf_size(),
         jit_enable=jit_enable,
         jit_always_on=_known(_jit_always_on),
@@ -125,12 +127,6 @@ def _create_map() -> int:
         return -result
     os.close(result)
     return 0
-
-
-def _seccomp() -> bool | None:
-    match = re.search(r"^Seccomp:\s*(\d)", _text("/proc/self/status"), re.MULTILINE)
-    # Kernels without CONFIG_SECCOMP have no such line.
-    return match is not None and match[1] != "0"
 
 
 def _lockdown(mounts: list[Mount] | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ebpf.errors import errno_name, errno_text
+from ebpf.tracefs import SHARE_COMMAND
 
 if TYPE_CHECKING:
     from typing import Any
@@ -287,9 +288,20 @@ def _bpffs(facts: Facts) -> Finding:
 
 def _tracefs(facts: Facts) -> Finding:
     name, title = "tracefs", "tracefs"
+    value = {"path": facts.tracefs}
+    if facts.tracefs is not None and facts.tracepoints_readable is not False:
+        return Finding(name, title, "ok", facts.tracefs, value)
     if facts.tracefs is not None:
-        return Finding(name, title, "ok", facts.tracefs, {"path": facts.tracefs})
-    value = {"path": None}
+        return Finding(
+            name,
+            title,
+            "not ok",
+            f"{facts.tracefs}: this process may not read the tracepoints' numbers, which"
+            " attaching takes (raw tracepoints take none)",
+            value,
+            remedy="run as root, or let a group read it",
+            command=f"{SHARE_COMMAND} {facts.tracefs}",
+        )
     if facts.tracefs_hidden:
         return Finding(
             name,
@@ -297,8 +309,8 @@ def _tracefs(facts: Facts) -> Finding:
             "not ok",
             "this process may not read it: tracepoints cannot be found",
             value,
-            remedy="run as root, or let everybody read it",
-            command="mount -o remount,mode=755 /sys/kernel/tracing",
+            remedy="run as root, or let a group read it",
+            command=f"{SHARE_COMMAND} /sys/kernel/tracing",
         )
     if not facts.sysfs:
         return _no_sysfs(name, title)

@@ -7,12 +7,16 @@ target     what a program attaches to, as the kernel wants it at load
 btf        loading BTF, less what the kernel does not know
 maps       creating maps, or opening those that are pinned
 variables  global variables, live
+arena      the memory of an arena, and the variables in it
+struct_ops structs of functions as the kernel has them
+programs   loading a program
 loader     all of it in order
 explain    verifier errors at instructions that were made unusable
 """
 
 from __future__ import annotations
 
+import warnings
 from types import MappingProxyType
 
 from ebpf.collection.loader import Loader
@@ -20,11 +24,12 @@ from ebpf.collection.variables import Variable
 from ebpf.errors import ClosedError
 from ebpf.pin import BPFFS
 from ebpf.programs import LOG_SIZE
+from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, NoReturn, SupportsIndex
 
     from typing_extensions import Self
 
@@ -49,6 +54,7 @@ class Collection:
     def __init__(self, spec: CollectionSpec, loader: Loader) -> None:
         self._loader = loader
         self._closed = False
+        self._links: list[Link] = []
         self.name = spec.name
         self.maps = MappingProxyType(loader.maps)
         self.programs = MappingProxyType(loader.programs)
@@ -67,6 +73,7 @@ class Collection:
         spec: CollectionSpec,
         *,
         maps: Mapping[str, Map[Any, Any]] | None = None,
+        targets: Mapping[str, Program] | None = None,
         pin_root: str = BPFFS,
         kernel_btf: Btf | None = None,
         kconfig: Mapping[str, str | int | bool] | None = None,
@@ -77,6 +84,9 @@ class Collection:
 
         Args:
             maps: maps to use in place of the object's, by name; they stay the caller's.
+            targets: loaded programs that programs of the object attach to, by the name of the
+                latter: what an freplace program replaces a function of, or what fentry and fexit
+                programs are to trace instead of the kernel.
             pin_root: the directory of the maps that the object wants pinned by name. One that is
                 there already is used, if it is of the same kind.
             kernel_btf: types to match CO-RE relocations with, for kernels without their own.
@@ -95,6 +105,7 @@ class Collection:
         loader = Loader(
             spec,
             maps=maps,
+            targets=targets,
             pin_root=pin_root,
             kernel_btf=kernel_btf,
             kconfig=kconfig,
@@ -110,24 +121,46 @@ class Collection:
         return cls(spec, loader)
 
     def attach(self) -> list[Link]:
-        """Attach every program by its section's name; the collection owns the links.
+        """Attach every program by its section's name, and every struct_ops map.
 
-        Raises what `Program.attach` raises; what was attached before is detached again.
+        The collection owns the links. Raises what `Program.attach` and `attach_struct_ops` raise;
+        what was attached before is detached again.
         """
         made: list[Link] = []
         try:
             for program in self.programs.values():
-                made.append(program.attach())
+                if program.type != ProgramType.STRUCT_OPS:
+                    made.append(program.attach())
+            for name in self._loader.structs:
+                made.append(self.attach_struct_ops(name))
         except BaseException:
             for link in made:
                 link.close()
             raise
         return made
 
+    def attach_struct_ops(self, name: str) -> Link:
+        """Have the kernel use the functions of the STRUCT_OPS map `name`.
+
+        A map of ``.struct_ops.link`` is attached by a link (Linux 6.4), which can be pinned; one
+        of ``.struct_ops`` is registered until the link is closed. The collection owns it.
+
+        Raises:
+            KeyError: no STRUCT_OPS map of that name was created.
+            BpfError: EEXIST where the kernel has functions of that name, EINVAL where one is
+                missing that it needs.
+        """
+        struct = self._loader.structs[name]
+        link = struct.attach(self.maps[name], self.programs)
+        self._links.append(link)
+        return link
+
     def close(self) -> None:
         """Close everything that the collection owns. Closing twice does nothing."""
         if not self._closed:
             self._closed = True
+            for link in self._links:
+                link.close()
             self._loader.close()
 
     def __enter__(self) -> Self:
@@ -140,9 +173,13 @@ class Collection:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            import warnings
-
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"{self!r} holds descriptors and can't be copied or pickled; load the spec again, or"
+            " pin its maps and programs"
+        )
 
     def __repr__(self) -> str:
         parts = [f"programs={list(self.programs)}", f"maps={list(self.maps)}"]

@@ -8,7 +8,7 @@ import re
 from ebpf import kallsyms
 from ebpf.asm import opcodes as op
 from ebpf.btf.core import types_are_compat
-from ebpf.btf.types import Func, Kind, Var
+from ebpf.btf.types import Func, Kind, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
 from ebpf.errors import RelocationError
 from ebpf.features import perf_event_cookie
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ebpf.btf import Btf
-    from ebpf.collection.kernel import KernelTypes
+    from ebpf.collection.kernel import KernelTypes, Module
     from ebpf.spec import CollectionSpec
 
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
@@ -102,22 +102,38 @@ class Externs:
     def __init__(self, spec: CollectionSpec, kernel: KernelTypes) -> None:
         self._spec = spec
         self._kernel = kernel
-        self._found: dict[str, Load | Call] = {}
+        self._typed: dict[str, tuple[Module, Type] | None] = {}
         self._addresses: dict[str, int] | None = None
         #: Descriptors of modules' BTF, in the places that calls refer to; place 0 is not used.
         self.fd_array: list[int] = []
 
-    def find(self, name: str) -> Load | Call:
-        """What an instruction that refers to the extern has to hold. Not for kernel options."""
-        found = self._found.get(name)
-        if found is None:
-            extern = self._spec.externs[name]
-            found = self._found[name] = self._find(extern)
-        return found
-
-    def _find(self, extern: ExternSpec) -> Load | Call:
+    def address(self, name: str) -> Load:
+        """What an ldimm64 of the extern has to hold. Not for kernel options."""
+        extern = self._spec.externs[name]
         if extern.kind is ExternKind.KSYM:
             return self._symbol(extern)
+        found = self._find(extern)
+        # What a program asks for before it uses a weak extern: 0 for one that is not there.
+        if found is None:
+            return Load.constant(0)
+        module, type = found
+        return Load(op.PSEUDO_BTF_ID, type.id, module.fd)
+
+    def call(self, name: str) -> Call:
+        """What a call of the extern has to hold."""
+        found = self._find(self._spec.externs[name])
+        if found is None:
+            return Call(0, POISON_KFUNC + list(self._spec.externs).index(name))
+        module, function = found
+        return Call(op.PSEUDO_KFUNC_CALL, function.id, self._place(module.fd))
+
+    def _find(self, extern: ExternSpec) -> tuple[Module, Type] | None:
+        """The variable or function of the kernel; None for a weak one that it does not have."""
+        if extern.name not in self._typed:
+            self._typed[extern.name] = self._find_anew(extern)
+        return self._typed[extern.name]
+
+    def _find_anew(self, extern: ExternSpec) -> tuple[Module, Type] | None:
         if extern.kind is ExternKind.TYPED_KSYM:
             return self._variable(extern)
         if extern.kind is ExternKind.KFUNC:
@@ -136,30 +152,33 @@ class Externs:
             raise self._missing(extern, "in /proc/kallsyms")
         return Load.constant(address or 0)
 
-    def _variable(self, extern: ExternSpec) -> Load:
+    def _variable(self, extern: ExternSpec) -> tuple[Module, Type] | None:
         found = self._kernel.find(extern.name, Kind.VAR)
         if found is None:
             if extern.weak:
-                return Load.constant(0)
+                return None
             raise self._missing(extern, "a variable in the kernel's BTF")
         module, variable = found
         assert isinstance(variable, Var)
-        self._check(extern, module.btf, extern.type_id, variable.type_id)
-        return Load(op.PSEUDO_BTF_ID, variable.id, module.fd)
+        assert self._spec.btf is not None
+        # const and volatile are the program's own business.
+        declared = self._spec.btf.resolve(extern.type_id)
+        self._check(extern, module.btf, declared.id, module.btf.resolve(variable.type_id).id)
+        return found
 
-    def _function(self, extern: ExternSpec) -> Call:
+    def _function(self, extern: ExternSpec) -> tuple[Module, Type] | None:
         # Names behind ___ are flavours: several prototypes of one kfunc, of which one is there.
         found = self._kernel.find(extern.name.partition("___")[0], Kind.FUNC)
-        if found is not None:
-            module, function = found
-            assert isinstance(function, Func)
-            if not extern.weak or self._compatible(extern, module.btf, function.type_id):
-                self._check(extern, module.btf, extern.type_id, function.type_id)
-                return Call(op.PSEUDO_KFUNC_CALL, function.id, self._place(module.fd))
-        if extern.weak:
-            number = list(self._spec.externs).index(extern.name)
-            return Call(0, POISON_KFUNC + number)
-        raise self._missing(extern, "a function in the BTF of the kernel or its modules")
+        if found is None:
+            if extern.weak:
+                return None
+            raise self._missing(extern, "a function in the BTF of the kernel or its modules")
+        module, function = found
+        assert isinstance(function, Func)
+        if extern.weak and not self._compatible(extern.type_id, module.btf, function.type_id):
+            return None
+        self._check(extern, module.btf, extern.type_id, function.type_id)
+        return found
 
     def _place(self, fd: int) -> int:
         """The index in fd_array by which a call names a module; the kernel itself is 0."""
@@ -172,12 +191,12 @@ class Externs:
             self.fd_array.append(fd)
         return self.fd_array.index(fd, 1)
 
-    def _compatible(self, extern: ExternSpec, btf: Btf, type_id: int) -> bool:
+    def _compatible(self, local: int, btf: Btf, target: int) -> bool:
         assert self._spec.btf is not None
-        return types_are_compat(self._spec.btf, extern.type_id, btf, type_id)
+        return types_are_compat(self._spec.btf, local, btf, target)
 
     def _check(self, extern: ExternSpec, btf: Btf, local: int, target: int) -> None:
-        if not self._compatible(extern, btf, target):
+        if not self._compatible(local, btf, target):
             raise RelocationError(
                 f"extern {extern.name}: the kernel's type (id {target}) is not compatible with the"
                 f" declared one (id {local})"

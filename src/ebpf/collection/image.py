@@ -32,8 +32,14 @@ if TYPE_CHECKING:
         def data_offset(self, name: str) -> int:
             """What is added to offsets into the map's value: where an arena has its globals."""
 
-        def extern(self, name: str) -> Load | Call:
-            """What an instruction that refers to the extern has to hold."""
+        def extern(self, name: str) -> Load:
+            """What an ldimm64 of the extern has to hold."""
+
+        def kfunc(self, name: str) -> Call:
+            """What a call of the extern has to hold."""
+
+        def jump_table(self, slots: tuple[int, ...]) -> int:
+            """The descriptor of a map with these slots of the program."""
 
 
 # libbpf's calls of helpers that do not exist, for instructions whose map or kfunc is missing: the
@@ -128,17 +134,13 @@ class Image:
         elif kind is RelocationKind.DATA:
             offset = relocation.offset + self._targets.data_offset(target)
             self._load_map(slot, target, op.PSEUDO_MAP_VALUE, offset)
-        elif kind in (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL):
-            found = self._targets.extern(target)
-            if isinstance(found, Load):
-                self._load(slot, found)
-            else:
-                self._call(slot, found)
+        elif kind is RelocationKind.EXTERN:
+            self._load(slot, self._targets.extern(target))
+        elif kind is RelocationKind.EXTERN_CALL:
+            self._call(slot, self._targets.kfunc(target))
         else:
-            raise RelocationError(
-                f"function {function.name!r}, instruction {relocation.slot}: jump tables need an"
-                " INSN_ARRAY map (Linux 6.19), which this version does not make yet"
-            )
+            table = tuple(start + target for target in relocation.table)
+            self._load(slot, Load(op.PSEUDO_MAP_VALUE, self._targets.jump_table(table)))
 
     def _load_map(self, slot: int, name: str, source: int, offset: int) -> None:
         fd = self._targets.map_fd(name)

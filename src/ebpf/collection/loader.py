@@ -1,4 +1,4 @@
-"""From a Spec to kernel objects: BTF, maps, externs, relocations, programs."""
+"""From a Spec to kernel objects: BTF, maps, programs, and what the maps hold of programs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import os
 import warnings
 
 from ebpf.btf import Btf
-from ebpf.btf.core import Relocator
-from ebpf.btf.ext import INSTRUCTION_SIZE, CoreRelocation
+from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import load_btf
-from ebpf.collection.externs import Externs, kconfig_bytes
-from ebpf.collection.image import Image
+from ebpf.collection.externs import kconfig_bytes
 from ebpf.collection.kernel import KernelTypes
 from ebpf.collection.maps import check_compatible, create_map
-from ebpf.collection.target import find_attach_target
+from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
+from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.variables import DataMemory
-from ebpf.errors import RelocationError, VerifierError
+from ebpf.errors import VerifierError
 from ebpf.kconfig import kernel_config, overridden
-from ebpf.programs import LOG_SIZE, Program, _Loading, _newest
+from ebpf.maps import Map
+from ebpf.programs import LOG_SIZE
 from ebpf.spec import ExternKind, MapSpec
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from ebpf.collection.image import Call, Load
-    from ebpf.maps import Map
-    from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec
-
-KCONFIG_MAP = ".kconfig"
+    from ebpf.collection.variables import Memory
+    from ebpf.programs import Program
+    from ebpf.spec import CollectionSpec
 
 
 class Loader:
@@ -42,6 +40,7 @@ class Loader:
         spec: CollectionSpec,
         *,
         maps: Mapping[str, Map[Any, Any]] | None = None,
+        targets: Mapping[str, Program] | None = None,
         pin_root: str,
         kernel_btf: Btf | None = None,
         kconfig: Mapping[str, str | int | bool] | None = None,
@@ -50,36 +49,29 @@ class Loader:
     ) -> None:
         self.spec = spec
         self.maps: dict[str, Map[Any, Any]] = {}
-        self.memories: dict[str, DataMemory] = {}
+        self.memories: dict[str, Memory] = {}
         self.programs: dict[str, Program] = {}
+        self.structs: dict[str, KernelStruct] = {}
         self._given = dict(maps or {})
+        self._targets = dict(targets or {})
         self._pin_root = pin_root
         self._kernel = KernelTypes(kernel_btf)
         self._kconfig = kconfig or {}
         self._log = (log_level, log_size)
         self._btf_fd = 0
         self._btf: Btf | None = None
-        self._externs = Externs(spec, self._kernel)
-        self._code: dict[str, bytes] = {}
-        # By function: its CO-RE relocations that nothing in the kernel answers to.
-        self._poisoned: dict[str, list[CoreRelocation]] = {}
-        self._relocator: Relocator | None = None
 
     def load(self) -> None:
         """Create and load everything. Raises what the first failure raises; nothing is closed."""
-        unknown = set(self._given) - set(self.spec.maps)
-        if unknown:
-            there = ", ".join(self.spec.maps) or "none"
-            raise KeyError(f"maps: no map {min(unknown)!r} in the object; its maps: {there}")
+        _check_names("maps", self._given, self.spec.maps)
+        _check_names("targets", self._targets, self.spec.programs)
         self._load_btf()
         self._fill_kconfig()
+        self.structs = kernel_structs(self.spec, self._kernel)
         for name, spec in self.spec.maps.items():
-            if spec.autocreate and spec.type != MapType.STRUCT_OPS:
+            if spec.autocreate:
                 self._make_map(name, spec)
-        self._relocate_core()
-        for name, program in self.spec.programs.items():
-            if program.autoload:
-                self.programs[name] = self._load_program(name, program)
+        self._load_programs()
         for name, spec in self.spec.maps.items():
             self._fill_slots(name, spec)
 
@@ -128,24 +120,39 @@ class Loader:
 
     def _make_map(self, name: str, spec: MapSpec) -> None:
         given = self._given.get(name)
+        created = False
         if given is not None:
             check_compatible(spec, given.info(), f"{given!r}, given for it,")
             self.maps[name] = given
+        elif name in self.structs:
+            fd = self.structs[name].create(self._btf_fd)
+            self.maps[name] = Map._adopt(fd, f"map {name!r}", None, None)
         else:
-            self.maps[name] = create_map(spec, self._btf, self._btf_fd, self._pin_root)
+            self.maps[name], created = create_map(spec, self._btf, self._btf_fd, self._pin_root)
         if spec.data:
-            self._fill_data(name, spec, fresh=given is None)
+            self._fill_data(name, spec, created)
+        elif spec.type == MapType.ARENA and created:
+            self.memories[name] = ArenaMemory(self.maps[name], spec)
 
-    def _fill_data(self, name: str, spec: MapSpec, fresh: bool) -> None:
+    def _fill_data(self, name: str, spec: MapSpec, created: bool) -> None:
         made = self.maps[name]
         info = made.info()
-        if fresh and not info.frozen and (spec.contents is not None):
+        if created and spec.contents is not None:
             entry: Any = made
             entry[0] = bytes(spec.contents)
         if spec.frozen and not info.frozen:
             made.freeze()
         if info.flags & MapFlags.MMAPABLE:
             self.memories[name] = DataMemory(made, spec.value_size, writable=not spec.frozen)
+
+    def _load_programs(self) -> None:
+        members = struct_ops_targets(self.structs)
+        loader = ProgramLoader(
+            self.spec, self._kernel, self.maps, self._btf_fd, self._targets, members
+        )
+        for name, program in self.spec.programs.items():
+            if program.autoload:
+                self.programs[name] = loader.load(name, program, *self._log)
 
     def _fill_slots(self, name: str, spec: MapSpec) -> None:
         """What the object puts into a map of maps or a program array."""
@@ -158,96 +165,10 @@ class Loader:
             if value is not None:
                 holder.put(index, value)
 
-    def _relocate_core(self) -> None:
-        """Apply the CO-RE relocations of all functions but the programs that are left out."""
-        left_out = {p.function for p in self.spec.programs.values() if not p.autoload}
-        for name, function in self.spec.functions.items():
-            if name in left_out:
-                continue
-            code = bytearray(function.code)
-            for relocation in function.core_relocations:
-                self._apply(function, code, relocation)
-            self._code[name] = bytes(code)
 
-    def _apply(self, function: FunctionSpec, code: bytearray, relocation: CoreRelocation) -> None:
-        if self._relocator is None:
-            assert self.spec.btf is not None
-            targets: Any = self._kernel
-            self._relocator = Relocator(self.spec.btf, targets)
-        slot = relocation.insn_offset // INSTRUCTION_SIZE
-        result = self._relocator.apply(code, relocation, slot)
-        if result.poison:
-            self._poisoned.setdefault(function.name, []).append(relocation)
-
-    def _load_program(self, name: str, program: ProgramSpec) -> Program:
-        image = Image(self.spec, program, self)
-        attach = find_attach_target(program, self._kernel)
-        level, size = self._log
-        func_info = image.func_info if self._btf_fd else b""
-        line_info = image.line_info if func_info else b""
-        request = {
-            "prog_type": program.type,
-            "insns": bytes(image.code),
-            "license": self.spec.license.encode() + b"\0",
-            "kern_version": self.spec.kernel_version,
-            "prog_flags": int(program.flags),
-            "prog_name": program.kernel_name.encode("utf-8", "surrogateescape"),
-            "expected_attach_type": int(program.attach_type or 0),
-            "prog_btf_fd": self._btf_fd if func_info else 0,
-            "func_info": func_info,
-            "func_info_rec_size": 8 if func_info else 0,
-            "func_info_cnt": len(func_info) // 8,
-            "line_info": line_info,
-            "line_info_rec_size": 16 if line_info else 0,
-            "line_info_cnt": len(line_info) // 16,
-            "attach_btf_id": attach.btf_id,
-            "attach_prog_fd": attach.fd,
-            "fd_array": self._fd_array(),
-        }
-        try:
-            needs = _newest(program.type, program.flags, program.attach_type)
-            action = f"load the {program.type.name} program {name!r}"
-            fd, log = _Loading(request, action, needs, None).load(level, size)
-        except VerifierError as error:
-            raise self._explained(error, name, image) from error
-        return Program(fd, program.type, name, log, spec=program)
-
-    def _fd_array(self) -> bytes:
-        import array
-
-        return array.array("i", self._externs.fd_array).tobytes()
-
-    def _explained(self, error: VerifierError, name: str, image: Image) -> VerifierError:
-        """The error with what this library knows of the instructions that it poisoned."""
-        from ebpf.collection.explain import explain
-
-        hint = explain(error.log, image, self._relocator, self._poisoned, self.spec, name)
-        if not hint:
-            return error
-        return VerifierError(error.errno or 0, f"{error.strerror}; {hint}", error.log)
-
-    # What Image asks for (image.Targets).
-
-    def function_code(self, name: str) -> bytes:
-        return self._code.get(name) or self.spec.functions[name].code
-
-    def map_fd(self, name: str) -> int | None:
-        made = self.maps.get(name)
-        return None if made is None else made.fileno()
-
-    def map_number(self, name: str) -> int:
-        return list(self.spec.maps).index(name)
-
-    def data_offset(self, name: str) -> int:
-        if self.spec.maps[name].type == MapType.ARENA:
-            raise RelocationError("globals in an arena are not supported yet")
-        return 0
-
-    def extern(self, name: str) -> Load | Call:
-        extern = self.spec.externs[name]
-        if extern.kind is ExternKind.KCONFIG:
-            from ebpf.asm import opcodes as op
-            from ebpf.collection.image import Load
-
-            return Load(op.PSEUDO_MAP_VALUE, self.maps[KCONFIG_MAP].fileno(), extern.offset)
-        return self._externs.find(name)
+def _check_names(option: str, given: Iterable[str], there: Iterable[str]) -> None:
+    unknown = set(given) - set(there)
+    if unknown:
+        raise KeyError(
+            f"{option}: the object has no {min(unknown)!r}; it has {', '.join(there) or 'none'}"
+        )

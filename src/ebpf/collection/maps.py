@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import struct
+import sys
 
 from ebpf._sys import bpf, facts
 from ebpf._sys.call import fail
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 _RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
 _MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+
+# iproute2's pinning for all objects, in a directory that tc and others look into.
+_PIN_GLOBAL_NS = 2
+
+# struct bpf_insn_array_value of uapi linux/bpf.h: orig_off, xlated_off, jitted_off.
+_INSN_ARRAY_VALUE = struct.Struct("=III4x")
 
 # The kernel takes no BTF for these, except for what CREATE needs (libbpf: bpf_object__create_map).
 _WITHOUT_BTF = frozenset(
@@ -63,8 +71,10 @@ def adjusted_entries(spec: MapSpec) -> int:
     return spec.max_entries
 
 
-def create_map(spec: MapSpec, btf: Btf | None, btf_fd: int, pin_root: str) -> Map[Any, Any]:
-    """The map that `spec` describes: created, or the one that is pinned under its name.
+def create_map(
+    spec: MapSpec, btf: Btf | None, btf_fd: int, pin_root: str
+) -> tuple[Map[Any, Any], bool]:
+    """The map that `spec` describes: created (True), or the one that is pinned under its name.
 
     Keys and values have the C types that `btf` says, and are raw bytes where it says none.
 
@@ -73,7 +83,7 @@ def create_map(spec: MapSpec, btf: Btf | None, btf_fd: int, pin_root: str) -> Ma
     """
     path = _pin_path(spec, pin_root)
     if path is not None and os.path.lexists(path):
-        return _reuse(spec, btf, path)
+        return _reuse(spec, btf, path), False
     key, value = _codecs(spec, btf)
     fd = _create(spec, btf_fd)
     made: Map[Any, Any] = Map._adopt(fd, f"map {spec.name!r}", key, value)
@@ -85,7 +95,7 @@ def create_map(spec: MapSpec, btf: Btf | None, btf_fd: int, pin_root: str) -> Ma
         except BaseException:
             made.close()
             raise
-    return made
+    return made, True
 
 
 def _create(spec: MapSpec, btf_fd: int) -> int:
@@ -135,14 +145,42 @@ def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
     return bpf.map_create(action, needs, **request)
 
 
+def create_jump_table(slots: tuple[int, ...]) -> int:
+    """A descriptor of a frozen INSN_ARRAY map (Linux 6.19) of these slots of a program."""
+    fd = bpf.map_create(
+        "create the map of a jump table",
+        MapType.INSN_ARRAY.since,
+        map_type=MapType.INSN_ARRAY,
+        key_size=4,
+        value_size=_INSN_ARRAY_VALUE.size,
+        max_entries=len(slots),
+        map_name=b".jumptables",
+    )
+    try:
+        for index, slot in enumerate(slots):
+            value = _INSN_ARRAY_VALUE.pack(slot, 0, 0)
+            bpf.map_update_elem(fd, index.to_bytes(4, sys.byteorder), value)
+        bpf.map_freeze(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _pin_path(spec: MapSpec, pin_root: str) -> str | None:
     if spec.pin_path is not None:
         return spec.pin_path
     if spec.pinning == Pinning.BY_NAME:
         return os.path.join(pin_root, spec.name)
-    if spec.iproute2 is not None and spec.iproute2.pinning:
-        return os.path.join(pin_root, spec.name)
-    return None
+    if spec.iproute2 is None or not spec.iproute2.pinning:
+        return None
+    if spec.iproute2.pinning == _PIN_GLOBAL_NS:
+        return os.path.join(pin_root, "tc", "globals", spec.name)
+    raise BpfError(
+        errno.EINVAL,
+        f"pin the map {spec.name!r}: iproute2's directory for pinning {spec.iproute2.pinning} is"
+        " not known; set pin_path on the map's spec",
+    )
 
 
 def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any] | None, Codec[Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from typing import Protocol
 
 from ebpf.errors import BpfPermissionError, ClosedError, CodecError
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
     from ebpf.maps import Map
     from ebpf.spec import VariableSpec
+
+
+class Memory(Protocol):
+    """Where variables are: the memory of a data map or of an arena."""
+
+    writable: bool
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+    def write(self, offset: int, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class DataMemory:
@@ -46,7 +59,7 @@ class Variable:
     writes them at the same time.
     """
 
-    def __init__(self, spec: VariableSpec, memory: DataMemory) -> None:
+    def __init__(self, spec: VariableSpec, memory: Memory) -> None:
         self.name = spec.name
         self._spec = spec
         self._memory = memory

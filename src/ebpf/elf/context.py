@@ -139,9 +139,12 @@ class Context:
 
     @cached_property
     def symbols_in(self) -> dict[int, list[Symbol]]:
-        """The symbols of each section that has a role, in the order of the file."""
+        """The symbols of each section that has a role or a Datasec, in the order of the file."""
+        described = self.btf.sections if self.btf else {}
         found: dict[int, list[Symbol]] = {
-            index: [] for index, role in enumerate(self.roles) if role is not None
+            section.index: []
+            for section, role in zip(self.elf.sections, self.roles, strict=True)
+            if role is not None or section.name in described
         }
         for symbol in self.elf.symbols:
             if symbol.section in found and not symbol.special:

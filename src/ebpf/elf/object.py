@@ -14,6 +14,9 @@ from ebpf.elf.reader import ElfFile
 from ebpf.elf.struct_ops import read_struct_ops
 from ebpf.spec import CollectionSpec
 
+# What has its variables placed where it is read.
+_PLACED = frozenset({Role.MAPS, Role.DATA, Role.ARENA, Role.STRUCT_OPS})
+
 
 def parse(data: bytes, name: str) -> CollectionSpec:
     """The spec of an object file; `name` begins the names of its data maps.
@@ -30,7 +33,7 @@ def parse(data: bytes, name: str) -> CollectionSpec:
     places = read_maps(context)
     read_legacy_maps(context)
     read_data(context)
-    _place_strings(context)
+    _place_others(context)
     read_externs(context)
     read_struct_ops(context)
     add_functions(context, functions)
@@ -53,13 +56,15 @@ def _read_strings(context: Context) -> None:
         context.spec.kernel_version = int.from_bytes(raw, context.elf.byte_order)
 
 
-def _place_strings(context: Context) -> None:
-    """License and version are variables too, and a section of the BTF that is empty is refused."""
-    for role in (Role.LICENSE, Role.VERSION):
-        for section in context.sections(role):
-            datasec = context.datasec(section)
-            if datasec is not None:
-                place_variables(context, section, datasec)
+def _place_others(context: Context) -> None:
+    """License, version and sections of the program's own (xdp-tools has ``.xdp_run_config``).
+
+    Nothing here reads them, but a kernel refuses BTF that leaves a section's size open.
+    """
+    for section in context.elf.sections:
+        datasec = context.datasec(section)
+        if datasec is not None and context.roles[section.index] not in _PLACED:
+            place_variables(context, section, datasec)
 
 
 def _read_btf(context: Context) -> None:

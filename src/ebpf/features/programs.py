@@ -148,7 +148,7 @@ def _call_verdict(number: int, type: ProgramType, flags: ProgramFlags) -> bool:
 
 def _check_capabilities(number: int, type: ProgramType) -> None:
     """Raise where "no such helper" may mean "not for you"."""
-    held = facts.effective_capabilities()
+    held = facts.effective_capabilities() or frozenset()
     if "CAP_SYS_ADMIN" in held or {"CAP_BPF", "CAP_PERFMON"} <= held:
         return
     raise BpfPermissionError(

@@ -7,6 +7,7 @@ import os
 
 from ebpf import pin
 from ebpf._sys import Descriptor, bpf, lib
+from ebpf._sys.arguments import check_number, check_objects
 from ebpf._sys.call import fail
 from ebpf._sys.link_info import link_info
 from ebpf.errors import BpfError, NotSupportedError
@@ -63,6 +64,7 @@ class Link(Descriptor):
         Raises:
             BpfFileNotFoundError: no link has this id.
         """
+        check_number("id", id, 32)
         fd = bpf.link_get_fd_by_id(id, action=f"open the link with id {id}")
         return cls._adopt(fd, f"link with id {id}")
 
@@ -82,7 +84,7 @@ class Link(Descriptor):
             if kind != "link":
                 kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
-            return cls(fd, what)
+            return cls(fd, _target(link_info(fd)))
         except BaseException:
             os.close(fd)
             raise
@@ -112,6 +114,7 @@ class Link(Descriptor):
         Raises:
             BpfError: EINVAL where links of this kind can't be updated (tracing kinds).
         """
+        check_objects(program=program)
         bpf.link_update(
             action=f"update {self!r}", link_fd=self.fileno(), new_prog_fd=program.fileno()
         )
@@ -143,6 +146,15 @@ class Link(Descriptor):
     def __repr__(self) -> str:
         state = "closed" if self._fd < 0 else f"fd={self._fd}"
         return f"<ebpf.{type(self).__name__}{' to ' if self.target else ''}{self.target} {state}>"
+
+
+def _target(info: dict[str, Any]) -> str:
+    """What a link is attached to, as far as the kernel tells: "raw tracepoint sched_switch"."""
+    kind = PerfEventType(info.get("perf_event_type") or 0)
+    word = kind.name if kind else LinkType(info["type"]).name
+    named = (info.get(name) for name in ("tp_name", "func_name", "target_name", "file_name"))
+    name = next(filter(None, named), b"")
+    return f"{word.lower().replace('_', ' ')} {os.fsdecode(name)}".strip()
 
 
 def _readable(name: str, value: Any) -> Any:

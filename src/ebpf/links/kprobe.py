@@ -6,6 +6,7 @@ import errno
 
 from ebpf import kallsyms
 from ebpf._sys import perf
+from ebpf._sys.arguments import c_string, check_numbers
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
@@ -65,12 +66,12 @@ def _attach(
     retprobe: bool,
 ) -> Link:
     kind = "kretprobe" if retprobe else "kprobe"
+    function = None if symbol is None else c_string("symbol", symbol)
+    check_numbers(64, offset=offset, address=address, cookie=cookie)
     if (symbol is None) == (not address):
         raise TypeError(f"attach_{kind}: give either symbol or address")
-    if symbol is not None and (not symbol or "\0" in symbol):
-        raise ValueError(f"symbol: {symbol!r} is no function name")
-    if offset < 0:
-        raise ValueError(f"offset: {offset} is negative")
+    if symbol == "":
+        raise ValueError("symbol: '' is no function name")
     if offset and symbol is None:
         raise ValueError("offset: goes with a symbol, not with an address")
     where = f"{address:#x}" if symbol is None else symbol + (f"+{offset:#x}" if offset else "")
@@ -80,7 +81,7 @@ def _attach(
         raise NotSupportedError(
             f"attach to {target}: this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)"
         )
-    name = perf.text(symbol) if symbol is not None else None
+    name = None if function is None else perf.text(function)
     fd = perf.event_open(
         type=pmu,
         config=perf.pmu_flag("kprobe", "retprobe") if retprobe else 0,
@@ -101,11 +102,13 @@ def _failed(code: int, target: str, symbol: str | None) -> NoReturn:
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise BpfFileNotFoundError(errno.ENOENT, f"no kernel function {symbol}{hint}")
     if code == errno.EADDRNOTAVAIL:
-        raise BpfError(
-            code,
-            f"open {target}: {len(addresses)} functions have this name; choose one by its address:"
-            f" {', '.join(map(hex, addresses))}",
-        )
+        choice = f"choose one by its address: {', '.join(map(hex, addresses))}"
+        if not all(addresses):
+            choice = (
+                "to choose one takes its address, and the kernel hides addresses from this process"
+                " (kernel.kptr_restrict; CAP_SYSLOG shows them where that is below 2)"
+            )
+        raise BpfError(code, f"open {target}: {len(addresses)} functions have this name; {choice}")
     raise from_errno(
         code,
         f"open {target}: no probe can be set there (the function is blacklisted, or this is not"

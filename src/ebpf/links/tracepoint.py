@@ -6,6 +6,7 @@ import errno
 
 from ebpf import tracefs
 from ebpf._sys import bpf, perf
+from ebpf._sys.arguments import c_string, check_number
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
@@ -34,10 +35,13 @@ def attach_tracepoint(program: HasFileno, category: str, name: str, *, cookie: i
     Raises:
         BpfFileNotFoundError: no such tracepoint (the message has the nearest names), or tracefs
             is not mounted (it has the command).
+        BpfPermissionError: this process may not read tracefs (it has the command), or not open
+            perf events.
         NotSupportedError: a cookie on a kernel before 5.15.
         BpfFileExistsError: the program is attached to this tracepoint already.
         BpfError: EINVAL, the program is of another type; EACCES, it reads beyond the record.
     """
+    check_number("cookie", cookie, 64)
     target = f"tracepoint {category}:{name}"
     fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=tracefs.tracepoint_id(category, name))
     if fd < 0:
@@ -61,10 +65,12 @@ def attach_raw_tracepoint(program: HasFileno, name: str, *, cookie: int = 0) -> 
         BpfFileExistsError: before 6.10, the program is attached to this tracepoint already.
         BpfError: EINVAL, the program is of another type or reads more arguments than there are.
     """
+    raw_name = c_string("name", name)
+    check_number("cookie", cookie, 64)
     target = f"raw tracepoint {name}"
     try:
         fd = bpf.raw_tracepoint_open(
-            name.encode(), program.fileno(), cookie, action=f"attach to {target}"
+            raw_name, program.fileno(), cookie, action=f"attach to {target}"
         )
     except BpfFileNotFoundError as error:
         raise BpfFileNotFoundError(errno.ENOENT, f"no {target}{_nearest(name)}") from error

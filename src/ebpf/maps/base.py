@@ -7,6 +7,7 @@ import os
 
 from ebpf import pin
 from ebpf._sys import Descriptor, bpf, facts, lib
+from ebpf._sys.arguments import check_number, check_numbers, check_objects
 from ebpf._sys.call import fail
 from ebpf.codec import Codec, codec
 from ebpf.errors import (
@@ -19,7 +20,7 @@ from ebpf.errors import (
 )
 from ebpf.generic import Generic
 from ebpf.info import MapInfo
-from ebpf.maps.limits import check_create, check_number, check_references, required_flags
+from ebpf.maps.limits import check_create, check_references, required_flags
 from ebpf.maps.objects import for_keys, for_values
 from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags
 
@@ -138,8 +139,10 @@ class Map(Descriptor, Generic[K, V]):
         key_size = 0 if keys is None else keys.size
         value_size = 0 if values is None else values.size
         check_create(type, key_size, value_size, max_entries, name)
+        check_objects(inner=inner, btf=btf)
         check_references(type, inner, btf)
         check_number("map_extra", map_extra, 64)
+        check_numbers(32, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id)
         fd = bpf.map_create(
             action=f"create a {type.name} map" + (f" named {name!r}" if name else ""),
             needs=max(filter(None, (type.since, flags.since)), default=None),
@@ -211,6 +214,7 @@ class Map(Descriptor, Generic[K, V]):
             BpfError: the path is on no bpffs, or another kind of object is pinned there.
             CodecError: a codec has another size than the map's keys or values.
         """
+        check_number("flags", flags, 32)
         fd = pin.open_pinned(path, "map", int(flags))
         return cls._adopt(fd, f"map pinned at {os.fspath(path)}", key, value)
 
@@ -229,6 +233,7 @@ class Map(Descriptor, Generic[K, V]):
             BpfFileNotFoundError: no map has this id.
         """
         check_number("id", id, 32)
+        check_number("flags", flags, 32)
         fd = bpf.map_get_fd_by_id(id, int(flags), action=f"open the map with id {id}")
         return cls._adopt(fd, f"map with id {id}", key, value)
 
@@ -318,13 +323,15 @@ class Map(Descriptor, Generic[K, V]):
 
     def _refuse_access(self, action: str) -> None:
         """Explain an EPERM that the map itself is the cause of, not this process's rights."""
-        fdinfo = facts.fdinfo(self._fd)
-        access = int(fdinfo["flags"], 8) & os.O_ACCMODE
+        # Imported here: only this takes it.
+        import fcntl
+
+        access = fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE
         causes = []
         if access != os.O_RDWR:
             mode = "read-only" if access == os.O_RDONLY else "write-only"
             causes.append(f"the map was created or opened {mode}")
-        if fdinfo.get("frozen") == "1":
+        if facts.is_frozen(self._fd):
             causes.append("the map is frozen")
         if causes:
             raise BpfPermissionError(errno.EPERM, f"{action} {self!r}: {', and '.join(causes)}")

@@ -113,12 +113,14 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
                 return self.key_codec.unpack(key), value
         raise KeyError("popitem(): the map is empty")
 
-    def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
+    def setdefault(self, key: K, default: V = ABSENT) -> V:
         """The value for `key`, which becomes `default` where it was not there.
 
         The default must fit the map also where it isn't needed: it is written first, with
         NOEXIST, which is what makes this atomic.
         """
+        if default is ABSENT:
+            raise TypeError("setdefault: default: give one, a map does not hold None by itself")
         while True:
             try:
                 self.put(key, default, UpdateFlags.NOEXIST)

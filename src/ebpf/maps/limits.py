@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import re
 
+from ebpf._sys.arguments import check_number
 from ebpf.types import MapFlags, MapType
 
 # include/uapi/linux/bpf.h BPF_OBJ_NAME_LEN, without the NUL.
@@ -67,14 +68,6 @@ def check_name(name: str) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9_.]*", name):
         raise ValueError(f"name: {name!r} may only have letters, digits, '_' and '.'")
-
-
-def check_number(name: str, value: int, bits: int) -> None:
-    """Refuse what does not fit the unsigned field `name` of union bpf_attr."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}: {value!r} is not an int")
-    if not 0 <= value < 1 << bits:
-        raise ValueError(f"{name}: {value} does not fit the kernel's unsigned {bits} bits")
 
 
 def check_create(

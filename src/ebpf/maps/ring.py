@@ -12,8 +12,8 @@ import os
 from _thread import RLock
 from collections import deque
 
-from ebpf._sys import check, ffi, lib
-from ebpf.errors import ClosedError
+from ebpf._sys import bpf, check, ffi, lib
+from ebpf.errors import ClosedError, NotSupportedError
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
@@ -58,6 +58,8 @@ class Records:
         return self.count
 
     def __getitem__(self, index: int) -> memoryview:
+        if isinstance(index, slice):
+            raise TypeError("Records takes no slices; list(records)[...] does")
         if index < 0:
             index += self.count
         if not 0 <= index < self.count:
@@ -84,12 +86,15 @@ class Ring:
 
         if getattr(map, "type", None) != MapType.RINGBUF:
             raise TypeError(f"{map!r} is not a RINGBUF map")
-        if map.info().flags & MapFlags.RB_OVERWRITE:
+        # Not map.info(), which takes /proc as well.
+        info = bpf.obj_get_info_by_fd(map.fileno(), "map")
+        if info["map_flags"] & MapFlags.RB_OVERWRITE:
             raise ValueError(
                 f"{map!r} is in overwrite mode (RB_OVERWRITE): the kernel replaces records while"
                 " they are read"
             )
         self.map = map
+        self.map_id = int(info["id"])
         self.codec = codec
         self.pending: deque[bytes] = deque()
         # The buffer that the core filled last, until its records are pending or taken. The core
@@ -106,6 +111,11 @@ class Ring:
         result = lib.ebpf_ring_open(self.fd, map.max_entries, self.ring)
         if result < 0:
             self.close()
+            if result == -errno.EOPNOTSUPP:
+                raise NotSupportedError(
+                    f"map the ring of {map!r}: a 32-bit process on a 64-bit kernel, whose ring"
+                    " positions have 64 bits; use a 64-bit Python"
+                )
             check(result, f"map the ring of {map!r}")
 
     def close(self) -> None:
@@ -148,7 +158,9 @@ class Ring:
         Bounds the loops that read until nothing is left: a fast producer must not keep them going.
         """
         with self.lock:
-            return self._unread() // (_CHUNK_RECORDS * _HEADER_SIZE) + 1
+            # What waits already takes a round of its own.
+            waiting = bool(self.pending) or self._copied is not None
+            return self._unread() // (_CHUNK_RECORDS * _HEADER_SIZE) + 1 + waiting
 
     def take(self, limit: int, defer: bool = False) -> list[Any]:
         """Up to `limit` decoded records of those that are ready now.

@@ -41,6 +41,7 @@ static void print_program(const struct bpf_program *program, const char *separat
 	__u32 size = sizeof(info);
 	int fd = bpf_program__fd(program);
 	unsigned char *code;
+	__u32 ids[64];
 
 	if (bpf_prog_get_info_by_fd(fd, &info, &size))
 		exit(3);
@@ -49,13 +50,19 @@ static void print_program(const struct bpf_program *program, const char *separat
 	memset(&info, 0, sizeof(info));
 	info.xlated_prog_len = size;
 	info.xlated_prog_insns = (unsigned long)code;
+	info.nr_map_ids = 64;
+	info.map_ids = (unsigned long)ids;
 	size = sizeof(info);
 	if (bpf_prog_get_info_by_fd(fd, &info, &size))
 		exit(3);
-	printf("%s{\"name\": \"%s\", \"kernel_name\": \"%s\", \"type\": %u, \"gpl\": %u, ", separator,
-	       bpf_program__name(program), info.name, info.type, info.gpl_compatible);
+	printf("%s{\"name\": \"%s\", \"id\": %u, \"kernel_name\": \"%s\", ", separator,
+	       bpf_program__name(program), info.id, info.name);
+	printf("\"type\": %u, \"gpl\": %u, ", info.type, info.gpl_compatible);
 	printf("\"functions\": %u, \"lines\": %u, ", info.nr_func_info, info.nr_line_info);
-	printf("\"attach_btf_id\": %u, \"xlated\": \"", info.attach_btf_id);
+	printf("\"attach_btf_id\": %u, \"map_ids\": [", info.attach_btf_id);
+	for (__u32 at = 0; at < info.nr_map_ids; at++)
+		printf("%s%u", at ? ", " : "", ids[at]);
+	printf("], \"xlated\": \"");
 	print_hex(code, info.xlated_prog_len);
 	printf("\"}");
 	free(code);
@@ -71,6 +78,22 @@ static void print_value(int fd, const struct bpf_map_info *info)
 	    !bpf_map_lookup_elem(fd, &key, value))
 		print_hex(value, info->value_size);
 	free(value);
+}
+
+/* What a map of maps or programs holds, by index; the kernel shows the ids. */
+static void print_slots(int fd, const struct bpf_map_info *info)
+{
+	const char *separator = "";
+	__u32 id;
+
+	if (info->type != BPF_MAP_TYPE_PROG_ARRAY && info->type != BPF_MAP_TYPE_ARRAY_OF_MAPS)
+		return;
+	for (__u32 key = 0; key < info->max_entries; key++) {
+		if (bpf_map_lookup_elem(fd, &key, &id))
+			continue;
+		printf("%s\"%u\": %u", separator, key, id);
+		separator = ", ";
+	}
 }
 
 static void print_map(const struct bpf_map *map, const char *separator)
@@ -89,7 +112,9 @@ static void print_map(const struct bpf_map *map, const char *separator)
 	       info.btf_value_type_id);
 	printf("\"value\": \"");
 	print_value(fd, &info);
-	printf("\"}");
+	printf("\", \"slots\": {");
+	print_slots(fd, &info);
+	printf("}}");
 }
 
 static void choose(struct bpf_object *object, int count, char **names)

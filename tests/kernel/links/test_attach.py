@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from pathlib import Path
@@ -353,13 +354,14 @@ def test_arguments_that_make_no_sense_are_refused_before_the_call() -> None:
                 program.attach_kprobe(*arguments)
         with pytest.raises(TypeError, match="attach_kretprobe: give either symbol or address"):
             program.attach_kretprobe("a", address=1)
-        with pytest.raises(ValueError, match="offset: -1 is negative"):
+        with pytest.raises(ValueError, match="offset: -1 does not fit"):
             program.attach_kprobe("a", offset=-1)
         with pytest.raises(ValueError, match="goes with a symbol"):
             program.attach_kprobe(address=1, offset=1)
-        for symbol in ("", "a\0b"):
-            with pytest.raises(ValueError, match="is no function name"):
-                program.attach_kprobe(symbol)
+        with pytest.raises(ValueError, match="is no function name"):
+            program.attach_kprobe("")
+        with pytest.raises(ValueError, match=r"symbol: .* has a NUL"):
+            program.attach_kprobe("a\0b")
 
 
 def test_a_kernel_without_kprobes_says_the_option() -> None:
@@ -373,3 +375,16 @@ def test_a_kernel_without_kprobes_says_the_option() -> None:
     ):
         program.attach_kprobe(CLONE)
     assert caught.value.minimum_version is None
+
+
+def test_hidden_addresses_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address 0 is no choice: with kernel.kptr_restrict that is all that kallsyms shows."""
+    from ebpf import kallsyms
+    from ebpf.links import kprobe
+
+    for addresses, told in (([0, 0], "kernel.kptr_restrict"), ([16, 32], "0x10, 0x20")):
+        monkeypatch.setattr(kallsyms, "function_addresses", lambda name, found=addresses: found)
+        with pytest.raises(BpfError, match="2 functions have this name") as caught:
+            kprobe._failed(errno.EADDRNOTAVAIL, "kprobe twice", "twice")
+        assert told in str(caught.value)
+        assert "0x0" not in str(caught.value)

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from ebpf import BpfError, ClosedError, Link, LinkType, Map, NotSupportedError, Program, ProgramType
+from ebpf import (
+    BpfError,
+    ClosedError,
+    HashMap,
+    Link,
+    LinkType,
+    NotSupportedError,
+    Program,
+    ProgramType,
+)
 from ebpf._sys import bpf
 from ebpf.btf.types import Kind
 from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
@@ -24,6 +33,7 @@ from tests.kernel.samples import (
     CLONE,
     CLONED,
     PASS,
+    ROOT,
     bpftool,
     count,
     load,
@@ -189,7 +199,7 @@ with ebpf.Map.open({str(bpffs / "counts")!r}) as counts, load(ProgramType.RAW_TR
         wait_until(lambda: silent(counts), "the program stops")
 
 
-def silent(counts: Map[int, int]) -> bool:
+def silent(counts: HashMap[int, int]) -> bool:
     """Whether a thread's start goes uncounted."""
     before = counts[os.getpid()]
     start_threads()
@@ -280,6 +290,7 @@ def test_the_attachment_ends_with_its_process(end: str) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            cwd=ROOT,
         )
         with process:
             assert process.stdin is not None
@@ -382,6 +393,17 @@ print(tracefs.find())
 
 def _in_namespace(commands: str, code: str) -> str:
     script = f'{commands}; exec {sys.executable} -c "$0"'
-    run = subprocess.run([*ALONE, script, code], check=False, capture_output=True, text=True)
+    run = subprocess.run(
+        [*ALONE, script, code], check=False, capture_output=True, text=True, cwd=ROOT
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def test_a_link_that_was_opened_says_what_it_is_attached_to(bpffs: Path) -> None:
+    """Its path or number says where it came from, not what it is."""
+    with load(RAW, PASS) as program, program.attach_raw_tracepoint(CLONED[1]) as link:
+        link.pin(bpffs / "link")
+        with Link.open(bpffs / "link") as pinned, Link.from_id(link.info().id) as found:
+            for other in (pinned, found):
+                assert repr(other) == f"<ebpf.Link to {link.target} fd={other.fileno()}>"

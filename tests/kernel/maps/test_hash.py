@@ -273,3 +273,12 @@ def test_devmap_hash_holds_interfaces() -> None:
         assert m.to_dict() == {1000: 1}
         del m[1000]
         assert m.to_dict() == {}
+
+
+def test_setdefault_takes_a_default() -> None:
+    """The default of dict, None, fits no codec: the error would be about packing."""
+    with HashMap.create(key="I", value="Q", max_entries=1) as m:
+        with pytest.raises(TypeError, match="setdefault: default: give one"):
+            m.setdefault(1)
+        assert 1 not in m
+        assert m.setdefault(1, 2) == 2

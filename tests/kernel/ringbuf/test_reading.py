@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from ebpf import (
     Map,
     MapFlags,
     MapType,
+    NotSupportedError,
     ProgramType,
     RingBuffer,
 )
@@ -462,6 +464,42 @@ def test_what_is_no_ring_is_refused() -> None:
             RingBuffer([])
         with pytest.raises(TypeError, match="each map has its codec there"):
             RingBuffer({ring: "Q"}, codec="Q")
+
+
+def test_one_ring_twice_is_refused() -> None:
+    """Two readers of one ring take each other's records, and out of order."""
+    with ring_map() as ring, ring.duplicate() as same, ring_map() as other:
+        for maps in ([ring, ring], [ring, other, same], {ring: "Q", same: "I"}):
+            with pytest.raises(ValueError, match=r"maps: .* is there twice"):
+                RingBuffer(maps)
+
+
+def test_a_process_of_32_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core says EOPNOTSUPP where its words are narrower than the kernel's positions."""
+    from ebpf.maps import ring as module
+
+    class Narrow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def ebpf_ring_open(self, *arguments: object) -> int:
+            return -errno.EOPNOTSUPP
+
+    lib = module.lib
+    monkeypatch.setattr(module, "lib", Narrow())
+    with ring_map() as ring, pytest.raises(NotSupportedError, match="use a 64-bit Python") as told:
+        RingBuffer(ring)
+    assert told.value.minimum_version is None
+
+
+def test_a_slice_of_records_is_refused() -> None:
+    """Two comparisons of a slice with a number explain nothing."""
+    with ring_map() as ring, Producer(ring, batch=3) as producer, RingBuffer(ring) as reader:
+        producer.run()
+        records: Any = reader.read_buffer()
+        with pytest.raises(TypeError, match="Records takes no slices"):
+            records[0:2]
+        assert [bytes(record) for record in list(records)[0:2]] == producer.records(0, 2)
 
 
 def test_a_ring_in_overwrite_mode_is_refused() -> None:

@@ -488,3 +488,37 @@ def test_failing_to_open_leaves_nothing_open() -> None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert failures > 1
         assert maps_of_rings() == 0
+
+
+@pytest.mark.parametrize("rings", [1, 2])
+def test_consume_without_waiting_takes_also_what_waited_in_the_reader(rings: int) -> None:
+    """Records that were copied out before count as ready, and so do those behind them."""
+    with (
+        ring_map() as one,
+        ring_map() as two,
+        Producer(one, batch=5) as first,
+        Producer(two, batch=5) as second,
+        RingBuffer([one, two][:rings]) as reader,
+    ):
+        first.run(0)
+        assert reader.read() == (one, first.record(0))
+        first.run(5)
+        second.run(0)
+        seen: list[Any] = []
+        assert reader.consume(seen.append, timeout=0) == len(seen)
+        assert [record for ring, record in seen if ring is one] == first.records(1, 9)
+        expected = second.records(0, 5) if rings == 2 else []
+        assert [record for ring, record in seen if ring is two] == expected
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf")])
+def test_a_timeout_beyond_what_epoll_counts(timeout: float) -> None:
+    """Milliseconds in 32 bits are 24 days: more is an OverflowError, or no wait at all."""
+    with ring_map() as ring, Producer(ring) as producer, RingBuffer(ring) as reader:
+        timer = threading.Timer(0.2, producer.run)
+        timer.start()
+        try:
+            assert reader.poll(timeout)
+            assert reader.consume(lambda record: None, max_records=1, timeout=timeout) == 1
+        finally:
+            timer.join()

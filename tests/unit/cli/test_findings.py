@@ -18,6 +18,8 @@ from ebpf.cli.findings import Finding, healthy, judge
 BPF, PERFMON, NET, ADMIN = "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"
 RESOURCE = "CAP_SYS_RESOURCE"
 
+SHARE = "mount -o remount,gid=GROUP,mode=750"
+
 HEALTHY = Facts(
     release="6.12.43-amd64",
     version=(6, 12),
@@ -220,14 +222,16 @@ def test_bpffs(mounts: list[Mount] | None, state: str, command: str | None) -> N
     ("changes", "state", "command"),
     [
         ({}, "not ok", "mount -t tracefs tracefs /sys/kernel/tracing"),
-        ({"tracefs_hidden": True}, "not ok", "mount -o remount,mode=755 /sys/kernel/tracing"),
+        ({"tracefs_hidden": True}, "not ok", f"{SHARE} /sys/kernel/tracing"),
+        ({"tracefs": "/t", "tracepoints_readable": False}, "not ok", f"{SHARE} /t"),
+        ({"tracefs": "/t", "tracepoints_readable": None}, "ok", None),
         # The mount point is a directory of sysfs.
         ({"sysfs": False}, "unknown", "mount -t sysfs sysfs /sys"),
     ],
 )
-def test_tracefs(changes: dict[str, Any], state: str, command: str) -> None:
-    """The command has to fit the reason why tracepoints cannot be found."""
-    finding = found("tracefs", tracefs=None, **changes)
+def test_tracefs(changes: dict[str, Any], state: str, command: str | None) -> None:
+    """The command has to fit the reason why tracepoints cannot be found, or not be attached to."""
+    finding = found("tracefs", **{"tracefs": None, **changes})
     assert (finding.state, finding.command) == (state, command)
 
 
@@ -372,6 +376,7 @@ FACTS = st.builds(
     sysfs=st.booleans(),
     tracefs=optional(st.just("/sys/kernel/tracing")),
     tracefs_hidden=st.booleans(),
+    tracepoints_readable=optional(st.booleans()),
     btf_size=optional(st.integers(0, 1 << 24)),
     jit_enable=optional(st.integers(0, 2)),
     jit_always_on=optional(st.booleans()),

@@ -1,0 +1,47 @@
+"""What no kernel takes of an argument, said before the system call.
+
+The kernel sees what is left after C's conversions: a text ends at its NUL, a number loses its
+upper bits.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def check_number(name: str, value: object, bits: int) -> None:
+    """Refuse what does not fit the unsigned field `name` of the kernel's structs."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}: {value!r} is not an int")
+    if not 0 <= value < 1 << bits:
+        raise ValueError(
+            f"{name}: {int(value)} does not fit the kernel's unsigned {bits} bits"
+            f" (0 to {(1 << bits) - 1:#x})"
+        )
+
+
+def check_numbers(bits: int, **values: object) -> None:
+    """`check_number` of several arguments."""
+    for name, value in values.items():
+        check_number(name, value, bits)
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no str, or what C would take for a shorter one."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is not a str")
+    if "\0" in value:
+        raise ValueError(f"{name}: {value!r} has a NUL, at which the kernel would end it")
+
+
+def c_string(name: str, value: str) -> bytes:
+    """The text of the argument `name` as the kernel takes it, without the NUL at its end."""
+    check_text(name, value)
+    return os.fsencode(value)
+
+
+def check_objects(**values: object) -> None:
+    """Refuse what has no descriptor; None is no object and is not refused."""
+    for name, value in values.items():
+        if value is not None and not callable(getattr(value, "fileno", None)):
+            raise TypeError(f"{name}: {value!r} has no descriptor (fileno)")

@@ -1,0 +1,128 @@
+"""Arenas: memory that programs and user space share.
+
+The verifier wants to know where an arena is in user space, so it is mapped before any program is
+loaded, and stays mapped as long as its collection is open.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+
+from ebpf._sys import bpf, check
+from ebpf._sys.call import fail
+from ebpf.asm import opcodes as op
+from ebpf.errors import ClosedError, RelocationError
+from ebpf.features.cache import cached
+from ebpf.types import MapType, ProgramType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ebpf.maps import Map
+    from ebpf.spec import MapSpec
+
+_MAP_FIXED_NOREPLACE = 0x100000  # mmap, Linux 4.17
+_LDIMM64 = 0x18
+_FAR = 1 << 30
+
+
+def arena_size(spec: MapSpec) -> int:
+    """Bytes of the whole arena; its max_entries are pages."""
+    return spec.max_entries * mmap.PAGESIZE
+
+
+def data_offset(spec: MapSpec) -> int:
+    """Where the object's variables are in its arena: at the end, where the kernel allows that.
+
+    libbpf does so since 1.7, to leave the start of the arena to what a program allocates.
+    """
+    size = -(-len(spec.contents or b"") // mmap.PAGESIZE) * mmap.PAGESIZE
+    if size > arena_size(spec):
+        raise RelocationError(
+            f"map {spec.name!r}: an arena of {spec.max_entries} pages is too small for variables of"
+            f" {len(spec.contents or b'')} bytes; raise its max_entries"
+        )
+    return arena_size(spec) - size if far_offsets() else 0
+
+
+@cached
+def far_offsets() -> bool:
+    """Whether an instruction may refer to more than 512 MiB into a map (7.0).
+
+    Asked with a map that has one byte: older kernels refuse the offset before they look at the map.
+    """
+    map_fd = bpf.map_create(map_type=MapType.ARRAY, key_size=4, value_size=1, max_entries=1)
+    try:
+        code = struct.pack("=BBhi", _LDIMM64, _registers(op.PSEUDO_MAP_VALUE), 0, map_fd)
+        code += struct.pack("=BBhi", 0, 0, 0, _FAR) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+        loaded = bpf.prog_load(
+            4096, prog_type=ProgramType.SOCKET_FILTER, insns=code, license=b"GPL\0"
+        )
+    finally:
+        os.close(map_fd)
+    if loaded.result >= 0:
+        os.close(loaded.result)
+        return True
+    return f"direct value offset of {_FAR} is not allowed".encode() not in loaded.log
+
+
+def _registers(source: int) -> int:
+    import sys
+
+    return source << 4 if sys.byteorder == "little" else source
+
+
+class ArenaMemory:
+    """The memory of an arena, mapped into this process; offsets count from the variables."""
+
+    writable = True
+
+    def __init__(self, map: Map[Any, Any], spec: MapSpec) -> None:
+        self._size = arena_size(spec)
+        self._start = data_offset(spec)
+        action = f"map the arena {spec.name!r}"
+        self._address = _mmap(map.fileno(), self._size, spec.map_extra, action)
+        self.write(0, bytes(spec.contents or b""))
+
+    def read(self, offset: int, size: int) -> bytes:
+        return ctypes.string_at(self._at(offset, size), size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        ctypes.memmove(self._at(offset, len(data)), data, len(data))
+
+    def _at(self, offset: int, size: int) -> int:
+        if not self._address:
+            raise ClosedError("the collection of this variable is closed")
+        assert 0 <= offset <= offset + size <= self._size - self._start
+        return self._address + self._start + offset
+
+    def close(self) -> None:
+        address, self._address = self._address, 0
+        if address:
+            result = _libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(self._size))
+            check(-ctypes.get_errno() if result else 0, "unmap an arena")
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    return libc
+
+
+def _mmap(fd: int, size: int, address: int, action: str) -> int:
+    """mmap at `address`, which Python's own cannot; 0 for anywhere.
+
+    An arena with map_extra has to be there; unlike libbpf this does not replace what is.
+    """
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
+    found = _libc().mmap(
+        ctypes.c_void_p(address), ctypes.c_size_t(size), protection, flags, fd, ctypes.c_long(0)
+    )
+    if found in (None, ctypes.c_void_p(-1).value):
+        fail(ctypes.get_errno(), action)
+    return int(found)

@@ -1,0 +1,106 @@
+"""Structs of functions that the kernel calls."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import ebpf
+from ebpf.spec import CollectionSpec
+from tests.objects import compiled
+
+AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+
+
+def available() -> list[str]:
+    return AVAILABLE.read_text(encoding="ascii").split()
+
+
+@pytest.fixture
+def spec() -> CollectionSpec:
+    return CollectionSpec.from_file(compiled("struct_ops_tcp"))
+
+
+def use(name: str) -> str:
+    """The congestion control of a socket that asked for `name`."""
+    with socket.socket() as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+        found = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    return found.rstrip(b"\0").decode()
+
+
+def test_functions_are_called(spec: CollectionSpec) -> None:
+    """Functions in the wrong members, or a name in the wrong place, would not be the kernel's."""
+    with spec.load() as objects:
+        objects.attach_struct_ops("registered")
+        assert use("ebpf_test_a") == "ebpf_test_a"
+        with socket.socket() as server, socket.socket() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"ebpf_test_a")
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            client.connect(server.getsockname())
+            accepted, _ = server.accept()
+            with accepted:
+                for _ in range(3):
+                    client.sendall(bytes(1000))
+                    accepted.recv(1000)
+        assert objects.variables["calls"].value > 0
+
+
+def test_closing_unregisters(spec: CollectionSpec) -> None:
+    """Functions whose programs are gone must not stay with the kernel."""
+    with spec.load() as objects:
+        assert "ebpf_test_a" not in available()
+        registered = objects.attach_struct_ops("registered")
+        assert "ebpf_test_a" in available()
+        registered.close()
+        assert "ebpf_test_a" not in available()
+        with pytest.raises(ebpf.BpfError, match=r"registered.*only once.*load the object again"):
+            objects.attach_struct_ops("registered")
+    assert not {"ebpf_test_a", "ebpf_test_b"} & set(available())
+
+
+def test_the_collection_attaches_and_detaches(spec: CollectionSpec) -> None:
+    """A map that is left registered would outlive its programs."""
+    with spec.load() as objects:
+        objects.attach()
+        assert {"ebpf_test_a", "ebpf_test_b"} <= set(available())
+    assert not {"ebpf_test_a", "ebpf_test_b"} & set(available())
+
+
+def test_a_link_attaches_more_than_once(spec: CollectionSpec) -> None:
+    """A map whose value is set already can be attached again, as its value is the same."""
+    with spec.load() as objects:
+        with objects.attach_struct_ops("linked") as link:
+            assert link.info().type is ebpf.LinkType.STRUCT_OPS
+            assert "ebpf_test_b" in available()
+        assert "ebpf_test_b" not in available()
+        with objects.attach_struct_ops("linked"):
+            assert "ebpf_test_b" in available()
+
+
+def test_only_programs_of_maps_that_are_created_are_loaded(spec: CollectionSpec) -> None:
+    """The kernel cannot load a program for no member of no struct."""
+    with spec.load() as objects:
+        assert "never_used" not in objects.programs
+        assert "left_out" not in objects.maps
+    spec.maps["left_out"].autocreate = True
+    with spec.load() as objects:
+        assert "never_used" in objects.programs
+
+
+def test_a_member_that_the_kernel_lacks(spec: CollectionSpec) -> None:
+    """A function that is never called must not be dropped in silence."""
+    struct = spec.maps["registered"].struct_ops
+    assert struct is not None
+    struct.programs["not_in_any_kernel"] = "test_ssthresh"
+    with pytest.raises(ebpf.RelocationError, match=r"'registered'.*'not_in_any_kernel'.*not have"):
+        spec.load()
+
+
+def test_a_struct_that_the_kernel_does_not_take() -> None:
+    """The message has to name the struct."""
+    with pytest.raises(ebpf.RelocationError, match="takes no struct_ops of struct operations"):
+        CollectionSpec.from_file(compiled("struct_ops")).load()

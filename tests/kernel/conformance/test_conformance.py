@@ -1,0 +1,86 @@
+"""The objects of tests/bpf through libbpf and through this library, on the running kernel.
+
+Each object is loaded whole and with each of its programs alone: what one kernel refuses in one
+program then hides nothing of the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.conformance.compare import (
+    Outcome,
+    differences,
+    programs_of,
+    with_ebpf,
+    with_libbpf,
+)
+from tests.objects import SOURCES, clangs, compiled
+
+KCONFIG = {"CONFIG_BPF": "y"}
+
+# Objects that libbpf refuses and this library loads, and why.
+LOADS_HERE_ONLY = {
+    "iproute2_maps": "libbpf has no legacy map definitions since 1.0",
+    "legacy_maps": "libbpf has no legacy map definitions since 1.0",
+    "maps": "libbpf refuses a slot for a program that is left out; here it stays empty",
+    "missing": "libbpf resolves the externs of programs that are left out too",
+    "kfuncs": "libbpf resolves the externs of programs that are left out too",
+    "externs": "libbpf resolves the externs of programs that are left out too",
+}
+# Address spaces of BPF programs begin with clang 19.
+NEWER_CLANG = {"arena": 19, "arena_load": 19}
+
+NAMES = sorted(path.name.removesuffix(".bpf.c") for path in SOURCES.glob("*.bpf.c"))
+
+
+def release(clang: str) -> int:
+    return int(Path(clang).name.partition("-")[2] or 0)
+
+
+CASES = [
+    (name, clang)
+    for clang in clangs()
+    if release(clang)
+    for name in NAMES
+    if release(clang) >= NEWER_CLANG.get(name, 0)
+]
+
+
+@pytest.mark.parametrize(("name", "clang"), CASES, ids=lambda value: Path(value).name)
+def test_the_kernel_gets_the_same_from_both(name: str, clang: str) -> None:
+    """A map, an instruction or a BTF record that differs is a program that behaves differently."""
+    path = compiled(name, clang=clang)
+    found = []
+    for chosen in [[], *([program] for program in programs_of(path))]:
+        theirs, ours = (load(path, chosen, KCONFIG) for load in (with_libbpf, with_ebpf))
+        if theirs.error and not ours.error and name in LOADS_HERE_ONLY:
+            continue
+        found += [f"{' '.join(chosen) or 'whole'}: {line}" for line in differences(theirs, ours)]
+    assert not found, "\n".join(found)
+
+
+def test_most_programs_load() -> None:
+    """Where both refuse everything, equality shows nothing."""
+    loaded = 0
+    for name in ("sections", "kfuncs", "data", "maps", "functions"):
+        path = compiled(name)
+        loaded += sum(not with_ebpf(path, [one], KCONFIG).error for one in programs_of(path))
+    assert loaded >= 30
+
+
+def test_a_difference_is_found() -> None:
+    """A comparison that finds nothing in a changed instruction, map or program is no evidence."""
+    one, other = (with_ebpf(compiled("data"), [], {}) for _ in range(2))
+    assert not one.error
+    assert differences(one, other) == []
+    program = next(iter(other.programs.values()))
+    program["xlated"][3] += "1"
+    other.maps[0]["max_entries"] += 1
+    found = differences(one, other)
+    assert len(found) == 2
+    assert "max_entries" in found[0]
+    assert "instruction 3" in found[1]
+    assert differences(one, Outcome("refused"))

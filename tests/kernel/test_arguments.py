@@ -1,0 +1,131 @@
+"""Arguments that the kernel would cut down to something else, or that fail inside the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ebpf
+from ebpf import ArrayMap, BpfError, HashMap, Link, Map, MapType, Program, ProgramType, links
+from ebpf.spec import CollectionSpec
+from ebpf.types import AttachType
+from tests.kernel.samples import CLONED, PASS, bpftool, load
+from tests.objects import compiled
+
+
+def socket_filter(**arguments: Any) -> Any:
+    return Program.load(ProgramType.SOCKET_FILTER, PASS, **arguments)
+
+
+NAMED: dict[str, tuple[type[Exception], Callable[[Program], Any]]] = {
+    "id: -1": (ValueError, lambda p: Program.from_id(-1)),
+    "id: 4294967296": (ValueError, lambda p: Link.from_id(1 << 32)),
+    "id: '7'": (TypeError, lambda p: Map.from_id("7")),  # type: ignore[arg-type]
+    "cookie: -1": (ValueError, lambda p: p.attach_raw_tracepoint(CLONED[1], cookie=-1)),
+    "cookie: 18446744073709551616": (
+        ValueError,
+        lambda p: p.attach_tracepoint(*CLONED, cookie=1 << 64),
+    ),
+    "cookie: 1.5": (TypeError, lambda p: p.attach_kprobe("x", cookie=1.5)),  # type: ignore[arg-type]
+    "flags: 1099511627776": (ValueError, lambda p: socket_filter(flags=1 << 40)),
+    "flags: -1": (ValueError, lambda p: p.test_run(flags=-1)),
+    "attach_type: -3": (ValueError, lambda p: socket_filter(attach_type=-3)),
+    "attach_type: 'x'": (TypeError, lambda p: socket_filter(attach_type="x")),
+    "attach_btf_id: -1": (ValueError, lambda p: socket_filter(attach_btf_id=-1)),
+    "ifindex: -1": (ValueError, lambda p: socket_filter(ifindex=-1)),
+    "log_size: -1": (ValueError, lambda p: socket_filter(log_size=-1)),
+    "log_level: -1": (ValueError, lambda p: socket_filter(log_level=-1)),
+    "btf: 7": (TypeError, lambda p: socket_filter(btf=7)),
+    "attach_program: 7": (TypeError, lambda p: socket_filter(attach_program=7)),
+    "license: b'GPL'": (TypeError, lambda p: socket_filter(license=b"GPL")),
+    "license: 'GPL.x00x'": (ValueError, lambda p: socket_filter(license="GPL\0x")),
+    "repeat: -1": (ValueError, lambda p: p.test_run(bytes(64), repeat=-1)),
+    "cpu: -1": (ValueError, lambda p: p.test_run(bytes(64), cpu=-1)),
+    "data_out_size: -1": (ValueError, lambda p: p.test_run(bytes(64), data_out_size=-1)),
+    "inner: <object": (
+        TypeError,
+        lambda p: Map.create(MapType.ARRAY_OF_MAPS, value="I", max_entries=1, inner=object()),  # type: ignore[arg-type]
+    ),
+    "numa_node: 'x'": (
+        TypeError,
+        lambda p: ArrayMap.create(value="I", max_entries=1, numa_node="x"),  # type: ignore[arg-type]
+    ),
+    "symbol: 5": (TypeError, lambda p: p.attach_kprobe(5)),  # type: ignore[arg-type]
+    "symbol: b'x'": (TypeError, lambda p: p.attach_kretprobe(b"x")),  # type: ignore[arg-type]
+    "address: -1": (ValueError, lambda p: p.attach_kprobe(address=-1)),
+    "category: 5": (TypeError, lambda p: p.attach_tracepoint(5, "x")),  # type: ignore[arg-type]
+    "name: None": (TypeError, lambda p: p.attach_tracepoint("sched", None)),  # type: ignore[arg-type]
+    "name: b'sys_enter'": (TypeError, lambda p: p.attach_raw_tracepoint(b"sys_enter")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("told", NAMED)
+def test_the_error_names_the_argument(told: str) -> None:
+    """An OverflowError or AttributeError from inside names neither the argument nor its range."""
+    kind, use = NAMED[told]
+    with (
+        load(ProgramType.SOCKET_FILTER, PASS) as program,
+        pytest.raises(kind, match=f"^{told}"),
+    ):
+        use(program).close()
+
+
+def test_numbers_for_attach_types_are_taken() -> None:
+    """A number is as good as its name: newer kernels have some that have no name here."""
+    number = int(AttachType.CGROUP_INET4_CONNECT)
+    with Program.load(
+        ProgramType.CGROUP_SOCK_ADDR,
+        [ebpf.asm.mov(ebpf.asm.R0, 1), ebpf.asm.exit_()],
+        attach_type=number,  # type: ignore[arg-type]
+    ) as program:
+        assert program.type == ProgramType.CGROUP_SOCK_ADDR
+
+
+def test_a_path_with_a_nul_pins_nothing(bpffs: Path) -> None:
+    """The kernel would pin at what is before the NUL."""
+    path = f"{bpffs}/a\0b"
+    with load(ProgramType.RAW_TRACEPOINT, PASS) as program:
+        link = program.attach_raw_tracepoint(CLONED[1])
+        with HashMap.create(key="I", value="I", max_entries=1) as m:
+            for use in (m.pin, program.pin, link.pin, Map.open, Program.open, ebpf.unpin):
+                with pytest.raises(ValueError, match=r"path: .* has a NUL"):
+                    use(path)
+    assert list(bpffs.iterdir()) == []
+
+
+def test_a_tracepoint_with_a_nul_attaches_nothing() -> None:
+    """The kernel would attach to what is before the NUL."""
+    with load(ProgramType.RAW_TRACEPOINT, PASS) as program:
+        number = program.info().id
+        with pytest.raises(ValueError, match=r"name: .* has a NUL"):
+            links.attach_raw_tracepoint(program, f"{CLONED[1]}\0junk")
+        assert not [link for link in bpftool("link", "show") if link.get("prog_id") == number]
+    with load(ProgramType.TRACEPOINT, PASS) as program:
+        for names in (("sched\0", CLONED[1]), ("sched", f"{CLONED[1]}\0")):
+            with pytest.raises(ValueError, match="has a NUL"):
+                program.attach_tracepoint(*names)
+
+
+def test_an_object_with_a_nul_in_its_license_is_not_loaded() -> None:
+    """A spec can be changed by hand; what is behind the NUL would be lost."""
+    spec = CollectionSpec.from_file(compiled("tracer"))
+    spec.license = "GPL\0x"
+    with pytest.raises(ValueError, match=r"license: .* has a NUL"):
+        spec.load(kconfig={"CONFIG_BPF": True})
+
+
+@pytest.mark.parametrize("length", [None, 0, 13])
+def test_a_packet_that_is_too_short_says_how_long_it_must_be(length: int | None) -> None:
+    """ "Invalid argument" may be anything."""
+    data = None if length is None else bytes(length)
+    for type in (ProgramType.XDP, ProgramType.SCHED_CLS, ProgramType.SOCKET_FILTER):
+        with (
+            load(type, PASS) as program,
+            pytest.raises(
+                BpfError, match=rf"on data of {length or 0} bytes, where it takes 14 or more"
+            ),
+        ):
+            program.test_run(data)
