@@ -36,7 +36,8 @@ Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
 def run_in_vms(kernels: list[str], output: Path, selection: list[str]) -> int:
     """The harness's exit status; results are left in folders below `output`."""
     # Compiling takes half a minute in a guest, which finds here what was compiled before.
-    subprocess.run([sys.executable, "-m", "tests.objects"], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+    for maker in ("tests.objects", "tests.kernel.conformance.libbpf"):
+        subprocess.run([sys.executable, "-m", maker], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "tests.vm", "--timeout", str(TIMEOUT)]
     command += ["--output", str(output)]
     for kernel in kernels:

@@ -7,7 +7,7 @@
 LICENSE("GPL");
 
 /* The number of the case: bits 0 and 1 of the packet's length, or 3 without a table. */
-asm(".section socket,\"ax\",@progbits\n"
+asm(".section tc,\"ax\",@progbits\n"
     ".globl switching\n"
     ".type switching,@function\n"
     "switching:\n"

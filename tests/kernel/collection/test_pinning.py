@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,12 @@ def test_iproute2_shares_maps_where_tc_looks(root: Path) -> None:
     """A map in another place is not the one that tc and other loaders share."""
     spec = CollectionSpec.from_file(compiled("iproute2_maps"))
     with spec.load(pin_root=str(root)) as first:
-        first.maps["shared"][bytes(4)] = bytes(range(8))
+        shared: Any = first.maps["shared"]
+        shared[bytes(4)] = bytes(range(8))
     assert (root / "tc" / "globals" / "shared").exists()
     with spec.load(pin_root=str(root)) as second:
-        assert second.maps["shared"][bytes(4)] == bytes(range(8))
+        shared = second.maps["shared"]
+        assert shared[bytes(4)] == bytes(range(8))
 
 
 def test_an_unknown_namespace_of_iproute2(root: Path) -> None:
@@ -72,5 +75,5 @@ def test_slots_hold_what_the_object_says(root: Path) -> None:
     """A slot with another map or program is another lookup or tail call."""
     spec = CollectionSpec.from_file(compiled("iproute2_maps"))
     with spec.load(pin_root=str(root)) as objects:
-        outside: ebpf.maps.DescriptorArray = objects.maps["outside"]
+        outside: Any = objects.maps["outside"]
         assert dict(outside.items()) == {3: objects.maps["inside"].info().id}

@@ -69,9 +69,9 @@ def with_ebpf(path: Path, programs: Sequence[str], kconfig: dict[str, str]) -> O
             warnings.simplefilter("always", RuntimeWarning)
             with spec.load(pin_root=root, kconfig=kconfig) as objects:
                 loaded = objects.programs.items()
-                programs = [_program(one, spec.programs[key].name) for key, one in loaded]
+                made = [_program(one, spec.programs[key].name) for key, one in loaded]
                 maps = [_map(one) for one in objects.maps.values()]
-        return _outcome(programs, maps, "\n".join(str(warning.message) for warning in caught))
+        return _outcome(made, maps, "\n".join(str(warning.message) for warning in caught))
     except EbpfError as error:
         return Outcome(f"{type(error).__name__}: {error}", getattr(error, "log", ""))
 

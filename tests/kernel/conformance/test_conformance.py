@@ -68,7 +68,8 @@ def test_most_programs_load() -> None:
     for name in ("sections", "kfuncs", "data", "maps", "functions"):
         path = compiled(name)
         loaded += sum(not with_ebpf(path, [one], KCONFIG).error for one in programs_of(path))
-    assert loaded >= 30
+    # 5.10 has about half of them.
+    assert loaded >= 20
 
 
 def test_a_difference_is_found() -> None:
