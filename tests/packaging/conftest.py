@@ -57,11 +57,18 @@ class Environment:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean copy of the checkout."""
+def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, frozenset[str]]:
+    """A clean copy of the checkout, and the files in it before anything is built there."""
     copy = tmp_path_factory.mktemp("tree") / "ebpf"
     shutil.copytree(CHECKOUT, copy, ignore=_LEFTOVERS)
-    return copy
+    files = (path for path in copy.rglob("*") if path.is_file())
+    return copy, frozenset(str(path.relative_to(copy)) for path in files)
+
+
+@pytest.fixture(scope="session")
+def tree(copied: tuple[Path, frozenset[str]]) -> Path:
+    """A clean copy of the checkout."""
+    return copied[0]
 
 
 @pytest.fixture(scope="session")
