@@ -86,6 +86,10 @@ def prepare(name: str, arch: str = "amd64", *, refresh: bool = False) -> Kernel:
         kernel = _cached(spec, arch, folder)
         if kernel is None or refresh:
             kernel = _download(spec, arch, folder)
+        # One of the places where programs look for the options of the running kernel, and the
+        # only one of them that is the guest's own and not the host's.
+        if not (kernel.modules / "config").exists():
+            shutil.copy(kernel.config, kernel.modules / "config")
     return kernel
 
 
