@@ -14,7 +14,7 @@ from array import array
 from functools import partial
 from typing import Any
 
-from ebpf._sys import check, ffi, lib
+from ebpf._sys import bpf, check, ffi, lib
 from ebpf.btf import Btf
 from ebpf.btf.raw import Data, Header, parse_header
 from ebpf.errors import NotSupportedError, from_errno
@@ -55,6 +55,19 @@ def release() -> None:
 def open_btf(path: str, base: Btf | None = None) -> Btf:
     """The BTF in the file `path`, its types indexed by the C core. Raises OSError, BtfError."""
     return indexed_btf(_contents(path), base)
+
+
+def loaded_btf(btf_id: int) -> Btf:
+    """The BTF with the kernel's id `btf_id`, as a process loaded it (BPF_BTF_GET_FD_BY_ID).
+
+    Raises:
+        BpfFileNotFoundError: no BTF has this id.
+    """
+    fd = bpf.btf_get_fd_by_id(btf_id, action=f"open the BTF with id {btf_id}")
+    try:
+        return Btf(bpf.btf_data(fd))
+    finally:
+        os.close(fd)
 
 
 def indexed_btf(data: Data, base: Btf | None = None) -> Btf:

@@ -184,57 +184,31 @@ def prog_detach(action: str | None = None, **fields: Any) -> None:
 
 
 def prog_test_run(
-    *,
-    prog_fd: int,
-    data_in: Any = None,
-    data_out: Any = None,
-    ctx_in: Any = None,
-    ctx_out: Any = None,
-    repeat: int = 0,
-    flags: int = 0,
-    cpu: int = 0,
-    batch_size: int = 0,
     action: str | None = None,
     needs: Version | None = None,
+    buffers: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> Fields:
     """PROG_TEST_RUN (PROG_RUN): retval, duration, data_size_out and ctx_size_out.
 
-    `data_out` and `ctx_out` are writable buffers. ENOSPC means that the result is longer than
-    `data_out`; `data_size_out` has its length then, and ``errno`` is 28.
+    `buffers` are data_in, data_out, ctx_in and ctx_out or None; those of output are writable.
+    ENOSPC means that the result is longer than data_out; `data_size_out` has its length then,
+    and ``errno`` is 28.
     """
     kept = []
-
-    def pointer_and_size(buffer: Any) -> tuple[int, int]:
-        if buffer is None:
-            return 0, 0
-        kept.append(ffi.from_buffer(buffer))
-        return address(kept[-1]), len(kept[-1])
-
-    fields: dict[str, int] = {}
-    fields["data_in"], fields["data_size_in"] = pointer_and_size(data_in)
-    fields["data_out"], fields["data_size_out"] = pointer_and_size(data_out)
-    fields["ctx_in"], fields["ctx_size_in"] = pointer_and_size(ctx_in)
-    fields["ctx_out"], fields["ctx_size_out"] = pointer_and_size(ctx_out)
-    attribute = Attribute(
-        "prog_test_run",
-        ("retval", "duration"),
-        prog_fd=prog_fd,
-        repeat=repeat,
-        flags=flags,
-        cpu=cpu,
-        batch_size=batch_size,
-        **fields,
-    )
+    for name, buffer in (buffers or {}).items():
+        if buffer is not None:
+            kept.append(ffi.from_buffer(buffer))
+            fields[name] = address(kept[-1])
+            fields[name.replace("_", "_size_")] = len(kept[-1])
+    attribute = Attribute("prog_test_run", ("retval", "duration"), **fields)
     result = run(Command.PROG_TEST_RUN, attribute)
     if result != -errno.ENOSPC:
         checked(Command.PROG_TEST_RUN, attribute, result, action, needs)
-    data = attribute.data
+    outputs = ("retval", "duration", "data_size_out", "ctx_size_out")
     return {
         "errno": -result if result < 0 else 0,
-        "retval": int(data.retval),
-        "duration": int(data.duration),
-        "data_size_out": int(data.data_size_out),
-        "ctx_size_out": int(data.ctx_size_out),
+        **{name: int(getattr(attribute.data, name)) for name in outputs},
     }
 
 
@@ -333,6 +307,16 @@ def btf_name(fd: int) -> str:
     info = ffi.new("struct ebpf_btf_info *", {"name": address(name), "name_len": len(name)})
     get_info(fd, info)
     return bytes(ffi.string(name)).decode("ascii", "replace")
+
+
+def btf_data(fd: int) -> bytes:
+    """The types of a BTF object."""
+    sizes = ffi.new("struct ebpf_btf_info *")
+    get_info(fd, sizes)
+    data = ffi.new("unsigned char[]", int(sizes.btf_size))
+    info = ffi.new("struct ebpf_btf_info *", {"btf": address(data), "btf_size": len(data)})
+    get_info(fd, info)
+    return bytes(ffi.buffer(data))
 
 
 def prog_info(fd: int, instructions: bool = False) -> Fields:

@@ -16,7 +16,8 @@ from ebpf.collection.image import Image, Load
 from ebpf.collection.maps import create_jump_table
 from ebpf.collection.target import AttachTarget, find_attach_target
 from ebpf.errors import RelocationError, VerifierError
-from ebpf.programs import Program, _Loading, _newest
+from ebpf.programs import Program
+from ebpf.programs.load import Loading, newest
 from ebpf.spec import ExternKind
 from ebpf.types import MapType, ProgramType
 
@@ -77,13 +78,13 @@ class ProgramLoader:
         image = Image(self._spec, program, self)
         target = self._attach_target(name, program)
         request = {**self._request(program, target), **self._code_and_records(image)}
-        needs = _newest(program.type, program.flags, program.attach_type)
+        needs = newest(program.type, program.flags, program.attach_type)
         action = f"load the {program.type.name} program {name!r}"
         try:
-            fd, log = _Loading(request, action, needs, None).load(log_level, log_size)
+            fd, log = Loading(request, action, needs, None).load(log_level, log_size)
         except VerifierError as error:
             raise self._explained(error, name, image) from error
-        loaded = Program(fd, program.type, name, log, spec=program)
+        loaded = Program(fd, program.type, name, log, program, program.attach_type)
         try:
             self._bind_constants(fd)
         except BaseException:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
-from ebpf._sys import bpf, ffi
-from ebpf.btf import Btf, Kind
-from ebpf.errors import RelocationError
-from ebpf.types import AttachType, ProgramType
+from ebpf.errors import BpfFileNotFoundError, RelocationError
+from ebpf.programs.target import function_of, hook_type
+from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.collection.kernel import KernelTypes
     from ebpf.programs import Program
     from ebpf.spec import ProgramSpec
-
-# The kernel describes some hooks by a type whose name has a prefix: bpf_core_find in libbpf.
-_PREFIXES = {
-    AttachType.TRACE_RAW_TP: ("btf_trace_", Kind.TYPEDEF),
-    AttachType.LSM_MAC: ("bpf_lsm_", Kind.FUNC),
-    AttachType.LSM_CGROUP: ("bpf_lsm_", Kind.FUNC),
-    AttachType.TRACE_ITER: ("bpf_iter_", Kind.FUNC),
-}
 
 
 class AttachTarget(NamedTuple):
@@ -59,7 +49,7 @@ def find_attach_target(
             f"program {program.name!r}: {program.section!r} replaces a function of another program;"
             f" load it with targets={{{program.name!r}: PROGRAM}}"
         )
-    prefix, kind = _PREFIXES.get(program.attach_type or AttachType.TRACE_FENTRY, ("", Kind.FUNC))
+    prefix, kind = hook_type(program.attach_type)
     found = kernel.find(prefix + program.target, kind)
     if found is None:
         raise RelocationError(
@@ -71,27 +61,7 @@ def find_attach_target(
 
 
 def _function_of(program: ProgramSpec, target: Program) -> int:
-    btf_id = target.info().btf_id
-    functions = _loaded_btf(btf_id).find_all(program.target, Kind.FUNC) if btf_id else []
-    if not functions:
-        raise RelocationError(
-            f"program {program.name!r}: {target!r} has no function {program.target!r} in its BTF"
-        )
-    return functions[0].id
-
-
-def _loaded_btf(btf_id: int) -> Btf:
-    """The BTF that a process has loaded, from the kernel."""
-    fd = bpf.btf_get_fd_by_id(btf_id)
     try:
-        info = ffi.new("struct ebpf_btf_info *")
-        bpf.get_info(fd, info)
-        data = ffi.new("unsigned char[]", int(info.btf_size))
-        filled = ffi.new(
-            "struct ebpf_btf_info *",
-            {"btf": int(ffi.cast("uintptr_t", data)), "btf_size": len(data)},
-        )
-        bpf.get_info(fd, filled)
-        return Btf(bytes(ffi.buffer(data)))
-    finally:
-        os.close(fd)
+        return function_of(target, program.target)
+    except BpfFileNotFoundError as error:
+        raise RelocationError(f"program {program.name!r}: {error.strerror}") from None

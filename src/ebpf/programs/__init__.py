@@ -1,0 +1,16 @@
+"""Programs: loading, describing, test runs, and the attachments they own.
+
+program    Program
+load       BPF_PROG_LOAD: checking what is asked for, and the log that explains a refusal
+target     what a program attaches to, where the kernel wants to know it when the program is loaded
+run        test runs
+attaching  the attach_ methods, and the links that a program owns
+stats      RunTimeStats
+"""
+
+from ebpf.programs.load import LOG_SIZE
+from ebpf.programs.program import Program
+from ebpf.programs.run import TestRun
+from ebpf.programs.stats import RunTimeStats
+
+__all__ = ["LOG_SIZE", "Program", "RunTimeStats", "TestRun"]

@@ -1,0 +1,146 @@
+"""BPF_PROG_LOAD: from what is asked for to a descriptor, or to the error that explains best."""
+
+from __future__ import annotations
+
+import errno
+
+from ebpf._sys import bpf, facts
+from ebpf._sys.arguments import check_numbers, check_objects
+from ebpf.errors import NotSupportedError, VerifierError
+from ebpf.maps.limits import check_name
+from ebpf.programs.target import find_target
+from ebpf.types import AttachType, ProgramFlags, ProgramType
+from ebpf.verifier import missing_helper, summarize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from ebpf.asm import Assembly
+    from ebpf.errors import BpfError, Version
+    from ebpf.links.base import HasFileno
+
+
+# The first verifier log buffer; it grows to what the log needs. Kernels before 6.4 take no buffer
+# below the minimum, none takes one above the maximum (UINT_MAX >> 2).
+LOG_SIZE = 1 << 16
+MIN_LOG_SIZE = 128
+MAX_LOG_SIZE = (1 << 30) - 1
+
+
+def check_head(type: ProgramType, name: str, attach_type: AttachType | None) -> AttachType | None:
+    """Refuse what is no type or name of a program; the attach type as one."""
+    check_name(name)
+    if not isinstance(type, ProgramType):
+        raise TypeError(f"type: {type!r} is not an ebpf.ProgramType")
+    if type.since is None or type == ProgramType.UNSPEC:
+        raise ValueError(f"type: {type.name} is not a program type that this library knows")
+    if attach_type is None:
+        return None
+    check_numbers(32, attach_type=attach_type)
+    return AttachType(attach_type)
+
+
+def attach_fields(
+    attach_type: AttachType | None,
+    attach_to: str,
+    attach_btf_id: int,
+    attach_btf: HasFileno | None,
+    attach_program: HasFileno | None,
+) -> dict[str, int]:
+    """The fields of BPF_PROG_LOAD that say what the program is for."""
+    if attach_program is not None and attach_btf is not None:
+        raise TypeError("attach_program, attach_btf: a program attaches to one of them")
+    if attach_to and (attach_btf_id or attach_btf is not None):
+        raise TypeError("attach_to: a name, or attach_btf_id with attach_btf; not both")
+    check_objects(attach_btf=attach_btf, attach_program=attach_program)
+    owner = attach_program or attach_btf
+    if attach_to:
+        attach_btf_id = find_target(attach_type, attach_to, attach_program)
+    return {
+        "attach_btf_id": attach_btf_id,
+        "attach_prog_fd": 0 if owner is None else owner.fileno(),
+    }
+
+
+def newest(
+    type: ProgramType, flags: ProgramFlags, attach_type: AttachType | None
+) -> tuple[Version, str]:
+    """The release that has everything asked for, and what of it came last."""
+    dated = [(type.since, ""), (flags.since, f"the flag {flags}")]
+    if attach_type is not None:
+        dated.append((attach_type.since, f"the attach type {attach_type}"))
+    # What has no name here has no release either.
+    return max((since, what) for since, what in dated if since is not None)
+
+
+def code_of(
+    insns: bytes | Assembly | Iterable[Any], maps: Mapping[str, HasFileno] | None
+) -> tuple[bytes, Assembly | None]:
+    if isinstance(insns, (bytes, bytearray, memoryview)):
+        if maps:
+            raise TypeError("maps: the bytes of insns name no maps")
+        code = bytes(insns)
+        if not code or len(code) % 8:
+            raise ValueError(
+                f"insns: {len(code)} bytes is no whole number of 8-byte instructions, 1 or more"
+            )
+        return code, None
+    from ebpf import asm
+
+    assembly = insns if isinstance(insns, asm.Assembly) else asm.assemble(insns)
+    return assembly.resolve({name: map.fileno() for name, map in (maps or {}).items()}), assembly
+
+
+class Loading:
+    """One program on its way into the kernel, by as many BPF_PROG_LOAD as its log takes."""
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        action: str,
+        needs: tuple[Version, str],
+        assembly: Assembly | None,
+    ) -> None:
+        self.request = request
+        self.action = action
+        self.needs = needs
+        self.assembly = assembly
+
+    def load(self, level: int, size: int) -> tuple[int, str]:
+        """The descriptor and the log, or the exception that explains best."""
+        loaded = self._try(level, size)
+        if loaded.result < 0 and not level:
+            loaded = self._try(1, size)
+        log = loaded.log.decode("utf-8", "replace")
+        if loaded.result < 0 and log.strip():
+            raise self._refused(-loaded.result, log)
+        return loaded.checked(self.action, *self.needs), log
+
+    def _try(self, level: int, size: int) -> bpf.LoadResult:
+        """Load with a log that is whole, where `level` asks for one."""
+        if not level:
+            return bpf.prog_load(**self.request)
+        size = min(max(size, MIN_LOG_SIZE), MAX_LOG_SIZE)
+        while True:
+            loaded = bpf.prog_load(size, level, **self.request)
+            # A log that does not fit is ENOSPC, whether the program was accepted or not.
+            truncated = loaded.result == -errno.ENOSPC and len(loaded.log) >= size - 1
+            if not truncated or size == MAX_LOG_SIZE:
+                return loaded
+            # Each attempt verifies anew, so where the kernel does not say what it needs (before
+            # 6.4) a few big steps are better than many small ones.
+            wanted = loaded.log_size if loaded.log_size > size else 8 * size
+            size = min(wanted, MAX_LOG_SIZE)
+
+    def _refused(self, code: int, log: str) -> BpfError:
+        refused = VerifierError(code, f"{self.action}: {summarize(log, self.assembly)}", log)
+        helper = missing_helper(log)
+        if helper is None or helper.since <= facts.kernel_version():
+            return refused
+        missing = NotSupportedError(
+            f"{self.action}: the helper {helper.name.lower()}", helper.since, code
+        )
+        missing.__cause__ = refused
+        return missing

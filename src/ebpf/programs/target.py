@@ -1,0 +1,94 @@
+"""What a program attaches to, where the kernel wants to know it when the program is loaded."""
+
+from __future__ import annotations
+
+import errno
+
+from ebpf import kallsyms
+from ebpf._sys import bpf
+from ebpf._sys.arguments import check_text
+from ebpf.errors import BpfFileNotFoundError
+from ebpf.types import AttachType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.btf import Btf, Kind
+    from ebpf.links.base import HasFileno
+
+# What the kernel has types for, and the prefix of their names: bpf_core_find in libbpf.
+_KINDS = {
+    AttachType.TRACE_RAW_TP: ("tracepoint", "btf_trace_"),
+    AttachType.TRACE_FENTRY: ("kernel function", ""),
+    AttachType.TRACE_FEXIT: ("kernel function", ""),
+    AttachType.MODIFY_RETURN: ("kernel function", ""),
+    AttachType.TRACE_FSESSION: ("kernel function", ""),
+    AttachType.LSM_MAC: ("LSM hook", "bpf_lsm_"),
+    AttachType.LSM_CGROUP: ("LSM hook", "bpf_lsm_"),
+    AttachType.TRACE_ITER: ("iterator", "bpf_iter_"),
+}
+
+
+def hook_type(attach_type: AttachType | None) -> tuple[str, Kind]:
+    """The prefix and kind of the BTF type that stands for a hook: ("bpf_lsm_", FUNC)."""
+    from ebpf.btf import Kind
+
+    prefix = _KINDS[attach_type][1] if attach_type in _KINDS else ""
+    return prefix, Kind.TYPEDEF if attach_type == AttachType.TRACE_RAW_TP else Kind.FUNC
+
+
+def find_target(attach_type: AttachType | None, name: str, program: HasFileno | None) -> int:
+    """The BTF id of the hook `name` of the kernel, or of a function of `program`.
+
+    Raises:
+        BpfFileNotFoundError: there is no such; the message has the nearest names.
+        TypeError: programs with this attach type have no target, or not one that is named.
+    """
+    check_text("attach_to", name)
+    if program is not None:
+        return function_of(program, name)
+    if attach_type not in _KINDS:
+        names = ", ".join(known.name for known in _KINDS)
+        raise TypeError(
+            f"attach_to: goes with attach_program, or with one of the attach types {names}"
+        )
+    from ebpf.kernel_btf import kernel_btf
+
+    prefix, kind = hook_type(attach_type)
+    btf = kernel_btf()
+    found = btf.find_all(prefix + name, kind)
+    if found:
+        return found[0].id
+    what = _KINDS[attach_type][0]
+    near = _nearest(btf, prefix, kind, name) if prefix else kallsyms.nearest(name)
+    raise _missing(f"no {what} {name} in the kernel's BTF", near)
+
+
+def function_of(program: HasFileno, name: str) -> int:
+    """The BTF id of the function `name` of a loaded program."""
+    from ebpf.btf import Kind
+    from ebpf.kernel_btf import loaded_btf
+
+    btf_id = bpf.prog_info(program.fileno())["btf_id"]
+    if not btf_id:
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"find the function {name}: {program!r} was loaded without BTF"
+        )
+    btf = loaded_btf(btf_id)
+    found = btf.find_all(name, Kind.FUNC)
+    if not found:
+        raise _missing(f"no function {name} in {program!r}", _nearest(btf, "", Kind.FUNC, name))
+    return found[0].id
+
+
+def _nearest(btf: Btf, prefix: str, kind: Kind, name: str) -> list[str]:
+    import difflib
+
+    names = (type.name for type in btf.types() if type.kind is kind)
+    hooks = [found[len(prefix) :] for found in names if found.startswith(prefix)]
+    return difflib.get_close_matches(name, hooks, n=5)
+
+
+def _missing(what: str, near: list[str]) -> BpfFileNotFoundError:
+    return BpfFileNotFoundError(
+        errno.ENOENT, f"{what}; nearest: {', '.join(near)}" if near else what
+    )

@@ -1,0 +1,72 @@
+"""Programs whose target the kernel wants to know when they are loaded, named by the target."""
+
+from __future__ import annotations
+
+import pytest
+
+from ebpf import AttachType, BpfFileNotFoundError, Program, ProgramType
+from ebpf.btf import Kind
+from ebpf.kernel_btf import kernel_btf
+from tests.kernel.samples import PASS
+
+# Attach type -> a hook of every kernel, the type that stands for it, a name near to it.
+HOOKS = {
+    AttachType.TRACE_RAW_TP: ("sched_process_fork", "btf_trace_sched_process_fork", "shced"),
+    AttachType.TRACE_ITER: ("task", "bpf_iter_task", "taks"),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_target_is_found_by_its_name(hook: AttachType) -> None:
+    """The program was verified for another hook, or for none."""
+    name, stands_for, _ = HOOKS[hook]
+    with Program.load(
+        ProgramType.TRACING, PASS, license="GPL", attach_type=hook, attach_to=name
+    ) as program:
+        assert program.attach_type is hook
+        kind = Kind.TYPEDEF if hook == AttachType.TRACE_RAW_TP else Kind.FUNC
+        # The kernel reports the id since 6.0.
+        assert attach_btf_id(program) in (0, kernel_btf().find(stands_for, kind).id)
+
+
+def attach_btf_id(program: Program) -> int:
+    from ebpf._sys import bpf
+
+    return int(bpf.prog_info(program.fileno())["attach_btf_id"])
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_target_that_is_not_there_has_its_neighbours_named(hook: AttachType) -> None:
+    """The kernel would say EINVAL to the id 0."""
+    name, _, near = HOOKS[hook]
+    with pytest.raises(BpfFileNotFoundError, match=rf"no (tracepoint|iterator) {near}.*") as caught:
+        Program.load(ProgramType.TRACING, PASS, attach_type=hook, attach_to=near)
+    if hook == AttachType.TRACE_ITER:
+        assert name in str(caught.value)
+
+
+def test_a_function_that_is_not_there_has_its_neighbours_named() -> None:
+    """Functions are inlined and renamed from release to release."""
+    with pytest.raises(
+        BpfFileNotFoundError, match=r"no kernel function do_nanosleeb.*do_nanosleep"
+    ):
+        Program.load(
+            ProgramType.TRACING,
+            PASS,
+            attach_type=AttachType.TRACE_FENTRY,
+            attach_to="do_nanosleeb",
+        )
+
+
+def test_a_target_goes_with_a_hook_that_has_targets() -> None:
+    """The name would be ignored."""
+    with pytest.raises(TypeError, match="attach_to: goes with attach_program, or with"):
+        Program.load(ProgramType.KPROBE, PASS, attach_to="do_nanosleep")
+    with pytest.raises(TypeError, match="attach_to: a name, or attach_btf_id"):
+        Program.load(
+            ProgramType.TRACING,
+            PASS,
+            attach_type=AttachType.TRACE_FENTRY,
+            attach_to="do_nanosleep",
+            attach_btf_id=1,
+        )
