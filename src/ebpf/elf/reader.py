@@ -290,6 +290,14 @@ class StringTable:
         self._cache[offset] = text
         return text
 
+    def offsets_of(self, name: str) -> Iterator[int]:
+        """Where in the table `name` is; also at the end of longer names, which share its bytes."""
+        wanted = name.encode("utf-8", "surrogateescape") + b"\0"
+        at = self._data.find(wanted, self._start, self._end) if name else -1
+        while at >= 0:
+            yield at - self._start
+            at = self._data.find(wanted, at + 1, self._end)
+
 
 def _byte_order(data: bytes) -> ByteOrder:
     if data[:4] != b"\x7fELF":
