@@ -31,6 +31,8 @@ class CText:
 
     def declare(self, type_id: int, name: str, level: int = 0) -> str:
         """`name` declared to be of type `type_id`; an empty name gives the type alone."""
+        if level > MAXIMUM_NESTING:
+            raise BtfError(f"BTF type {type_id} is nested deeper than {MAXIMUM_NESTING}")
         declarator = name
         qualifiers: list[str] = []
         tags: list[str] = []
@@ -75,12 +77,11 @@ class CText:
     def _suffix(self, type: t.Array | t.FuncProto, level: int) -> str:
         if isinstance(type, t.Array):
             return f"[{type.length}]"
-        parameters = [
-            self.declare(
-                parameter.type_id, parameter.name and identifier(parameter.name), level + 1
-            )
-            for parameter in type.parameters
-        ]
+        parameters = []
+        for parameter in type.parameters:
+            self._spend(type)
+            name = parameter.name and identifier(parameter.name)
+            parameters.append(self.declare(parameter.type_id, name, level + 1))
         if len(parameters) > 1 and not type.parameters[-1].type_id:
             parameters[-1] = "..."
         return f"({', '.join(parameters) or 'void'})"

@@ -253,6 +253,14 @@ def test_names_of_other_languages() -> None:
         ([t.Typedef(name="a", type_id=2), t.Typedef(name="b", type_id=1)], "needs itself"),
         ([t.Pointer(type_id=1), t.Typedef(name="a", type_id=1)], "leads through more than"),
         (
+            [
+                t.Pointer(type_id=2),
+                t.FuncProto(type_id=0, parameters=(t.Parameter("f", 1),)),
+                t.Typedef(name="takes_itself", type_id=1),
+            ],
+            "nested deeper than",
+        ),
+        (
             [INT, t.Struct(name="s", size=4, members=(t.Member("a", 1, 0), t.Member("b", 1, 16)))],
             "'b' at bit 16 overlaps",
         ),
