@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -393,12 +394,10 @@ def test_damaged_objects_are_shown_or_refused(data: st.DataObject) -> None:
     places = st.tuples(st.integers(0, len(image) - 1), st.integers(0, 255))
     for place, value in data.draw(st.lists(places, min_size=1, max_size=12)):
         image[place] = value
-    try:
+    with suppress(FormatError):
         spec = CollectionSpec.from_bytes(bytes(image))
         as_text(spec, relocations=True)
         json.dumps(as_json(spec, relocations=True))
-    except FormatError as error:
-        assert str(error)
 
 
 def test_help_documents_every_member(show: Show, capsys: pytest.CaptureFixture[str]) -> None:
