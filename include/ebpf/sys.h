@@ -9,6 +9,13 @@ int64_t ebpf_bpf_fd(uint32_t cmd, void *attr, uint32_t size);
 /* A duplicate of fd: close-on-exec and never 0, 1 or 2. */
 int64_t ebpf_dup(int fd);
 
+/*
+ * Maps all `size` bytes of the map `fd` for reading and writing, shared with the kernel. At
+ * `address`, where nothing may be mapped yet, or anywhere for 0. Returns the address.
+ */
+int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address);
+int64_t ebpf_unmap_memory(uint64_t address, uint64_t size);
+
 /* perf_event_open(2), close-on-exec and never 0, 1 or 2. */
 int64_t ebpf_perf_event_open(struct ebpf_perf_event_attr *attr, int pid, int cpu, int group_fd,
                              uint64_t flags);

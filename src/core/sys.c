@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,6 +48,19 @@ int64_t ebpf_dup(int fd)
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return copy < 0 ? -errno : copy;
+}
+
+int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address)
+{
+	int flags = MAP_SHARED | (address ? MAP_FIXED_NOREPLACE : 0);
+	void *memory = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	return memory == MAP_FAILED ? -errno : (int64_t)(uintptr_t)memory;
+}
+
+int64_t ebpf_unmap_memory(uint64_t address, uint64_t size)
+{
+	return munmap((void *)(uintptr_t)address, size) < 0 ? -errno : 0;
 }
 
 int64_t ebpf_perf_event_open(struct ebpf_perf_event_attr *attr, int pid, int cpu, int group_fd,

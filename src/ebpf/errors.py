@@ -73,7 +73,8 @@ class NotSupportedError(BpfError):
     """The running kernel cannot do this.
 
     ``minimum_version`` is the first kernel release that can, as ``(major, minor)``, or None
-    where the release does not decide it (a build option, an architecture).
+    where the release does not decide it (a build option, an architecture, a driver, the kind of
+    object that it was asked of).
     """
 
     def __init__(

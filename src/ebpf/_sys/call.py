@@ -58,7 +58,8 @@ def fail(code: int, action: str, takes: str | None = None) -> NoReturn:
     if code == errno.EPERM:
         raise BpfPermissionError(code, f"{action}: {facts.explain_permission(takes)}")
     if code in (ENOTSUPP, errno.EOPNOTSUPP):
-        raise NotSupportedError(f"{action}: not supported by this kernel", None, code)
+        # Some kinds of objects, some drivers, some builds: the code does not tell which it is.
+        raise NotSupportedError(f"{action}: the kernel does not support this", None, code)
     raise from_errno(code, action)
 
 

@@ -6,15 +6,14 @@ loaded, and stays mapped as long as its collection is open.
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import struct
 
-from ebpf._sys import bpf, check
-from ebpf._sys.call import fail
+from ebpf._sys import bpf
+from ebpf._sys.memory import MapMemory
 from ebpf.asm import opcodes as op
-from ebpf.errors import ClosedError, RelocationError
+from ebpf.errors import RelocationError
 from ebpf.features.cache import cached
 from ebpf.types import MapType, ProgramType
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from ebpf.maps import Map
     from ebpf.spec import MapSpec
 
-_MAP_FIXED_NOREPLACE = 0x100000  # mmap, Linux 4.17
 _LDIMM64 = 0x18
 _FAR = 1 << 30
 
@@ -77,52 +75,24 @@ def _registers(source: int) -> int:
 
 
 class ArenaMemory:
-    """The memory of an arena, mapped into this process; offsets count from the variables."""
+    """The memory of an arena, mapped into this process; offsets count from the variables.
+
+    An arena with map_extra has to be there; unlike libbpf this does not replace what is.
+    """
 
     writable = True
 
     def __init__(self, map: Map[Any, Any], spec: MapSpec) -> None:
-        self._size = arena_size(spec)
         self._start = data_offset(spec)
         action = f"map the arena {spec.name!r}"
-        self._address = _mmap(map.fileno(), self._size, spec.map_extra, action)
+        self._memory = MapMemory(map.fileno(), arena_size(spec), spec.map_extra, action)
         self.write(0, bytes(spec.contents or b""))
 
     def read(self, offset: int, size: int) -> bytes:
-        return ctypes.string_at(self._at(offset, size), size)
+        return self._memory.read(self._start + offset, size)
 
     def write(self, offset: int, data: bytes) -> None:
-        ctypes.memmove(self._at(offset, len(data)), data, len(data))
-
-    def _at(self, offset: int, size: int) -> int:
-        if not self._address:
-            raise ClosedError("the collection of this variable is closed")
-        assert 0 <= offset <= offset + size <= self._size - self._start
-        return self._address + self._start + offset
+        self._memory.write(self._start + offset, data)
 
     def close(self) -> None:
-        address, self._address = self._address, 0
-        if address:
-            result = _libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(self._size))
-            check(-ctypes.get_errno() if result else 0, "unmap an arena")
-
-
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    return libc
-
-
-def _mmap(fd: int, size: int, address: int, action: str) -> int:
-    """mmap at `address`, which Python's own cannot; 0 for anywhere.
-
-    An arena with map_extra has to be there; unlike libbpf this does not replace what is.
-    """
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
-    flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
-    found = _libc().mmap(
-        ctypes.c_void_p(address), ctypes.c_size_t(size), protection, flags, fd, ctypes.c_long(0)
-    )
-    if found in (None, ctypes.c_void_p(-1).value):
-        fail(ctypes.get_errno(), action)
-    return int(found)
+        self._memory.close()

@@ -42,6 +42,13 @@ else:
 # What kernels answer to an element flag that they do not know.
 _UNKNOWN_FLAG = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
+# Maps of sockets say EOPNOTSUPP to a socket of a wrong kind or state (sock_map_sk_state_allowed).
+_OF_SOCKETS = (MapType.SOCKMAP, MapType.SOCKHASH)
+_WRONG_SOCKET = (
+    "it takes no socket of this kind or in this state; a TCP socket has to be connected or"
+    " listening, a UDP socket bound"
+)
+
 # The words of /proc for what a descriptor is, where they are not ours.
 _KINDS = {"prog": "program"}
 
@@ -317,6 +324,8 @@ class Map(Descriptor, Generic[K, V]):
             raise ClosedError(f"{action} {self!r}: the map is closed")
         if result == -errno.EPERM:
             self._refuse_access(action)
+        if result == -errno.EOPNOTSUPP and self.type in _OF_SOCKETS:
+            raise BpfError(errno.EOPNOTSUPP, f"{action} {self!r}: {_WRONG_SOCKET}")
         if -result in _UNKNOWN_FLAG and flags:
             self._refuse_flags(-result, action, flags)
         fail(-result, f"{action} {self!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -163,6 +164,21 @@ def test_sockets() -> None:
         assert hash.to_dict() == {77: cookie}
         assert hash.pop(77) == cookie
         assert hash.to_dict() == {}
+
+
+@pytest.mark.needs_config("CONFIG_NET_SOCK_MSG")
+def test_a_socket_that_cannot_be_in_a_map_is_not_the_kernels_lack() -> None:
+    """A socket that is not connected yet is the caller's to connect: no other kernel takes it."""
+    with (
+        socket.socket() as idle,
+        DescriptorArray.create(MapType.SOCKMAP, value="Q", max_entries=2) as array,
+        HashMap.create(MapType.SOCKHASH, key="I", value="Q", max_entries=2) as hash,
+    ):
+        for holder in (array, hash):
+            with pytest.raises(ebpf.BpfError, match=r"has to be connected or listening") as caught:
+                holder[1] = idle
+            assert not isinstance(caught.value, ebpf.NotSupportedError)
+            assert caught.value.errno == errno.EOPNOTSUPP
 
 
 @pytest.mark.needs_config("CONFIG_CGROUPS")
