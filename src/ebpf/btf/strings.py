@@ -87,6 +87,17 @@ class StringTable:
             position = self._data.find(needle, position + 1, end)
         return found
 
+    def starting(self, prefix: str) -> list[str]:
+        """Every string that begins with `prefix`, once; of the bases too."""
+        found = dict.fromkeys(self.base.starting(prefix) if self.base else ())
+        needle = b"\0" + prefix.encode("utf-8", ENCODING_ERRORS)
+        start, end = self._section.start, self._section.end
+        position = self._data.find(needle, start, end)
+        while position >= 0:
+            found[self.get(self.start + position + 1 - start)] = None
+            position = self._data.find(needle, position + 1, end)
+        return list(found)
+
     def tails(self, name: str) -> list[int]:
         """Every offset inside a longer string that ends in `name`, ascending; of the bases too.
 

@@ -1,6 +1,7 @@
 """A loaded Spec: its maps, programs and variables.
 
 image      one program's instructions from the functions it reaches (pure)
+tags       exception callbacks and contexts, from declaration tags (pure)
 kernel     the types of the kernel and its modules
 externs    kernel options, kernel symbols, kfuncs
 target     what a program attaches to, as the kernel wants it at load

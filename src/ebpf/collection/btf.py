@@ -1,17 +1,26 @@
-"""Loading an object's BTF, less what the running kernel does not know."""
+"""Loading an object's BTF, less what the running kernel does not know, and what it knows."""
 
 from __future__ import annotations
 
 import errno
 import os
+import struct
+import sys
 
 from ebpf._sys import bpf, check
+from ebpf.asm import opcodes as op
 from ebpf.btf import Btf
+from ebpf.btf import types as t
+from ebpf.btf.build import BtfBuilder
 from ebpf.btf.sanitize import Feature, probe_blob, sanitize
 from ebpf.errors import VerifierError
 from ebpf.features.cache import cached
+from ebpf.types import ProgramType
 
 _LOG_SIZE = 1 << 16
+
+# The helper bpf_get_socket_cookie (4.12), which takes the context of a socket filter.
+_GET_SOCKET_COOKIE = 46
 
 
 def load_btf(data: bytes) -> int:
@@ -50,4 +59,42 @@ def _accepts(blob: bytes) -> bool:
     if result in (-errno.EINVAL, -errno.E2BIG):
         return False
     os.close(check(result, "probe BTF"))
+    return True
+
+
+@cached
+def knows_context_tags() -> bool:
+    """Whether the verifier takes a parameter for the context because it is tagged (6.8).
+
+    Asked with a function of a ``void *`` that passes it to a helper which wants the context. A
+    refusal for another reason counts as a no, after which the type says it as well.
+    """
+    builder = BtfBuilder()
+    number = builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
+    parameter = t.Parameter("context", builder.add(t.Pointer(type_id=0)))
+    prototype = builder.add(t.FuncProto(type_id=number, parameters=(parameter,)))
+    main = builder.add(t.Func(name="main", type_id=prototype, linkage=t.Linkage.GLOBAL))
+    tagged = builder.add(t.Func(name="tagged", type_id=prototype, linkage=t.Linkage.GLOBAL))
+    builder.add(t.DeclTag(name="arg:ctx", type_id=tagged, component_index=0))
+    btf_fd, _ = bpf.btf_load(builder.to_bytes())
+    if btf_fd < 0:
+        return False
+    slot = struct.Struct("=BBhi").pack
+    call, leave = op.CALL_OPCODE, slot(op.EXIT_OPCODE, 0, 0, 0)
+    source = op.PSEUDO_CALL << 4 if sys.byteorder == "little" else op.PSEUDO_CALL
+    try:
+        loaded = bpf.prog_load(
+            prog_type=ProgramType.SOCKET_FILTER,
+            insns=slot(call, source, 0, 1) + leave + slot(call, 0, 0, _GET_SOCKET_COOKIE) + leave,
+            license=b"GPL\0",
+            prog_btf_fd=btf_fd,
+            func_info=struct.pack("=IIII", 0, main, 2, tagged),
+            func_info_rec_size=8,
+            func_info_cnt=2,
+        )
+    finally:
+        os.close(btf_fd)
+    if loaded.result < 0:
+        return False
+    os.close(loaded.result)
     return True

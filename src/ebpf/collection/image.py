@@ -10,12 +10,14 @@ import struct
 import sys
 
 from ebpf.asm import opcodes as op
-from ebpf.errors import RelocationError
 from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec, Relocation, RelocationKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Protocol
+
+    from ebpf.types import ProgramType
 
     class Targets(Protocol):
         """What relocations refer to, once the maps exist and the externs are known."""
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 # verifier prunes those that cannot be reached, and refuses the others with this number.
 POISON_MAP = 2001000000
 POISON_KFUNC = 2002000000
+
+_CALLS = (RelocationKind.CALL, RelocationKind.FUNCTION)
 
 _SLOT = struct.Struct("=BBhi")
 _SLOT_SIZE = 8
@@ -78,49 +82,62 @@ class Call:
         self.offset = offset
 
 
+def function_names(
+    spec: CollectionSpec, program: ProgramSpec, callbacks: Mapping[int, str]
+) -> list[str]:
+    """The functions of `program` in their order: its own, those that it reaches, each callee with
+    its own right behind it, and then the callback for its exceptions with what that reaches.
+
+    `callbacks` are by the type id of a program's function.
+    """
+    found: dict[str, None] = {}
+    roots = [program.function, callbacks.get(spec.functions[program.function].type_id, "")]
+    for root in filter(None, roots):
+        pending = [iter([root])]
+        while pending:
+            for name in pending[-1]:
+                if name not in found:
+                    found[name] = None
+                    pending.append(iter(_callees(spec.functions[name])))
+                    break
+            else:
+                pending.pop()
+    return list(found)
+
+
+def _callees(function: FunctionSpec) -> list[str]:
+    return [r.target for r in function.relocations if r.kind in _CALLS]
+
+
 class Image:
     """The instructions of one program and the functions in it, in order.
 
     ``functions`` are (slot where it starts, function); ``func_info`` and ``line_info`` are the
-    kernel's records, empty where the object has no BTF for every function.
+    kernel's records, empty where the object has no BTF for every function. `callbacks` and `types`
+    are what `ebpf.collection.tags` finds.
     """
 
-    def __init__(self, spec: CollectionSpec, program: ProgramSpec, targets: Targets) -> None:
-        self._spec = spec
+    def __init__(
+        self,
+        spec: CollectionSpec,
+        program: ProgramSpec,
+        targets: Targets,
+        callbacks: Mapping[int, str],
+        types: Mapping[tuple[ProgramType, int], int],
+    ) -> None:
+        self._program = program
         self._targets = targets
+        self._types = types
         self._starts: dict[str, int] = {}
         self.code = bytearray()
         self.functions: list[tuple[int, FunctionSpec]] = []
-        self._append(program.function)
-        self._reach(program.function)
-        for callback in _exception_callbacks(spec, spec.functions[program.function]):
-            if callback not in self._starts:
-                self._append(callback)
-                self._reach(callback)
+        for name in function_names(spec, program, callbacks):
+            self._starts[name] = len(self.code) // _SLOT_SIZE
+            self.functions.append((self._starts[name], spec.functions[name]))
+            self.code += targets.function_code(name)
         for start, function in self.functions:
             for relocation in function.relocations:
                 self._relocate(start, function, relocation)
-
-    def _append(self, name: str) -> None:
-        self._starts[name] = len(self.code) // _SLOT_SIZE
-        self.functions.append((self._starts[name], self._spec.functions[name]))
-        self.code += self._targets.function_code(name)
-
-    def _reach(self, name: str) -> None:
-        """Append what the function `name` refers to, each callee with its own right behind it."""
-        pending = [iter(self._callees(name))]
-        while pending:
-            for callee in pending[-1]:
-                if callee not in self._starts:
-                    self._append(callee)
-                    pending.append(iter(self._callees(callee)))
-                    break
-            else:
-                pending.pop()
-
-    def _callees(self, name: str) -> list[str]:
-        kinds = (RelocationKind.CALL, RelocationKind.FUNCTION)
-        return [r.target for r in self._spec.functions[name].relocations if r.kind in kinds]
 
     def _relocate(self, start: int, function: FunctionSpec, relocation: Relocation) -> None:
         slot = start + relocation.slot
@@ -173,8 +190,10 @@ class Image:
         """``struct bpf_func_info`` of every function."""
         if not all(function.type_id for _, function in self.functions):
             return b""
+        own = self._program.type
         return b"".join(
-            struct.pack("=II", start, function.type_id) for start, function in self.functions
+            struct.pack("=II", start, self._types.get((own, function.type_id), function.type_id))
+            for start, function in self.functions
         )
 
     @property
@@ -192,26 +211,6 @@ class Image:
             (entry for entry in self.functions if entry[0] <= slot), key=lambda entry: entry[0]
         )
         return function, slot - start
-
-
-def _exception_callbacks(spec: CollectionSpec, function: FunctionSpec) -> list[str]:
-    """The functions that a declaration tag names to be called when `function` throws."""
-    from ebpf.btf.types import DeclTag
-
-    if spec.btf is None or not function.type_id:
-        return []
-    prefix = "exception_callback:"
-    names = [
-        tag.name.removeprefix(prefix)
-        for tag in spec.btf.types()
-        if isinstance(tag, DeclTag)
-        and tag.type_id == function.type_id
-        and tag.name.startswith(prefix)
-    ]
-    for name in names:
-        if name not in spec.functions:
-            raise RelocationError(f"function {function.name!r}: no exception callback {name!r}")
-    return names
 
 
 def _with_source(registers: int, source: int) -> int:

@@ -7,12 +7,13 @@ import warnings
 
 from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
-from ebpf.collection.btf import load_btf
+from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import kconfig_bytes
 from ebpf.collection.kernel import KernelTypes
 from ebpf.collection.maps import check_compatible, create_map
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
+from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
 from ebpf.errors import VerifierError
 from ebpf.kconfig import kernel_config, overridden
@@ -60,6 +61,7 @@ class Loader:
         self._log = (log_level, log_size)
         self._btf_fd = 0
         self._btf: Btf | None = None
+        self._tags = Tags({}, {})
 
     def load(self) -> None:
         """Create and load everything. Raises what the first failure raises; nothing is closed."""
@@ -96,7 +98,11 @@ class Loader:
     def _load_btf(self) -> None:
         if self.spec.btf is None:
             return
-        data = self.spec.btf_fixups.apply(self.spec.btf).to_bytes()
+        editor = self.spec.btf_fixups.apply(self.spec.btf)
+        self._tags.callbacks.update(exception_callbacks(self.spec))
+        if tags_contexts(self.spec.btf) and not knows_context_tags():
+            self._tags.types.update(give_contexts(self.spec, editor, self._tags.callbacks))
+        data = editor.to_bytes()
         self._btf = Btf(data)
         try:
             self._btf_fd = load_btf(data)
@@ -148,7 +154,13 @@ class Loader:
     def _load_programs(self) -> None:
         members = struct_ops_targets(self.structs)
         loader = ProgramLoader(
-            self.spec, self._kernel, self.maps, self._btf_fd, self._targets, members
+            self.spec,
+            self._kernel,
+            self.maps,
+            self._btf_fd,
+            self._targets,
+            members,
+            self._tags,
         )
         for name, program in self.spec.programs.items():
             if program.autoload:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ebpf.collection.image import Call
     from ebpf.collection.kernel import KernelTypes
+    from ebpf.collection.tags import Tags
     from ebpf.maps import Map
     from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec
 
@@ -39,6 +40,7 @@ class ProgramLoader:
 
     `maps` are the maps that exist, by key. `targets` are the BPF programs that programs attach
     to, `members` what the programs of struct_ops maps are loaded for, both by key of the program.
+    `tags` is what the object's BTF says of its functions.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ProgramLoader:
         btf_fd: int,
         targets: Mapping[str, Program],
         members: Mapping[str, AttachTarget],
+        tags: Tags,
     ) -> None:
         self._spec = spec
         self._kernel = kernel
@@ -56,6 +59,7 @@ class ProgramLoader:
         self._btf_fd = btf_fd
         self._given_targets = targets
         self._members = members
+        self._tags = tags
         self._externs = Externs(spec, kernel)
         self._relocator: Relocator | None = None
         self._code: dict[str, bytes] = {}
@@ -75,7 +79,7 @@ class ProgramLoader:
             self._tables.clear()
 
     def _load(self, name: str, program: ProgramSpec, log_level: int, log_size: int) -> Program:
-        image = Image(self._spec, program, self)
+        image = Image(self._spec, program, self, *self._tags)
         target = self._attach_target(name, program)
         request = {**self._request(program, target), **self._code_and_records(image)}
         needs = newest(program.type, program.flags, program.attach_type)

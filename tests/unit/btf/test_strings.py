@@ -100,3 +100,11 @@ def test_a_name_that_many_types_share_is_kept_once() -> None:
     blob.add("FLOAT", shared, 4)
     btf = Btf(blob.build())
     assert btf.type(1).name is btf.type(2).name
+
+
+def test_strings_are_found_by_how_they_begin() -> None:
+    """Fails when a tag with a value in it is missed, or one inside another string is taken."""
+    blob = Blob()
+    for text in ("tag:one", "other tag:two", "tag:three", "tag:one", "ta"):
+        blob.strings += text.encode() + b"\0"
+    assert Btf(blob.build()).strings.starting("tag:") == ["tag:one", "tag:three"]
