@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from ebpf._sys.arguments import check_text
-from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
+from ebpf.info import Info
 
 # The mount point of its own, and the one inside debugfs that came first.
 MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -51,16 +53,74 @@ def tracepoint_id(category: str, name: str) -> int:
         BpfFileNotFoundError: there is no such tracepoint; the message has the nearest names.
         BpfPermissionError: this process may not read the number; the message has the command.
     """
+    return int(_read(category, name, "id"))
+
+
+class TracepointField(Info):
+    """A field of the record that a tracepoint's program gets as its context."""
+
+    name: str
+    declaration: str  #: as the kernel writes it: "unsigned long args[6]", "__data_loc char[] name"
+    offset: int  #: bytes from the start of the record
+    size: int  #: in bytes
+    signed: bool
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it holds several values, or leads to a string elsewhere in the record."""
+        return "[" in self.declaration
+
+
+_FIELD = re.compile(r"\tfield:([^;]*);\toffset:(\d+);\tsize:(\d+);\tsigned:([01]);")
+# The last word: "int ret", "const char * name", "char comm[16]", "void (*func)(void)".
+_NAME = re.compile(r"(\w+)(?:\[[^]]*\])*$|\(\*\s*(\w+)\)")
+
+
+def tracepoint_fields(category: str, name: str) -> dict[str, TracepointField]:
+    """The fields of a tracepoint's record by name, in order, from its ``format`` file.
+
+    Those that begin with ``common_`` are in every record; programs cannot read them.
+
+    Raises:
+        FormatError: the file has a line that declares no field.
+        BpfFileNotFoundError, BpfPermissionError: as tracepoint_id.
+    """
+    fields = {}
+    for line in _read(category, name, "format").splitlines():
+        if line.startswith("\tfield:"):
+            field = _parse_field(f"{category}:{name}", line)
+            fields[field.name] = field
+    return fields
+
+
+def _parse_field(tracepoint: str, line: str) -> TracepointField:
+    field = _FIELD.match(line)
+    name = _NAME.search(field[1]) if field else None
+    if field is None or name is None:
+        raise FormatError(
+            f"the format of the tracepoint {tracepoint}: {line.strip()!r} is no field"
+        )
+    return TracepointField(
+        name=name[1] or name[2],
+        declaration=field[1],
+        offset=int(field[2]),
+        size=int(field[3]),
+        signed=field[4] == "1",
+    )
+
+
+def _read(category: str, name: str, file_name: str) -> str:
+    """The contents of one of the files that describe a tracepoint."""
     directory = find()
     events = os.path.join(directory, "events")
     for part, what in ((category, "category"), (name, "name")):
         check_text(what, part)
         if not part or "/" in part or part.startswith("."):
             raise ValueError(f"{what}: {part!r} is no tracepoint {what}")
-    path = os.path.join(events, category, name, "id")
+    path = os.path.join(events, category, name, file_name)
     try:
         with open(path, encoding="ascii") as file:
-            return int(file.read())
+            return file.read()
     except FileNotFoundError:
         raise BpfFileNotFoundError(2, _no_tracepoint(events, category, name)) from None
     except PermissionError:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ebpf import tracefs
-from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
 
 
 @pytest.fixture
@@ -135,3 +135,61 @@ def test_raw_tracepoints_are_those_that_exist_as_such(mounts: tuple[Path, Path])
     """Events of single system calls are none: all of them are sys_enter."""
     fill(mounts[0])
     assert tracefs.tracepoint_names() == ["sched_switch", "sched_wakeup", "sys_enter"]
+
+
+# What Linux writes, of different tracepoints.
+FORMAT = """\
+name: example
+ID: 100
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;
+\tfield:const char * filename;\toffset:16;\tsize:8;\tsigned:0;
+\tfield:unsigned long args[6];\toffset:24;\tsize:48;\tsigned:0;
+\tfield:char comm[TASK_COMM_LEN];\toffset:72;\tsize:16;\tsigned:0;
+\tfield:__data_loc char[] name;\toffset:88;\tsize:4;\tsigned:0;
+\tfield:void (*func)(struct task_struct *);\toffset:96;\tsize:8;\tsigned:0;
+
+print fmt: "field:int no;\toffset:1;\tsize:1;\tsigned:1; %d", REC->ret
+"""
+
+
+def test_fields_are_those_of_the_format(mounts: tuple[Path, Path]) -> None:
+    """A program would read at a wrong offset, or a field be missing."""
+    fill(mounts[0])
+    path = mounts[0] / "events" / "sched" / "sched_switch" / "format"
+    path.write_text(FORMAT)
+    fields = tracefs.tracepoint_fields("sched", "sched_switch")
+    assert {
+        field.name: (field.offset, field.size, field.signed, field.is_array)
+        for field in fields.values()
+    } == {
+        "common_type": (0, 2, False, False),
+        "common_pid": (4, 4, True, False),
+        "__syscall_nr": (8, 4, True, False),
+        "filename": (16, 8, False, False),
+        "args": (24, 48, False, True),
+        "comm": (72, 16, False, True),
+        "name": (88, 4, False, True),
+        "func": (96, 8, False, False),
+    }
+    assert list(fields) == [field.name for field in fields.values()]
+    assert fields["filename"].declaration == "const char * filename"
+
+
+def test_fields_of_no_tracepoint_have_the_nearest_named(mounts: tuple[Path, Path]) -> None:
+    """Another error than for attaching would send the user astray."""
+    fill(mounts[0])
+    with pytest.raises(BpfFileNotFoundError, match="nearest: sched:sched_switch"):
+        tracefs.tracepoint_fields("sched", "sched_swich")
+
+
+def test_a_format_of_the_future_is_an_error(mounts: tuple[Path, Path]) -> None:
+    """A field would be left out silently."""
+    fill(mounts[0])
+    path = mounts[0] / "events" / "sched" / "sched_switch" / "format"
+    path.write_text("\tfield:int ret;\toffset:sixteen;\n")
+    with pytest.raises(FormatError, match=r"sched:sched_switch: 'field:int ret"):
+        tracefs.tracepoint_fields("sched", "sched_switch")
