@@ -9,10 +9,6 @@ The kernel counts; this only reads the counts when it is done.
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
-import time
 from typing import Annotated
 
 import ebpf
@@ -34,6 +30,7 @@ from ebpf.asm import (
     stdw,
 )
 from ebpf.codec import Char
+from parts.counting import counter, wait
 
 NAME_SIZE = 16  # of a program's name in the kernel, TASK_COMM_LEN
 
@@ -74,19 +71,6 @@ def program(counts: ebpf.HashMap[str, int]) -> list[object]:
     ]
 
 
-def wait(seconds: float | None) -> None:
-    """Until Ctrl-C or SIGTERM, at most `seconds`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        print("kprobe_count: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
-        if seconds is None:
-            signal.pause()
-        else:
-            time.sleep(seconds)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-
-
 def report(counts: dict[str, int], function: str) -> None:
     print(f"{'PROGRAM':<{NAME_SIZE}} CALLS OF {function}")
     for name, count in sorted(counts.items(), key=lambda item: item[1], reverse=True):
@@ -94,11 +78,8 @@ def report(counts: dict[str, int], function: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = counter(__doc__)
     parser.add_argument("function", nargs="?", default="vfs_read", help="(vfs_read)")
-    parser.add_argument("--seconds", type=float, help="how long to count (until Ctrl-C)")
     options = parser.parse_args()
     try:
         with ebpf.HashMap.create(
@@ -110,9 +91,9 @@ def main() -> None:
         ) as counts:
             with ebpf.Program.load(
                 ebpf.ProgramType.KPROBE, program(counts), license="GPL", name="count"
-            ) as counter:
-                counter.attach_kprobe(options.function)
-                wait(options.seconds)
+            ) as counting:
+                counting.attach_kprobe(options.function)
+                wait("kprobe_count", options.seconds)
             # The program is closed, and with it detached: the counts stand still.
             report(counts.to_dict(), options.function)
     except ebpf.BpfError as error:

@@ -11,12 +11,6 @@ Each line counts the values from a power of two up to the next one.
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import signal
-import sys
-import time
-from dataclasses import dataclass
 
 import ebpf
 from ebpf import asm, tracefs
@@ -43,49 +37,27 @@ from ebpf.asm import (
     rsh,
     stxw,
 )
+from ebpf.tracefs import TracepointField
+from parts.counting import counter, wait
 
 # Slots of the histogram: negative values, zero, then 1, 2..3, 4..7, ... up to 64 bits.
 NEGATIVE, ZERO, FIRST_POWER = 0, 1, 2
 SLOTS = FIRST_POWER + 64
 
 
-@dataclass
-class Field:
-    """A field of a tracepoint's record."""
-
-    name: str
-    offset: int
-    size: int
-    signed: bool
-
-    @property
-    def numeric(self) -> bool:
-        return self.size in (1, 2, 4, 8)
-
-
-def read_fields(category: str, name: str) -> dict[str, Field]:
-    """The fields of a tracepoint, which tracefs describes in lines of this kind:
-
-    field:long ret;\toffset:16;\tsize:8;\tsigned:1;
-    """
-    tracefs.tracepoint_id(category, name)  # raises with the nearest names if there is none
-    path = os.path.join(tracefs.find(), "events", category, name, "format")
-    with open(path, encoding="ascii") as file:
-        lines = re.findall(
-            r"field:([^;]*);\s*offset:(\d+);\s*size:(\d+);\s*signed:([01]);", file.read()
-        )
-    fields = {}
-    for declaration, offset, size, signed in lines:
-        # "unsigned long args[6]", "const char * name", "__data_loc char[] filename"
-        match = re.search(r"(\w+)(\[\w*\])?$", declaration)
-        is_array = "[" in declaration
+def numbers(category: str, name: str) -> dict[str, TracepointField]:
+    """The fields of a tracepoint that are a number."""
+    return {
+        field.name: field
+        for field in tracefs.tracepoint_fields(category, name).values()
         # The first bytes of every record say which tracepoint it is; programs cannot read them.
-        if match and not match[1].startswith("common_") and not is_array:
-            fields[match[1]] = Field(match[1], int(offset), int(size), signed == "1")
-    return fields
+        if not field.name.startswith("common_")
+        and not field.is_array
+        and field.size in (1, 2, 4, 8)
+    }
 
 
-def load_field(field: Field) -> list[object]:
+def load_field(field: TracepointField) -> list[object]:
     """R6 = the field, of the record at R1."""
     load = {1: asm.ldxb, 2: asm.ldxh, 4: asm.ldxw, 8: asm.ldxdw}[field.size]
     unused = 64 - 8 * field.size
@@ -96,7 +68,7 @@ def load_field(field: Field) -> list[object]:
     return [load(R6, R1 + field.offset), *extend]
 
 
-def program(field: Field, histogram: ebpf.ArrayMap[int]) -> list[object]:
+def program(field: TracepointField, histogram: ebpf.ArrayMap[int]) -> list[object]:
     """histogram[slot of the field's value] += 1"""
     slot: Memory = R10 - 4
     return [
@@ -158,20 +130,7 @@ def report(title: str, counts: list[int]) -> None:
         print(f"{label(slot):>{labels}} | {counts[slot]:>10} | {bar}".rstrip())
 
 
-def wait(seconds: float | None) -> None:
-    """Until Ctrl-C or SIGTERM, at most `seconds`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        print("tracepoint_histogram: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
-        if seconds is None:
-            signal.pause()
-        else:
-            time.sleep(seconds)
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-
-
-def count(category: str, name: str, field: Field, seconds: float | None) -> list[int]:
+def count(category: str, name: str, field: TracepointField, seconds: float | None) -> list[int]:
     """Attach, wait, and return the histogram."""
     with ebpf.ArrayMap.create(
         ebpf.MapType.ARRAY, value="Q", max_entries=SLOTS, name="histogram"
@@ -179,20 +138,17 @@ def count(category: str, name: str, field: Field, seconds: float | None) -> list
         code = program(field, histogram)
         with ebpf.Program.load(
             ebpf.ProgramType.TRACEPOINT, code, license="GPL", name="histogram"
-        ) as counter:
-            counter.attach_tracepoint(category, name)
-            wait(seconds)
+        ) as counting:
+            counting.attach_tracepoint(category, name)
+            wait("tracepoint_histogram", seconds)
         return list(histogram)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = counter(__doc__)
     parser.add_argument("tracepoint", nargs="?", default="syscalls:sys_exit_read")
     parser.add_argument("field", nargs="?", help="a number in the tracepoint's record (ret)")
     parser.add_argument("--fields", action="store_true", help="list the fields, then end")
-    parser.add_argument("--seconds", type=float, help="how long to count (until Ctrl-C)")
     options = parser.parse_args()
     if options.tracepoint.count(":") != 1:
         parser.error(f"a tracepoint is CATEGORY:NAME, not {options.tracepoint!r}")
@@ -203,7 +159,7 @@ def main() -> None:
     options = parse_arguments()
     category, name = options.tracepoint.split(":")
     try:
-        fields = {key: field for key, field in read_fields(category, name).items() if field.numeric}
+        fields = numbers(category, name)
         if options.fields:
             for field in fields.values():
                 print(

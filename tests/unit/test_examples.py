@@ -1,8 +1,7 @@
-"""The parts of the examples that need no kernel: how execsnoop shows things, and --help."""
+"""The parts of the examples that need no kernel: how they show things, and --help."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -19,17 +17,12 @@ from hypothesis import strategies as st
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
-
-
-execsnoop = load("execsnoop")
+# As Python does for a program that is run there.
+sys.path.insert(0, str(EXAMPLES))
+try:
+    from parts import command, execsnoop_bpf, execsnoop_events, terminal
+finally:
+    sys.path.remove(str(EXAMPLES))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
@@ -48,20 +41,26 @@ def test_help(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(["--"], "no command"), (["--ring-size", "5000"], "5000 is not a power of two")],
+    [
+        (["--"], "no command"),
+        (["--ring-size", "5000"], "5000 is not a power of two"),
+        (["--ring-size", "large"], "'large' is no number"),
+    ],
 )
 def test_wrong_arguments(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A mistake on the command line would end in a traceback."""
     with pytest.raises(SystemExit):
-        execsnoop.parse_arguments(arguments)
+        command.split_command(command.snooper("execsnoop", ""), arguments)
     assert complaint in capsys.readouterr().err
 
 
 def test_the_command_keeps_its_options() -> None:
     """Options of the command would be taken for execsnoop's."""
-    options = execsnoop.parse_arguments(["--json", "--", "git", "--json", "--", "file"])
+    options = command.split_command(
+        command.snooper("execsnoop", ""), ["--json", "--", "git", "--json", "--", "file"]
+    )
     assert options.json
     assert options.command == ["git", "--json", "--", "file"]
 
@@ -80,13 +79,13 @@ STATUSES = [
 @pytest.mark.parametrize(("status", "text"), STATUSES)
 def test_status(status: int, text: str) -> None:
     """A signal would be shown as an exit status, or an unnamed one would end the trace."""
-    assert execsnoop.describe_status(status) == text
+    assert execsnoop_events.describe_status(status) == text
 
 
 def test_duration() -> None:
     """The unit would be wrong by a factor of a thousand."""
     times = [400_000, 5_900_000, 1_240_000_000, 123_000_000_000]
-    shown = [execsnoop.describe_duration(time) for time in times]
+    shown = [execsnoop_events.describe_duration(time) for time in times]
     assert shown == ["0.4 ms", "5.9 ms", "1.24 s", "2 min 3 s"]
 
 
@@ -94,61 +93,63 @@ def test_duration() -> None:
 def test_arguments_are_split_where_they_end(arguments: list[bytes]) -> None:
     """Empty arguments, or the last one, would be lost."""
     data = b"".join(argument + b"\0" for argument in arguments)
-    assert execsnoop.split_arguments(data) == arguments
+    assert execsnoop_events.split_arguments(data) == arguments
 
 
 def test_cut_off_arguments_are_kept() -> None:
     """The beginning of the argument that did not fit would be lost."""
-    assert execsnoop.split_arguments(b"true\0start of") == [b"true", b"start of"]
-    assert execsnoop.split_arguments(b"") == []
+    assert execsnoop_events.split_arguments(b"true\0start of") == [b"true", b"start of"]
+    assert execsnoop_events.split_arguments(b"") == []
 
 
 @given(st.binary() | st.text().map(os.fsencode))
 def test_nothing_reaches_the_terminal_raw(data: bytes) -> None:
     """An argument could move the cursor, clear the screen or break a line."""
-    assert execsnoop.printable(data).isprintable()
+    assert terminal.printable(data).isprintable()
 
 
 def test_text_stays_readable() -> None:
     """Letters outside ASCII would be escaped, or escapes would not tell what is there."""
-    assert execsnoop.printable("grün 木".encode()) == "grün 木"
-    assert execsnoop.printable(b"\xff\n\x1b[31m") == "\\xff\\n\\x1b[31m"
+    assert terminal.printable("grün 木".encode()) == "grün 木"
+    assert terminal.printable(b"\xff\n\x1b[31m") == "\\xff\\n\\x1b[31m"
 
 
 @given(st.text("ab木e\u0301"), st.integers(1, 12))
 def test_fit(text: str, width: int) -> None:
     """A line would wrap, be cut though it fits, or lose its beginning."""
-    fitted = execsnoop.fit(text, width)
-    size = sum(map(execsnoop.cells, text))
-    assert sum(map(execsnoop.cells, fitted)) <= width
+    fitted = terminal.fit(text, width)
+    size = sum(map(terminal.cells, text))
+    assert sum(map(terminal.cells, fitted)) <= width
     assert (fitted == text) == (size <= width)
     assert text.startswith(fitted.removesuffix("…"))
 
 
 def record(kind: int, time: int, pid: int, arguments: bytes = b"", status: int = 0) -> bytes:
-    header = execsnoop.Header(time, "name", kind, pid, 1, 1000, status, 1, len(arguments))
-    return bytes(execsnoop.HEADER.pack(header)) + arguments
+    header = execsnoop_bpf.Header(time, "name", kind, pid, 1, 1000, status, 1, len(arguments))
+    return bytes(execsnoop_bpf.HEADER.pack(header)) + arguments
 
 
 def test_an_end_belongs_to_the_last_execution() -> None:
     """A process that executes twice would end as what it was first, one end could come twice, or
     one whose execution is unknown would be made up."""
-    decoder = execsnoop.Decoder()
-    decoder.decode(record(execsnoop.EXEC, 10, 5, b"sh\0"))
-    second = decoder.decode(record(execsnoop.EXEC, 20, 5, b"true\0"))
-    end = decoder.decode(record(execsnoop.EXIT, 30, 5))
+    decoder = execsnoop_events.Decoder()
+    decoder.decode(record(execsnoop_bpf.EXEC, 10, 5, b"sh\0"))
+    second = decoder.decode(record(execsnoop_bpf.EXEC, 20, 5, b"true\0"))
+    end = decoder.decode(record(execsnoop_bpf.EXIT, 30, 5))
     assert end.execution is second
-    assert decoder.decode(record(execsnoop.EXIT, 31, 5)) is None
-    assert decoder.decode(record(execsnoop.EXIT, 32, 6)) is None
+    assert decoder.decode(record(execsnoop_bpf.EXIT, 31, 5)) is None
+    assert decoder.decode(record(execsnoop_bpf.EXIT, 32, 6)) is None
 
 
 def test_json() -> None:
     """A field would be missing, or bytes would not survive."""
     out = io.StringIO()
-    lines = execsnoop.JsonLines(out)
-    decoder = execsnoop.Decoder()
-    lines.show(decoder.decode(record(execsnoop.EXEC, 10**9, 5, b"a\0\xff\n\0")))
-    lines.show(decoder.decode(record(execsnoop.EXIT, 3 * 10**9, 5, status=signal.SIGSEGV | 0x80)))
+    lines = execsnoop_events.JsonLines(out)
+    decoder = execsnoop_events.Decoder()
+    lines.show(decoder.decode(record(execsnoop_bpf.EXEC, 10**9, 5, b"a\0\xff\n\0")))
+    lines.show(
+        decoder.decode(record(execsnoop_bpf.EXIT, 3 * 10**9, 5, status=signal.SIGSEGV | 0x80))
+    )
     execution, end = map(json.loads, out.getvalue().splitlines())
     assert [os.fsencode(argument) for argument in execution["arguments"]] == [b"a", b"\xff\n"]
     assert execution["arguments_complete"] is True
@@ -163,6 +164,6 @@ def test_json() -> None:
 def test_table_fits_a_pipe_and_says_what_is_missing() -> None:
     """Arguments that are not all there would look as if they were."""
     out = io.StringIO()
-    header = execsnoop.Header(0, "name", execsnoop.EXEC, 5, 1, 0, 0, 0, 0)
-    execsnoop.Table(out).show(execsnoop.Execution(header, [b"a b", b"x" * 500]))
+    header = execsnoop_bpf.Header(0, "name", execsnoop_bpf.EXEC, 5, 1, 0, 0, 0, 0)
+    execsnoop_events.Table(out).show(execsnoop_events.Execution(header, [b"a b", b"x" * 500]))
     assert out.getvalue().endswith(f" 'a b' {'x' * 500} (incomplete)\n")
