@@ -41,6 +41,56 @@ class _Lib:
     def ebpf_map_lookup_and_delete(self, fd: int, key: Any, value: Any, flags: int) -> int: ...
     def ebpf_map_update(self, fd: int, key: Any, value: Any, flags: int) -> int: ...
     def ebpf_map_delete(self, fd: int, key: Any) -> int: ...
+    EBPF_MAP_ABSENT: int
+    EBPF_MAP_UNSURE: int
+    def ebpf_map_get_u32_u32(self, fd: int, key: int) -> int: ...
+    def ebpf_map_get_u32_u64(self, fd: int, key: int) -> int: ...
+    def ebpf_map_get_u64_u32(self, fd: int, key: int) -> int: ...
+    def ebpf_map_get_u64_u64(self, fd: int, key: int) -> int: ...
+    def ebpf_map_set_u32_u32(self, fd: int, key: int, value: int) -> int: ...
+    def ebpf_map_set_u32_u64(self, fd: int, key: int, value: int) -> int: ...
+    def ebpf_map_set_u64_u32(self, fd: int, key: int, value: int) -> int: ...
+    def ebpf_map_set_u64_u64(self, fd: int, key: int, value: int) -> int: ...
+    def ebpf_map_batch(
+        self,
+        cmd: int,
+        fd: int,
+        in_batch: Any,
+        out_batch: Any,
+        keys: Any,
+        values: Any,
+        count: Any,
+        elem_flags: int,
+    ) -> int: ...
+    def ebpf_map_lookup_many(
+        self,
+        fd: int,
+        keys: Any,
+        key_size: int,
+        values: Any,
+        value_size: int,
+        found: Any,
+        count: int,
+        flags: int,
+        done: Any,
+    ) -> int: ...
+    def ebpf_map_update_many(
+        self,
+        fd: int,
+        keys: Any,
+        key_size: int,
+        values: Any,
+        value_size: int,
+        count: int,
+        flags: int,
+        done: Any,
+    ) -> int: ...
+    def ebpf_map_delete_many(
+        self, fd: int, keys: Any, key_size: int, count: int, deleted: Any, done: Any
+    ) -> int: ...
+    def ebpf_map_delete_batch(
+        self, fd: int, keys: Any, key_size: int, count: int, deleted: Any, done: Any
+    ) -> int: ...
     def ebpf_map_keys(self, fd: int, key: Any, key_size: int, keys: Any, capacity: int) -> int: ...
 
     # ring.h

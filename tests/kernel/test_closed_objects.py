@@ -75,6 +75,16 @@ LISTING: Calls = {
     "items": lambda m: list(m.items()),
     "clear": lambda m: m.clear(),
 }
+BATCHED: Calls = {
+    "lookup_batch": lambda m: m.lookup_batch(),
+    "lookup_and_delete_batch": lambda m: m.lookup_and_delete_batch(),
+    "lookup_batch_into": lambda m: m.lookup_batch_into(bytearray(4), bytearray(8)),
+    "batches": lambda m: m.batches(),
+    "lookup_many": lambda m: m.lookup_many([]),
+    "update_batch": lambda m: m.update_batch([], []),
+    "update": lambda m: m.update({}),
+    "to_numpy": lambda m: m.to_numpy(),
+}
 INDEXED: Calls = {
     "__len__": lambda m: len(m),
     "keys": lambda m: m.keys(),
@@ -88,6 +98,8 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
         {
             **DELETING,
             **LISTING,
+            **BATCHED,
+            "delete_batch": lambda m: m.delete_batch([]),
             "__setitem__": lambda m: m.__setitem__(0, 1),
             "__len__": lambda m: len(m),
             "keys": lambda m: list(m.keys()),
@@ -96,7 +108,6 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
             "pop": lambda m: m.pop(0),
             "popitem": lambda m: m.popitem(),
             "setdefault": lambda m: m.setdefault(0, 1),
-            "update": lambda m: m.update({0: 1}),
             "lookup_and_delete": lambda m: m.lookup_and_delete(0),
         },
     ),
@@ -105,6 +116,7 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
         {
             **KEYED,
             **LISTING,
+            **BATCHED,
             **INDEXED,
             "__getitem__": lambda m: m[0],
             "values": lambda m: list(m.values()),

@@ -526,6 +526,60 @@ static void test_real_maps(void)
 	close(map);
 }
 
+static void test_scalars(void)
+{
+	int map = create_map(BPF_MAP_TYPE_HASH, 4, 8, 10);
+
+	EXPECT(ebpf_map_get_u32_u64(map, 1) == EBPF_MAP_ABSENT);
+	EXPECT(ebpf_map_set_u32_u64(map, 1, 1ull << 40) == 0);
+	EXPECT(ebpf_map_get_u32_u64(map, 1) == 1ull << 40);
+	/* Values that are the two numbers with a meaning of their own. */
+	EXPECT(ebpf_map_set_u32_u64(map, 1, EBPF_MAP_ABSENT) == 0);
+	EXPECT(ebpf_map_get_u32_u64(map, 1) == EBPF_MAP_UNSURE);
+	EXPECT(ebpf_map_set_u32_u64(map, 1, EBPF_MAP_UNSURE) == 0);
+	EXPECT(ebpf_map_get_u32_u64(map, 1) == EBPF_MAP_UNSURE);
+	EXPECT(ebpf_map_get_u32_u64(-1, 1) == EBPF_MAP_UNSURE);
+	EXPECT(ebpf_map_set_u32_u64(-1, 1, 1) == -EBADF);
+	close(map);
+}
+
+static void test_batches(void)
+{
+	int map = create_map(BPF_MAP_TYPE_HASH, 4, 8, 100);
+	uint32_t keys[100], cursor, count = 100;
+	uint64_t values[100], done, deleted;
+	unsigned char found[100];
+
+	for (uint32_t i = 0; i < 100; i++) {
+		keys[i] = i;
+		values[i] = i * 10;
+	}
+	EXPECT(ebpf_map_batch(BPF_MAP_UPDATE_BATCH, map, NULL, NULL, keys, values, &count, 0) == 0);
+	EXPECT(count == 100);
+	memset(values, 0, sizeof(values));
+	EXPECT(ebpf_map_batch(BPF_MAP_LOOKUP_BATCH, map, NULL, &cursor, keys, values, &count, 0) ==
+	       -ENOENT);
+	EXPECT(count == 100);
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT(values[i] == keys[i] * 10ull);
+	for (uint32_t i = 0; i < 100; i++)
+		keys[i] = 2 * i;
+	EXPECT(ebpf_map_lookup_many(map, keys, 4, values, 8, found, 100, 0, &done) == 0);
+	EXPECT(done == 100 && found[49] && values[49] == 980 && !found[50] && !values[50]);
+	EXPECT(ebpf_map_delete_batch(map, keys, 4, 30, &deleted, &done) == 0);
+	EXPECT(deleted == 30 && done == 30);
+	EXPECT(ebpf_map_delete_many(map, keys, 4, 100, &deleted, &done) == 0);
+	EXPECT(deleted == 20 && done == 100);
+	EXPECT(ebpf_map_delete_batch(map, keys, 4, 100, &deleted, &done) == 0);
+	EXPECT(deleted == 0 && done == 100);
+	EXPECT(ebpf_map_update_many(map, keys, 4, values, 8, 100, BPF_NOEXIST, &done) == -E2BIG);
+	EXPECT(done == 50);
+	EXPECT(ebpf_map_lookup_many(-1, keys, 4, values, 8, found, 100, 0, &done) == -EBADF);
+	EXPECT(ebpf_map_delete_many(-1, keys, 4, 100, &deleted, &done) == -EBADF);
+	EXPECT(ebpf_map_delete_batch(-1, keys, 4, 100, &deleted, &done) == -EBADF);
+	close(map);
+}
+
 /* A program that closed its standard streams: what it prints must not go into a map. */
 static void test_standard_streams(void)
 {
@@ -543,6 +597,8 @@ static int kernel(void)
 {
 	test_real_ring();
 	test_real_maps();
+	test_scalars();
+	test_batches();
 	test_standard_streams();
 	EXPECT(ebpf_uapi_version() >= 5 << 16);
 	return 0;

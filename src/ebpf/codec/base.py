@@ -58,6 +58,14 @@ class Codec(ABC, Generic[T]):
         size = self.size
         return (self.unpack(view[at : at + size]) for at in range(0, len(view), size))
 
+    def pack_many(self, values: Iterable[T]) -> bytes:
+        """`values` packed one behind the other, without gaps.
+
+        Raises:
+            CodecError: a value does not fit.
+        """
+        return b"".join(map(self.pack, values))
+
     @property
     def offsets(self) -> Mapping[str, int]:
         """Byte offset of each named field; empty for a codec without named fields."""

@@ -113,6 +113,16 @@ class NumberCodec(ScalarCodec):
         except PACK_ERRORS as error:
             raise self._explained(value, error) from None
 
+    def pack_many(self, values: Iterable[Any]) -> bytes:
+        items = values if isinstance(values, (list, tuple)) else list(values)
+        if self._cast is not None and bool not in set(map(type, items)):
+            try:
+                return struct.pack(f"{len(items)}{self._cast}", *items)
+            except PACK_ERRORS:
+                # Packing them one by one finds the one that does not fit, and the words for it.
+                pass
+        return super().pack_many(items)
+
     def unpack(self, buffer: Buffer) -> Any:
         try:
             return self._unpack(buffer)[0]

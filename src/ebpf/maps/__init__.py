@@ -4,7 +4,11 @@ limits    definitions that no kernel takes
 objects   which types have values per CPU, and which hold kernel objects
 base      Map: create, open, from_id, info, pin, freeze, close
 values    packing values, reading them into buffers
-keyed     KeyedMap: lookup, put, the walk over the keys; shared by:
+keyed     KeyedMap: lookup, put, the walk over the keys; shared by all that have keys
+scalars   keys and values that are one integer each
+buffers   keys and values side by side
+reader    reading a map in chunks
+batch     BatchMap: many entries by one system call; shared by hashes and arrays
 hash      HashMap, a MutableMapping
 trie      LpmTrieMap
 array     ArrayMap, DescriptorArray

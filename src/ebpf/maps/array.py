@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from ebpf._sys import lib
+from ebpf._sys import ffi
 from ebpf.maps.base import V
+from ebpf.maps.batch import CHUNK, BatchMap
+from ebpf.maps.buffers import columns
 from ebpf.maps.keyed import ABSENT, KeyedMap
-from ebpf.types import MapFlags, MapType, UpdateFlags
+from ebpf.maps.scalars import ABSENT_SCALAR
+from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from ebpf.maps.base import Formats
@@ -41,7 +44,7 @@ class _Indexed(KeyedMap[int, V]):
         return f"the index must be 0 to {self.max_entries - 1}"
 
 
-class ArrayMap(_Indexed[V]):
+class ArrayMap(_Indexed[V], BatchMap[int, V]):
     """An ARRAY or PERCPU_ARRAY: all slots exist from the start, zeroed, and none can be deleted.
 
     It is indexed like a tuple of fixed length (without negative indexes): ``m[0]``, ``m[0] = v``,
@@ -53,15 +56,29 @@ class ArrayMap(_Indexed[V]):
     default_type = MapType.ARRAY
 
     def __getitem__(self, index: int) -> V:
+        # As in HashMap.__getitem__: what is done most, without the call of `_get`.
+        if index.__class__ is int and self._get_scalar is not None:
+            try:
+                value = self._get_scalar(self._fd, index)
+                if value < ABSENT_SCALAR:
+                    return value  # type: ignore[no-any-return]
+            except OverflowError:
+                pass
         self._check_index(index)
         return self._get(index)
 
     def __setitem__(self, index: int, value: V) -> None:
+        if index.__class__ is int and value.__class__ is int and self._set_scalar is not None:
+            try:
+                if self._set_scalar(self._fd, index, value) == 0:
+                    return
+            except OverflowError:
+                pass
         self._check_index(index)
         self.put(index, value)
 
     def __iter__(self) -> Iterator[V]:
-        return (value for _, value in self._entries())
+        return self._iter_values()
 
     def __contains__(self, value: object) -> bool:
         return any(value == other for other in self)
@@ -71,20 +88,28 @@ class ArrayMap(_Indexed[V]):
         return iter(self)
 
     def items(self) -> Iterator[tuple[int, V]]:
-        """(index, value) of every slot."""
+        """(index, value) of every slot, read in batches."""
         return self._entries()
+
+    def update(self, other: Mapping[int, V] | Iterable[tuple[int, V]], /) -> None:
+        """Write the slots of a mapping or of (index, value) pairs, in batches.
+
+        Raises:
+            IndexError: there is no such slot; nothing is written.
+            CodecError: a value does not fit; nothing is written.
+        """
+        keys, values = columns(other, {})
+        for index in keys:
+            self._check_index(index)
+        self.update_batch(keys, values)
 
     def clear(self) -> None:
         """Zero every slot."""
-        zero = bytes(self.value_codec.size)
-        for index in self.keys():
-            result = lib.ebpf_map_update(self._fd, self._pack_key(index), zero, UpdateFlags.ANY)
-            if result < 0:
-                self._fail(result, f"zero the slot {index} of")
-
-    def _entries(self) -> Iterator[tuple[int, V]]:
-        for index in self.keys():
-            yield index, self._get(index)
+        zeros = bytes(CHUNK * self.value_codec.size)
+        for start in range(0, self.max_entries, CHUNK):
+            indexes = range(start, min(start + CHUNK, self.max_entries))
+            keys, count = self._packed_keys(indexes)
+            self._write(keys, ffi.from_buffer(zeros), count)
 
 
 class DescriptorArray(_Indexed["Any"]):

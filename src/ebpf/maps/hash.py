@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import ItemsView, MutableMapping, ValuesView
+from itertools import chain
 
-from ebpf._sys import facts, lib
+from ebpf._sys import facts, ffi, lib
 from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
 from ebpf.maps.base import K, V
-from ebpf.maps.keyed import ABSENT, KeyedMap
+from ebpf.maps.batch import BatchMap
+from ebpf.maps.buffers import columns
+from ebpf.maps.keyed import ABSENT
+from ebpf.maps.reader import TAKE
+from ebpf.maps.scalars import ABSENT_SCALAR
 from ebpf.types import MapType, UpdateFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, ClassVar, TypeVar
 
     D = TypeVar("D")
@@ -25,7 +30,7 @@ _TAKING = frozenset(
 )
 
 
-class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
+class HashMap(BatchMap[K, V], MutableMapping[K, V]):
     """A hash of any kind as a `collections.abc.MutableMapping`; an LPM_TRIE is an `LpmTrieMap`.
 
     ``m.setdefault`` is atomic (NOEXIST), ``m.pop`` is LOOKUP_AND_DELETE where the kernel has it
@@ -51,12 +56,34 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
     default_type = MapType.HASH
 
     def __getitem__(self, key: K) -> V:
-        value = self._get(key)
-        if value is ABSENT:
+        # The first lines of `_get`, without the call: this is what is done most.
+        if key.__class__ is int and self._get_scalar is not None:
+            try:
+                value = self._get_scalar(self._fd, key)
+            except OverflowError:
+                pass
+            else:
+                if value < ABSENT_SCALAR:
+                    return value  # type: ignore[no-any-return]
+                if value == ABSENT_SCALAR:
+                    raise KeyError(key)
+        found = self._get(key)
+        if found is ABSENT:
             raise KeyError(key)
-        return value
+        return found
+
+    def get(self, key: K, default: D | None = None) -> V | D | None:  # type: ignore[override]
+        """The value for `key`, or `default` where the map has no such key."""
+        value = self._get(key)
+        return default if value is ABSENT else value
 
     def __setitem__(self, key: K, value: V) -> None:
+        if key.__class__ is int and value.__class__ is int and self._set_scalar is not None:
+            try:
+                if self._set_scalar(self._fd, key, value) == 0:
+                    return
+            except OverflowError:
+                pass
         self.put(key, value)
 
     def __delitem__(self, key: K) -> None:
@@ -131,26 +158,64 @@ class HashMap(KeyedMap[K, V], MutableMapping[K, V]):
                 if value is not ABSENT:
                     return value
 
+    def update(self, other: Any = (), /, **named: Any) -> None:
+        """Write the entries of a mapping or of an iterable of pairs, as `dict.update`, in batches.
+
+        All of them are packed before the first is written: where a key or value does not fit,
+        nothing is.
+
+        Raises:
+            CodecError: a key or value does not fit.
+            BpfError: E2BIG when the map is full; the message says at which entry, the ones before
+                it are written.
+        """
+        keys, values = columns(other, named)
+        self.update_batch(keys, values)
+
+    def delete_batch(self, keys: Iterable[K] | Any) -> int:
+        """Delete these keys (MAP_DELETE_BATCH, 5.6); how many the map had.
+
+        `keys` may be a buffer of packed keys (bytes, memoryview, array, numpy). A key that is not
+        there, or not any more, is passed over.
+        """
+        self.fileno()
+        return self._erase(*self._packed_keys(keys))
+
     def clear(self) -> None:
-        """Delete the keys that are there when they are met."""
-        for key in self._raw_keys():
-            self._delete(key)
+        """Delete the entries that are there when they are met."""
+        if TAKE not in self._unbatched:
+            try:
+                for _ in self._own_chunks(TAKE):
+                    pass
+                return
+            except NotSupportedError:
+                # The type can't take entries in batches; `_unbatched` has it now.
+                if TAKE not in self._unbatched:
+                    raise
+        for keys, _, count in self._own_chunks():
+            self._erase(keys, count)
 
     def __iter__(self) -> Iterator[K]:
-        unpack = self.key_codec.unpack
-        for key in self._raw_keys():
-            yield unpack(key)
+        unpack, size = self.key_codec.iter_unpack, self.key_codec.size
+        return chain.from_iterable(
+            unpack(ffi.buffer(keys, count * size)) for keys, _, count in self._own_chunks()
+        )
 
     def __len__(self) -> int:
-        """The number of entries, counted by a walk over the keys: the kernel keeps no count."""
-        return sum(1 for _ in self._raw_keys())
+        """The number of entries, counted by reading them: the kernel keeps no count."""
+        return sum(count for _, _, count in self._own_chunks())
 
     def items(self) -> ItemsView[K, V]:
-        """A view of the entries; iterating it leaves out those that vanish meanwhile."""
+        """A view of the entries, which are read in batches when it is iterated.
+
+        What is iterated is what was there when its batch was read, some thousands of entries
+        before it is met. ``dict(m)`` calls the kernel for each key, and raises KeyError for a key
+        that is gone meanwhile: use `to_dict`.
+        """
         return _Items(self)
 
     def values(self) -> ValuesView[V]:
-        """A view of the values; iterating it leaves out those that vanish meanwhile."""
+        """A view of the values, as `items`."""
         return _Values(self)
 
 
@@ -166,4 +231,4 @@ class _Values(ValuesView[V]):
     _mapping: HashMap[Any, V]
 
     def __iter__(self) -> Iterator[V]:
-        return (value for _, value in self._mapping._entries())
+        return self._mapping._iter_values()

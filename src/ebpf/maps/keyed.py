@@ -8,6 +8,7 @@ import sys
 from ebpf._sys import ffi, lib
 from ebpf.errors import CodecError, EbpfError
 from ebpf.maps.base import K, V
+from ebpf.maps.scalars import ABSENT_SCALAR, scalar_functions
 from ebpf.maps.values import ValueMap
 from ebpf.types import UpdateFlags
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from ebpf.codec import Codec
+    from ebpf.types import MapType
 
 # Keys fetched by one call of the core: few at first, for who wants just one; then more and more.
-_FIRST_CHUNK = 16
-_CHUNK = 4096
+FIRST_CHUNK = 16
+CHUNK = 4096
 
 # Stands for a key that is not there; None may be a value to a codec of the user's.
 ABSENT: Any = object()
@@ -33,15 +35,42 @@ class KeyedMap(ValueMap[K, V]):
 
     key_codec: Codec[K]
 
+    def __init__(
+        self,
+        fd: int,
+        type: MapType,
+        key: Codec[K],
+        value: Codec[V],
+        max_entries: int,
+        name: str,
+    ) -> None:
+        super().__init__(fd, type, key, value, max_entries, name)
+        self._get_scalar, self._set_scalar = scalar_functions(key, value)
+
     def lookup(self, key: K, *, flags: UpdateFlags | int = 0) -> V | None:
         """The value for `key`, or None where the map has no such key.
 
         `flags`: LOCK takes the value's bpf_spin_lock while copying (5.1).
         """
+        if not flags:
+            value = self._get(key)
+            return None if value is ABSENT else value
         return self._read(lib.ebpf_map_lookup, self._pack_key(key), None, _READ, flags)
 
     def _get(self, key: K) -> V:
         """The value for `key`, or ABSENT."""
+        # A bool, or what only behaves like an int, is for the codec to judge, and so is what does
+        # not fit.
+        if key.__class__ is int and self._get_scalar is not None:
+            try:
+                value = self._get_scalar(self._fd, key)
+            except OverflowError:
+                pass
+            else:
+                if value < ABSENT_SCALAR:
+                    return value  # type: ignore[no-any-return]
+                if value == ABSENT_SCALAR:
+                    return ABSENT  # type: ignore[no-any-return]
         return self._read(lib.ebpf_map_lookup, self._pack_key(key), ABSENT, _READ)
 
     def put(self, key: K, value: V, flags: UpdateFlags | int = UpdateFlags.ANY) -> None:
@@ -100,9 +129,9 @@ class KeyedMap(ValueMap[K, V]):
         """
         seen: set[bytes] = set()
         held: list[bytes] = []
-        size = _FIRST_CHUNK
+        size = FIRST_CHUNK
         steps = 0
-        while steps <= 16 * self.max_entries + _CHUNK:
+        while steps <= 16 * self.max_entries + CHUNK:
             fetched = self._keys_after(held[0] if held else ffi.NULL, size)
             waiting = held + fetched
             # The last key is held back until the ones after it are fetched: a consumer that
@@ -115,7 +144,7 @@ class KeyedMap(ValueMap[K, V]):
             if not held:
                 return
             steps += size
-            size = min(2 * size, _CHUNK)
+            size = min(2 * size, CHUNK)
         raise EbpfError(
             f"iterate {self!r}: others insert and delete so fast that the walk met {steps} keys"
             f" without an end; {len(seen)} different ones"

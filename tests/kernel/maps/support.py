@@ -14,6 +14,17 @@ from typing import Any
 from ebpf import asm
 from ebpf._sys import bpf
 from ebpf.asm import R0, R1, R2, R3, R4, R10, Helper
+from ebpf.types import Command
+
+# What a map knows of a kernel that has no batches for its type.
+WITHOUT_BATCHES = frozenset(
+    {
+        Command.MAP_LOOKUP_BATCH,
+        Command.MAP_LOOKUP_AND_DELETE_BATCH,
+        Command.MAP_UPDATE_BATCH,
+        Command.MAP_DELETE_BATCH,
+    }
+)
 
 
 def bpftool(*arguments: str) -> Any:
