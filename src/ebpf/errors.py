@@ -58,15 +58,30 @@ class VerifierError(BpfError):
     """The verifier refused a program.
 
     The message is the one line of the log that explains it; ``log`` is everything that the
-    kernel wrote, and empty only if the kernel wrote nothing.
+    kernel wrote, and empty only if the kernel wrote nothing. ``program`` is the program's name,
+    ``instruction`` the slot (8 bytes each) at which the verifier stopped, None where it names
+    none, and ``source`` the line that made the instruction, as ``"probe.bpf.c:12: text"``, empty
+    where it is not known.
     """
 
-    def __init__(self, errno: int, message: str, log: str = "") -> None:
+    def __init__(
+        self,
+        errno: int,
+        message: str,
+        log: str = "",
+        *,
+        program: str = "",
+        instruction: int | None = None,
+        source: str = "",
+    ) -> None:
         super().__init__(errno, message)
         self.log = log
+        self.program = program
+        self.instruction = instruction
+        self.source = source
 
-    def __reduce__(self) -> tuple[type[VerifierError], tuple[int, str, str]]:
-        return type(self), (self.errno or 0, self.strerror or "", self.log)
+    def __reduce__(self) -> tuple[type[VerifierError], tuple[int, str, str], dict[str, object]]:
+        return type(self), (self.errno or 0, self.strerror or "", self.log), dict(vars(self))
 
 
 class NotSupportedError(BpfError):

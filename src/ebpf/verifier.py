@@ -6,7 +6,8 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf.asm import Assembly
+    from collections.abc import Callable
+
     from ebpf.asm.helpers import Helper
 
 # "12: (85) call bpf_map_lookup_elem#1", also with "R1=..." before or behind in newer kernels.
@@ -42,12 +43,29 @@ _TAIL = 1 << 16
 _UNKNOWN_HELPER = re.compile(r"(?:unknown|invalid) func \S*?#(\d+)")
 
 
-def summarize(log: str, assembly: Assembly | None = None) -> str:
-    """Why the program was refused, with the instruction that it is about.
+class Refusal:
+    """Why a program was refused: the `reason`, the slot and text of the instruction that it is
+    about, and the `source` of that instruction, each None or empty where it is not known."""
 
-    With the `assembly` that was loaded, the line of Python source that made the instruction is
-    named as well.
-    """
+    __slots__ = ("instruction", "reason", "slot", "source")
+
+    def __init__(
+        self, reason: str, slot: int | None = None, instruction: str = "", source: str = ""
+    ) -> None:
+        self.reason = reason
+        self.slot = slot
+        self.instruction = instruction
+        self.source = source
+
+    def __str__(self) -> str:
+        if self.slot is None:
+            return self.reason
+        place = f"instruction {self.slot}{self.instruction and ': '}{self.instruction}"
+        return f"{self.reason} ({place}{self.source and ', '}{self.source})"
+
+
+def refusal(log: str, source: Callable[[int], str] | None = None) -> Refusal:
+    """What a log says in the end. `source` is asked for the source line of a slot."""
     log = _tail(log)
     report = _REPORT.search(log)
     texts: dict[int, str] = {}
@@ -68,9 +86,11 @@ def summarize(log: str, assembly: Assembly | None = None) -> str:
         reason = _explained(reason or report[1], log[report.end() :])
         named = _AT.search(log, report.end()) or named
     if not reason:
-        return "the verifier gave no reason"
+        return Refusal("the verifier gave no reason")
     slot = int(named[1]) if named else slot
-    return reason if slot is None else f"{reason} ({_place(slot, texts.get(slot), assembly)})"
+    if slot is None:
+        return Refusal(reason)
+    return Refusal(reason, slot, texts.get(slot, ""), source(slot) if source else "")
 
 
 def _explained(reason: str, report: str) -> str:
@@ -92,12 +112,3 @@ def missing_helper(log: str) -> Helper | None:
 def _tail(log: str) -> str:
     """The whole lines at the end of the log."""
     return log if len(log) <= _TAIL else log[-_TAIL:].partition("\n")[2]
-
-
-def _place(slot: int, text: str | None, assembly: Assembly | None) -> str:
-    place = f"instruction {slot}: {text}" if text else f"instruction {slot}"
-    if assembly is not None and slot < len(assembly.positions):
-        position = assembly.positions[slot]
-        if position is not None:
-            place += f", {position}"
-    return place

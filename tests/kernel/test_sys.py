@@ -161,7 +161,9 @@ def test_a_plain_result_is_passed_on() -> None:
     assert check(7, "do something") == 7
     with pytest.raises(BpfFileNotFoundError, match="do something: No such file"):
         check(-2, "do something")
-    with pytest.raises(NotSupportedError, match=r"do something: not supported .*ENOTSUPP"):
+    with pytest.raises(
+        NotSupportedError, match=r"do something: the kernel does not support this .*ENOTSUPP"
+    ):
         check(-524, "do something")
 
 

@@ -13,7 +13,9 @@ from ebpf import errors
 EXAMPLES = [
     errors.from_errno(errno.ENOENT, "open the map"),
     errors.from_errno(errno.E2BIG, "write the key"),
-    errors.VerifierError(errno.EACCES, "load: bad access", "0: ...\n"),
+    errors.VerifierError(
+        errno.EACCES, "load: bad access", "0: ...\n", program="x", instruction=3, source="x.c:1: y"
+    ),
     errors.NotSupportedError("cookies", (5, 15)),
     errors.NotSupportedError("test runs", None, errors.ENOTSUPP),
     errors.ClosedError("closed"),

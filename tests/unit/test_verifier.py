@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ebpf.asm import R0, R1, Helper, assemble, exit_, ldxdw, mov
-from ebpf.verifier import missing_helper, summarize
+from ebpf.programs.load import source_of
+from ebpf.verifier import missing_helper, refusal
 
 STATISTICS = (
     "processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0"
@@ -132,7 +133,7 @@ LOGS = {
 def test_the_lines_that_explain_are_found(name: str) -> None:
     """What surrounds them differs by release and by what was asked of the log."""
     log, summary = LOGS[name]
-    assert summarize(log) == summary
+    assert str(refusal(log)) == summary
 
 
 def test_the_line_of_python_is_named() -> None:
@@ -140,19 +141,21 @@ def test_the_line_of_python_is_named() -> None:
     program = assemble([mov(R0, 0), ldxdw(R0, R1 + 8), exit_()])
     position = program.positions[1]
     assert position is not None
-    told = summarize("1: (79) r0 = *(u64 *)(r1 +8)\nno\n", program)
-    assert told == f"no (instruction 1: r0 = *(u64 *)(r1 +8), {__file__}:{position.line})"
-    assert summarize("unreachable insn 2\n", program).startswith(
-        "unreachable insn 2 (instruction 2"
-    )
+    source = source_of(program)
+    told = refusal("1: (79) r0 = *(u64 *)(r1 +8)\nno\n", source)
+    assert str(told) == f"no (instruction 1: r0 = *(u64 *)(r1 +8), {__file__}:{position.line})"
+    assert (told.slot, told.source) == (1, f"{__file__}:{position.line}")
+    unreachable = str(refusal("unreachable insn 2\n", source))
+    assert unreachable.startswith("unreachable insn 2 (instruction 2, ")
     # A number beyond the program, as in code that the verifier itself put in.
-    assert summarize("9: (95) exit\nno\n", program) == "no (instruction 9: exit)"
+    assert str(refusal("9: (95) exit\nno\n", source)) == "no (instruction 9: exit)"
+    assert source_of(None) is None
 
 
 def test_a_reason_behind_a_long_walk_is_found() -> None:
     """A walk of a million instructions has a log of tens of megabytes."""
     walk = "".join(f"{number}: (07) r0 += 1    ; R0={number}\n" for number in range(100_000))
-    assert summarize(f"{walk}no\n{STATISTICS}") == "no (instruction 99999: r0 += 1)"
+    assert str(refusal(f"{walk}no\n{STATISTICS}")) == "no (instruction 99999: r0 += 1)"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ that both hand the kernel the same instructions.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 
@@ -53,6 +54,9 @@ _CALLS = (RelocationKind.CALL, RelocationKind.FUNCTION)
 
 _SLOT = struct.Struct("=BBhi")
 _SLOT_SIZE = 8
+
+# BPF_LINE_INFO_LINE_NUM of uapi linux/bpf.h: the column is in the bits below.
+LINE_SHIFT = 10
 
 
 class Load:
@@ -125,6 +129,7 @@ class Image:
         callbacks: Mapping[int, str],
         types: Mapping[tuple[ProgramType, int], int],
     ) -> None:
+        self._spec = spec
         self._program = program
         self._targets = targets
         self._types = types
@@ -204,6 +209,17 @@ class Image:
             for start, function in self.functions
             for line in function.line_info(start)
         )
+
+    def source(self, slot: int) -> str:
+        """The source of the instruction at `slot`, ``"probe.bpf.c:12: text"``, or ""."""
+        function, own_slot = self.locate(slot)
+        lines = [line for line in function.line_info() if line[0] <= own_slot]
+        if not lines or self._spec.btf is None:
+            return ""
+        _, file, text, position = max(lines)
+        strings = self._spec.btf.strings
+        name = os.path.basename(strings.get(file))
+        return f"{name}:{position >> LINE_SHIFT}: {strings.get(text).strip()}"
 
     def locate(self, slot: int) -> tuple[FunctionSpec, int]:
         """The function that has the instruction at `slot`, and the slot within that function."""

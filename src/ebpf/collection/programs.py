@@ -83,9 +83,8 @@ class ProgramLoader:
         target = self._attach_target(name, program)
         request = {**self._request(program, target), **self._code_and_records(image)}
         needs = newest(program.type, program.flags, program.attach_type)
-        action = f"load the {program.type.name} program {name!r}"
         try:
-            fd, log = Loading(request, action, needs, None).load(log_level, log_size)
+            fd, log = Loading(request, name, needs, image.source).load(log_level, log_size)
         except VerifierError as error:
             raise self._explained(error, name, image) from error
         loaded = Program(fd, program.type, name, log, program, program.attach_type)
@@ -147,7 +146,14 @@ class ProgramLoader:
         hint = explain(error.log, image, self._relocator, self._poisoned, self._spec, name)
         if not hint:
             return error
-        return VerifierError(error.errno or 0, f"{error.strerror}; {hint}", error.log)
+        return VerifierError(
+            error.errno or 0,
+            f"{error.strerror}; {hint}",
+            error.log,
+            program=name,
+            instruction=error.instruction,
+            source=error.source,
+        )
 
     def _relocated(self, function: FunctionSpec) -> bytes:
         """The function's instructions with its CO-RE relocations applied."""

@@ -8,13 +8,14 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers, check_objects
 from ebpf.errors import NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
+from ebpf.programs.hints import hint
 from ebpf.programs.target import find_target
 from ebpf.types import AttachType, ProgramFlags, ProgramType
-from ebpf.verifier import missing_helper, summarize
+from ebpf.verifier import missing_helper, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from ebpf.asm import Assembly
@@ -99,14 +100,16 @@ class Loading:
     def __init__(
         self,
         request: dict[str, Any],
-        action: str,
+        name: str,
         needs: tuple[Version, str],
-        assembly: Assembly | None,
+        source: Callable[[int], str] | None = None,
     ) -> None:
+        kind = request["prog_type"].name
         self.request = request
-        self.action = action
+        self.name = name
+        self.action = f"load the {kind} program {name!r}" if name else f"load a {kind} program"
         self.needs = needs
-        self.assembly = assembly
+        self.source = source
 
     def load(self, level: int, size: int) -> tuple[int, str]:
         """The descriptor and the log, or the exception that explains best."""
@@ -135,7 +138,16 @@ class Loading:
             size = min(wanted, MAX_LOG_SIZE)
 
     def _refused(self, code: int, log: str) -> BpfError:
-        refused = VerifierError(code, f"{self.action}: {summarize(log, self.assembly)}", log)
+        found = refusal(log, self.source)
+        advice = hint(found.reason)
+        refused = VerifierError(
+            code,
+            f"{self.action}: {found}{advice and '; '}{advice}",
+            log,
+            program=self.name,
+            instruction=found.slot,
+            source=found.source,
+        )
         helper = missing_helper(log)
         if helper is None or helper.since <= facts.kernel_version():
             return refused
@@ -144,3 +156,16 @@ class Loading:
         )
         missing.__cause__ = refused
         return missing
+
+
+def source_of(assembly: Assembly | None) -> Callable[[int], str] | None:
+    """Which line of Python made the instruction at a slot, where that is known."""
+    if assembly is None:
+        return None
+    positions = assembly.positions
+
+    def source(slot: int) -> str:
+        position = positions[slot] if slot < len(positions) else None
+        return "" if position is None else str(position)
+
+    return source

@@ -13,7 +13,15 @@ from ebpf.errors import BpfError
 from ebpf.info import ProgramInfo
 from ebpf.programs import run
 from ebpf.programs.attaching import Attaching
-from ebpf.programs.load import LOG_SIZE, Loading, attach_fields, check_head, code_of, newest
+from ebpf.programs.load import (
+    LOG_SIZE,
+    Loading,
+    attach_fields,
+    check_head,
+    code_of,
+    newest,
+    source_of,
+)
 from ebpf.types import AttachType, ProgramFlags, ProgramType, TestRunFlags
 
 TYPE_CHECKING = False
@@ -125,9 +133,8 @@ class Program(Attaching):
             "prog_ifindex": ifindex,
             **attach_fields(attach_type, attach_to, attach_btf_id, attach_btf, attach_program),
         }
-        action = f"load the {type.name} program {name!r}" if name else f"load a {type.name} program"
         needs = newest(type, ProgramFlags(flags), attach_type)
-        fd, log = Loading(request, action, needs, assembly).load(log_level, log_size)
+        fd, log = Loading(request, name, needs, source_of(assembly)).load(log_level, log_size)
         return cls(fd, type, name, log, attach_type=attach_type)
 
     @classmethod

@@ -10,8 +10,8 @@ import ebpf
 from ebpf.btf import Kind
 from ebpf.collection import loader
 from ebpf.collection.btf import knows_context_tags
-from ebpf.collection.target import _loaded_btf
 from ebpf.errors import NotSupportedError
+from ebpf.kernel_btf import loaded_btf
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
 
@@ -50,7 +50,7 @@ def test_only_kernels_that_need_it_get_other_types() -> None:
     spec = CollectionSpec.from_file(compiled("context_tags"))
     spec.select("packet_length")
     with spec.load() as objects:
-        btf = _loaded_btf(objects.programs["packet_length"].info().btf_id)
+        btf = loaded_btf(objects.programs["packet_length"].info().btf_id)
     copies = 1 if knows_context_tags() else 2
     assert len(btf.find_all("length", Kind.FUNC)) == copies
     assert len(btf.find_all("fifth_word", Kind.FUNC)) == 1
