@@ -15,7 +15,8 @@
     │   ├── CodecError                    a key, value or record that does not fit its codec
     │   ├── ElfError
     │   ├── BtfError
-    │   └── RelocationError
+    │   ├── RelocationError
+    │   └── LinkError                 objects that do not fit together
     ├── AsmError (ValueError)             an instruction that cannot be assembled
     ├── CompileError
     └── ClosedError (ValueError)          the object was closed before this call
@@ -153,6 +154,10 @@ class BtfError(FormatError):
 
 class RelocationError(FormatError):
     """A relocation that cannot be resolved."""
+
+
+class LinkError(FormatError):
+    """Objects that cannot be linked: the message names them, the symbol and the remedy."""
 
 
 class AsmError(EbpfError, ValueError):

@@ -138,7 +138,10 @@ class Externs:
             return self._variable(extern)
         if extern.kind is ExternKind.KFUNC:
             return self._function(extern)
-        raise RelocationError(f"extern {extern.name} is undefined: link the object that has it")
+        raise RelocationError(
+            f"extern {extern.name} is undefined: link the object that has it, "
+            "CollectionSpec.from_files([...])"
+        )
 
     def _symbol(self, extern: ExternSpec) -> Load:
         if self._addresses is None:

@@ -152,6 +152,11 @@ class Context:
         return found
 
     @cached_property
+    def exported(self) -> set[str]:
+        """The names of all symbols that other objects can refer to and this one defines."""
+        return {s.name for s in self.elf.symbols if s.exported and s.section}
+
+    @cached_property
     def relocations(self) -> dict[int, list[Rel]]:
         """The relocations of each section that has a role, by offset."""
         found: dict[int, list[Rel]] = {}
@@ -206,15 +211,15 @@ class Placed:
 
 
 def place_variables(context: Context, section: Section, datasec: t.Datasec) -> list[Placed]:
-    """The variables of `section`, by offset; what the compiler left open is noted in btf_fixups.
+    """The variables of `section`, by offset; what its BTF has wrong is noted in btf_fixups.
 
-    clang leaves the size of a section 0 and then the offsets of global variables too: both are
-    in the ELF file only. Linkers fill them in.
+    clang leaves the size of a section 0 and then the offsets of global variables too. libbpf's
+    linker fills them in, but out of order, and a variable that was declared or weak keeps the
+    place that it had then. The symbols are right in any case: code refers to variables by them.
     """
     btf = context.need_btf(section).btf
     symbols = {s.name: s for s in context.symbols_in[section.index] if s.exported}
     fixups = context.spec.btf_fixups
-    open_offsets = datasec.size == 0
     placed, offsets = [], {}
     for variable in datasec.variables:
         var = btf.type(variable.type_id)
@@ -226,21 +231,35 @@ def place_variables(context: Context, section: Section, datasec: t.Datasec) -> l
         offset = variable.offset
         if var.linkage != t.Linkage.STATIC:
             symbol = symbols.get(var.name)
+            if symbol is None and datasec.size and var.name in context.exported:
+                continue  # weak, and overridden in another section
             if symbol is None:
                 raise section.error(f"no symbol for the variable {var.name!r} of its BTF")
             if symbol.hidden:
                 fixups.linkages[var.id] = t.Linkage.STATIC
-            offset = offsets[var.id] = symbol.value if open_offsets else offset
+            offset = offsets[var.id] = symbol.value
         if offset + variable.size > section.size:
             raise section.error(
                 f"{var.name!r} of {variable.size} bytes is outside of its {section.size}", offset
             )
         hidden, weak = bool(symbol and symbol.hidden), bool(symbol and symbol.binding == 2)
         placed.append(Placed(var, offset, variable.size, hidden, weak))
-    if open_offsets:
+    if datasec.size == 0 or _is_out_of_order(datasec, offsets):
         fixups.sections[datasec.id] = (section.size, offsets)
     placed.sort(key=lambda item: item.offset)
     return placed
+
+
+def _is_out_of_order(datasec: t.Datasec, offsets: dict[int, int]) -> bool:
+    """Whether the kernel would refuse the section, or the symbols (`offsets`) say otherwise."""
+    before = 0
+    for variable in datasec.variables:
+        if offsets.get(variable.type_id, variable.offset) != variable.offset:
+            return True
+        if variable.offset < before:
+            return True
+        before = variable.offset
+    return False
 
 
 def only(sections: Iterable[Section], what: str) -> Section | None:

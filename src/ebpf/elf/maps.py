@@ -20,6 +20,7 @@ from ebpf.spec import MapSpec, Pinning
 from ebpf.types import MapFlags, MapType
 
 MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+SECTION = ".maps"
 _POINTER_SIZE = 8
 
 
@@ -90,6 +91,18 @@ def read_maps(context: Context) -> list[MapPlace]:
         context.map_at[section.index, placed.offset] = key
         places.append(MapPlace(key, section, placed.offset, placed.size, definition.values))
     return places
+
+
+def map_definition(btf: Btf, variable_id: int) -> MapSpec:
+    """What the type of a variable says as the definition of a map. Raises BtfError."""
+    variable = btf.type(variable_id)
+    struct = btf.resolve(variable.type_id) if isinstance(variable, t.Var) else variable
+    try:
+        if not isinstance(struct, t.Struct):
+            raise _Problem(f"is defined by {struct.kind.name}, not by a struct")
+        return _Parser(btf).parse(struct, inner=False).spec(variable.name, SECTION)
+    except _Problem as problem:
+        raise BtfError(f"map {variable.name!r}: {problem}") from None
 
 
 def fill_slots(context: Context, places: list[MapPlace]) -> None:

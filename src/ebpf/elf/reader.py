@@ -48,6 +48,7 @@ class Section:
     size: int
     link: int
     info: int
+    alignment: int
     entry_size: int
 
     @property
@@ -165,8 +166,8 @@ class ElfFile:
             raise ElfError(f"ELF header: section names in section {names} of {len(raw)}")
         table = self._string_table(raw[names], f"section {names} (section names)")
         return [
-            Section(i, table.get(name), kind, flags, offset, length, link, info, each)
-            for i, (name, kind, flags, _, offset, length, link, info, _, each) in enumerate(raw)
+            Section(i, table.get(name), kind, flags, offset, length, link, info, align, each)
+            for i, (name, kind, flags, _, offset, length, link, info, align, each) in enumerate(raw)
         ]
 
     def _section_table(self) -> tuple[int, int, int, int]:

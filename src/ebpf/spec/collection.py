@@ -18,6 +18,8 @@ from ebpf.spec.variables import VariableSpec
 from ebpf.types import ProgramType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ebpf.btf.raw import ByteOrder
     from ebpf.collection import Collection
 
@@ -55,6 +57,28 @@ class CollectionSpec:
             data = file.read()
         if name is None:
             name = os.path.basename(os.fspath(path)).partition(".")[0]
+        return cls.from_bytes(data, name=name)
+
+    @classmethod
+    def from_files(
+        cls, paths: Iterable[str | os.PathLike[str]], *, name: str | None = None
+    ) -> CollectionSpec:
+        """The spec of several object files, linked as ``bpftool gen object`` links them.
+
+        What one declares ``extern`` another may define; see ``ebpf.elf.linker.link``, which makes
+        an object file of them. `name` is the first file's name up to its first dot. Raises
+        LinkError for files that do not fit together, and what from_file raises.
+        """
+        from ebpf.elf.linker import link
+
+        files = [os.fspath(path) for path in paths]
+        contents = []
+        for path in files:
+            with open(path, "rb") as file:
+                contents.append((path, file.read()))
+        data = link(contents)
+        if name is None:
+            name = os.path.basename(files[0]).partition(".")[0]
         return cls.from_bytes(data, name=name)
 
     @classmethod

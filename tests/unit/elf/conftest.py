@@ -118,6 +118,10 @@ class Libbpf:
         """The lines of ``libbpf_says open``, split into their columns."""
         return [line.split("\t") for line in self.run("open", str(path)).splitlines()]
 
+    def link(self, output: Path, *paths: Path) -> bool:
+        """Links objects; whether libbpf did."""
+        return not self.run("link", str(output), *map(str, paths)).strip()
+
 
 @pytest.fixture(scope="session")
 def libbpf(tmp_path_factory: pytest.TempPathFactory) -> Libbpf:

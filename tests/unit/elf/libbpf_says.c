@@ -1,7 +1,8 @@
-/* What libbpf makes of an object that it only opens, and of the names of sections.
+/* What libbpf makes of objects that it only opens or links, and of the names of sections.
  *
  *   libbpf_says open FILE      a line for each program and each map
  *   libbpf_says sections       a line for each name on standard input
+ *   libbpf_says link OUTPUT FILE...
  *   libbpf_says version
  */
 
@@ -91,17 +92,36 @@ static int look_up_sections(void)
 	return 0;
 }
 
+/* As bpftool gen object does; prints an empty line, or the number of the error. */
+static int link_objects(const char *output, char **files, int count)
+{
+	struct bpf_linker *linker = bpf_linker__new(output, NULL);
+	int error = libbpf_get_error(linker);
+
+	for (int i = 0; i < count && !error; i++)
+		error = bpf_linker__add_file(linker, files[i], NULL);
+	if (!error)
+		error = bpf_linker__finalize(linker);
+	bpf_linker__free(linker);
+	if (error)
+		printf("%d", error);
+	putchar('\n');
+	return 0;
+}
+
 int main(int count, char **arguments)
 {
 	libbpf_set_print(print_nothing);
 	if (count == 3 && !strcmp(arguments[1], "open"))
 		return open_object(arguments[2]);
+	if (count > 3 && !strcmp(arguments[1], "link"))
+		return link_objects(arguments[2], arguments + 3, count - 3);
 	if (count == 2 && !strcmp(arguments[1], "sections"))
 		return look_up_sections();
 	if (count == 2 && !strcmp(arguments[1], "version")) {
 		printf("%u.%u\n", libbpf_major_version(), libbpf_minor_version());
 		return 0;
 	}
-	fprintf(stderr, "usage: %s open FILE | sections | version\n", arguments[0]);
+	fprintf(stderr, "usage: %s open FILE | link OUTPUT FILE... | sections | version\n", arguments[0]);
 	return 2;
 }
