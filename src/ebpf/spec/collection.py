@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ebpf.btf import Btf
 from ebpf.btf.ext import BtfExt
 from ebpf.btf.fixups import BtfFixups
-from ebpf.errors import ElfError
-from ebpf.spec.externs import ExternSpec
-from ebpf.spec.functions import FunctionSpec, ProgramSpec
+from ebpf.errors import ElfError, LinkError
+from ebpf.spec.externs import ExternKind, ExternSpec
+from ebpf.spec.functions import FunctionSpec, ProgramSpec, RelocationKind
 from ebpf.spec.maps import MapSpec
 from ebpf.spec.variables import VariableSpec
 from ebpf.types import ProgramType
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from ebpf.btf.raw import ByteOrder
     from ebpf.collection import Collection
+
+_FUNCTIONS = (RelocationKind.CALL, RelocationKind.FUNCTION)
+_EXTERNS = (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL)
 
 
 @dataclass(slots=True)
@@ -132,8 +135,9 @@ class CollectionSpec:
     def check(self) -> None:
         """Raises ElfError for what cannot be loaded and can be said without a kernel.
 
-        A program without a type, an extern of another object, fields of a legacy map definition
-        that nobody knows, the byte order of another machine.
+        A program without a type, fields of a legacy map definition that nobody knows, the byte
+        order of another machine. Raises LinkError for a program that uses an extern of another
+        object.
         """
         if self.byte_order != sys.byteorder:
             raise ElfError(
@@ -146,12 +150,31 @@ class CollectionSpec:
                     f"program {name!r}: its section {program.section!r} says no program type; "
                     f"set spec.programs[{name!r}].type, or autoload = False"
                 )
+            undefined = self._undefined(program) if program.autoload else ""
+            if undefined:
+                raise LinkError(
+                    f"program {name!r} uses {undefined!r}, which another object has; link both: "
+                    "CollectionSpec.from_files([...])"
+                )
         for name, spec in self.maps.items():
             if spec.extra:
                 raise ElfError(
                     f"map {name!r}: its definition in section {spec.section!r} has unknown fields "
                     f"that are not zero ({spec.extra[:16].hex()}); clear spec.maps[{name!r}].extra"
                 )
+
+    def _undefined(self, program: ProgramSpec) -> str:
+        """An extern of another object in the functions that `program` reaches, if there is one."""
+        undefined = {k for k, extern in self.externs.items() if extern.kind is ExternKind.UNDEFINED}
+        pending, seen = [program.function], {program.function}
+        while pending and undefined:
+            for relocation in self.functions[pending.pop()].relocations:
+                if relocation.kind in _FUNCTIONS and relocation.target not in seen:
+                    seen.add(relocation.target)
+                    pending.append(relocation.target)
+                elif relocation.kind in _EXTERNS and relocation.target in undefined:
+                    return relocation.target
+        return ""
 
     def load(self, **options: Any) -> Collection:
         """Creates the maps and loads the programs; see ebpf.Collection.load for the options."""

@@ -28,6 +28,8 @@ LOADS_HERE_ONLY = {
     "maps": "libbpf refuses a slot for a program that is left out; here it stays empty",
     "missing": "libbpf resolves the externs of programs that are left out too",
     "kfuncs": "libbpf resolves the externs of programs that are left out too",
+    "link_main": "libbpf refuses an object that needs another one as a whole",
+    "link_parts": "libbpf refuses an object that needs another one as a whole",
     "externs": "libbpf resolves the externs of programs that are left out too",
 }
 # TYPE_MATCHES begins with clang 15 (14 crashes), address spaces of BPF programs with 19.
