@@ -1,4 +1,4 @@
-"""Compiles the BPF programs in tests/bpf, once per content and compiler.
+"""Compiles the BPF programs in tests/bpf and examples, once per content and compiler.
 
 The objects are kept in the tests' cache, outside the checkout, so that a guest, where compiling
 takes half a minute, finds what the host has compiled before: `python -m tests.objects`.
@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.vm.host import cache_dir
 
 SOURCES = Path(__file__).parent / "bpf"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 FLAGS = ("-O2", "-g", "-mcpu=v3", "-Wall", "-Wno-unused-function")
 
 
@@ -37,10 +38,12 @@ def clangs() -> tuple[str, ...]:
     return tuple(path for _, path in sorted(found.values(), reverse=True))
 
 
-def compiled(name: str, *, clang: str | None = None, target: str = "bpfel") -> Path:
+def compiled(
+    name: str, *, clang: str | None = None, target: str = "bpfel", folder: Path = SOURCES
+) -> Path:
     """The object of tests/bpf/NAME.bpf.c, from the cache or compiled into it."""
-    source = SOURCES / f"{name}.bpf.c"
-    headers = sorted(SOURCES.glob("*.h"))
+    source = folder / f"{name}.bpf.c"
+    headers = sorted(folder.glob("*.h"))
     content = b"\0".join(path.read_bytes() for path in (source, *headers))
     compiler = Path(clang).name if clang else "any"
     key = hashlib.sha256(content + repr((compiler, target, FLAGS)).encode()).hexdigest()[:20]
@@ -62,8 +65,9 @@ def _compile(source: Path, made: Path, clang: str | None, target: str) -> None:
 
 
 def main() -> int:
-    for source in sorted(SOURCES.glob("*.bpf.c")):
-        print(compiled(source.name.removesuffix(".bpf.c")))
+    for folder in (SOURCES, EXAMPLES):
+        for source in sorted(folder.glob("*.bpf.c")):
+            print(compiled(source.name.removesuffix(".bpf.c"), folder=folder))
     return 0
 
 

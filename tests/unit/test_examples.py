@@ -14,13 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf import CompileError
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 # As Python does for a program that is run there.
 sys.path.insert(0, str(EXAMPLES))
 try:
-    from parts import command, execsnoop_bpf, execsnoop_events, terminal
+    import opensnoop
+    from parts import clang, command, execsnoop_bpf, execsnoop_events, terminal
 finally:
     sys.path.remove(str(EXAMPLES))
 
@@ -167,3 +170,46 @@ def test_table_fits_a_pipe_and_says_what_is_missing() -> None:
     header = execsnoop_bpf.Header(0, "name", execsnoop_bpf.EXEC, 5, 1, 0, 0, 0, 0)
     execsnoop_events.Table(out).show(execsnoop_events.Execution(header, [b"a b", b"x" * 500]))
     assert out.getvalue().endswith(f" 'a b' {'x' * 500} (incomplete)\n")
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_flags_of_open_are_named_once(flags: int) -> None:
+    """A flag would be lost, or O_DSYNC be shown beside the O_SYNC that contains it."""
+    names = opensnoop.flag_names(flags)
+    values = [int(name, 16) if name.startswith("0x") else getattr(os, name) for name in names]
+    assert sum(values) == flags
+
+
+def test_flags_of_open_have_the_names_of_the_manual() -> None:
+    """An alias would be shown that nobody writes."""
+    assert opensnoop.flag_names(os.O_RDONLY) == ["O_RDONLY"]
+    flags = os.O_RDWR | os.O_SYNC | os.O_NONBLOCK | os.O_CLOEXEC
+    assert set(opensnoop.flag_names(flags)) == {"O_RDWR", "O_SYNC", "O_NONBLOCK", "O_CLOEXEC"}
+    assert opensnoop.flag_names(os.O_TMPFILE | os.O_WRONLY) == ["O_WRONLY", "O_TMPFILE"]
+
+
+def fake_clang(directory: Path, name: str, script: str) -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_the_newest_clang_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Debian has only clang-19 none would be found, or an old one be taken."""
+    monkeypatch.setenv("PATH", f"/nonexistent:{tmp_path}")
+    for name in ("clang-9", "clang-19", "clang-cpp-20", "clang-14"):
+        fake_clang(tmp_path, name, "")
+    assert clang._find_clang() == str(tmp_path / "clang-19")
+    fake_clang(tmp_path, "clang", "")
+    assert clang._find_clang() == str(tmp_path / "clang")
+
+
+def test_mistakes_in_c_are_clangs_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who changes the C would not see what is wrong with it."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    fake_clang(tmp_path, "clang", 'echo "$6:3:1: error: expected x" >&2; exit 1')
+    source = tmp_path / "wrong.bpf.c"
+    with pytest.raises(CompileError, match=r"wrong\.bpf\.c:3:1: error: expected x"):
+        clang.load_or_compile(source)

@@ -1,88 +1,26 @@
-"""The examples, run as a user runs them: what they print must be what the test made happen."""
+"""execsnoop: what it prints must be what the test made happen."""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-# Only against hanging: an emulated machine that has to share its CPU takes a minute for what a real
-# one does in a second.
-TIMEOUT = 900
-TRUE = shutil.which("true") or "true"
-
-Event = dict[str, Any]
-
-
-def command(name: str, *arguments: str) -> list[str]:
-    # Warnings are errors: an example must not leave anything open.
-    return [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
-
-
-def run(name: str, *arguments: str, status: int = 0) -> str:
-    """Run an example to its end: what it printed, after checking that it ended as it should."""
-    done = subprocess.run(
-        command(name, *arguments), capture_output=True, text=True, timeout=TIMEOUT
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
-    return done.stdout if status == 0 else done.stderr
-
-
-def without(mount_point: str, arguments: list[str]) -> list[str]:
-    """A command that runs with nothing mounted at `mount_point`."""
-    unmount = f'umount -l {mount_point}; exec "$@"'
-    return ["unshare", "--mount", "sh", "-c", unmount, "sh", *arguments]
-
-
-@dataclass
-class Output:
-    """What an example printed, once it has ended."""
-
-    text: str = ""
-
-
-@contextmanager
-def running(name: str, *arguments: str, ready: str, stop: int = signal.SIGINT) -> Iterator[Output]:
-    """An example that runs while the block does, and then ends cleanly by the signal `stop`."""
-    output = Output()
-    with tempfile.TemporaryFile("w+") as file:
-        with subprocess.Popen(
-            command(name, *arguments), stdout=file, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stderr is not None
-            try:
-                line = process.stderr.readline()
-                assert ready in line, line + process.stderr.read()
-                yield output
-                process.send_signal(stop)
-                assert process.wait(TIMEOUT) == 0
-                assert process.stderr.read().strip() == ""
-            finally:
-                process.kill()
-        file.seek(0)
-        output.text = file.read()
-
-
-def parse(output: str) -> list[Event]:
-    return [json.loads(line) for line in output.splitlines()]
-
-
-# --- execsnoop --------------------------------------------------------------------------------
+from tests.kernel.examples.support import (
+    TIMEOUT,
+    TRUE,
+    Event,
+    command,
+    parse,
+    run,
+    running,
+    without,
+)
 
 # One process that makes everything happen that the tests below look for, each in a child whose
 # process id it writes down: starting Python for each would be slow on an emulated machine. It
@@ -425,126 +363,3 @@ def test_execsnoop_says_that_a_command_is_not_there() -> None:
     assert "no-such-command: No such file or directory" in run(
         "execsnoop", "--", "no-such-command", status=127
     )
-
-
-# --- the others -------------------------------------------------------------------------------
-
-
-def test_maps_prints_what_the_kernel_keeps() -> None:
-    """The example would say something else than what happened."""
-    lines = run("maps").splitlines()
-    for line in (
-        "traffic[443] -> Traffic(packets=25, bytes=31000)",
-        "traffic.lookup(22) -> None",
-        "  port 22: 1 packets, 60 bytes",
-        "put(1, 200, NOEXIST) -> FileExistsError, the value is still 100",
-        "put(2, 400, EXIST) -> FileNotFoundError, the keys are still [1]",
-        "after slots[2] = -7 -> [0, 0, -7, 0]",
-        "after slots.clear() -> [0, 0, 0, 0]",
-        "QUEUE after push 1, 2, 3: pop -> 1 2 3",
-        "STACK after push 1, 2, 3: pop -> 3 2 1",
-        "STACK when empty: pop -> None",
-    ):
-        assert line in lines
-    assert any(line.startswith("a fourth key -> ") and "full" in line for line in lines)
-    cpus = int(next(line for line in lines if line.startswith("possible CPUs")).split()[-1])
-    assert f"sum(counters[0]) -> {cpus * (cpus + 1) // 2}" in lines
-
-
-def test_pinned_shares_a_map_between_processes(bpffs: Path) -> None:
-    """The second process would have another map, or the name would stay."""
-    lines = run("pinned", "--directory", str(bpffs)).splitlines()
-    by_process: dict[str, list[str]] = {}
-    for line in lines:
-        process, _, text = line.partition(": ")
-        by_process.setdefault(process, []).append(text)
-    first, second = by_process.values()
-    pinned = next(text for text in first if text.startswith("pinned map"))
-    assert pinned.replace("pinned", "opened", 1) in second
-    assert "read question = 54" in second
-    assert "read answer = 42" in first
-    assert list(bpffs.iterdir()) == []
-
-
-def test_pinned_says_how_to_mount_bpffs() -> None:
-    """A newcomer would not learn why it cannot pin."""
-    done = subprocess.run(
-        without("/sys/fs/bpf", command("pinned")), capture_output=True, text=True, timeout=TIMEOUT
-    )
-    assert done.returncode == 1
-    assert "mount -t bpf bpf /sys/fs/bpf" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.needs_config("CONFIG_KPROBES")
-def test_kprobe_count_counts_calls_of_each_program(tmp_path: Path) -> None:
-    """Calls would be missing, or be another program's."""
-    files = [tmp_path / str(number) for number in range(5)]
-    for file in files:
-        file.touch()
-    comm = Path("/proc/thread-self/comm")
-    name = comm.read_text()
-    with running("kprobe_count", "vfs_unlink", ready="counting") as tool:
-        comm.write_text("unlinks-five")
-        for file in files:
-            file.unlink()
-        comm.write_text(name)
-    counts = dict(line.rsplit(maxsplit=1) for line in tool.text.splitlines()[1:])
-    # A file system on top of another one calls the function a second time.
-    assert int(counts["unlinks-five"]) in (5, 10)
-
-
-@pytest.mark.needs_config("CONFIG_KPROBES")
-def test_kprobe_count_knows_similar_functions() -> None:
-    """A misspelled function would be an error without help."""
-    assert "vfs_unlink" in run("kprobe_count", "vfs_unlnk", status=1)
-
-
-def test_kprobe_count_says_that_the_kernel_has_no_kprobes() -> None:
-    """On such a kernel a newcomer would not know what is wrong."""
-    hide = 'mount -t tmpfs none /sys/bus/event_source/devices; exec "$@"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", hide, "sh", *command("kprobe_count")],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    assert done.returncode == 1
-    assert "this kernel has no kprobes (CONFIG_KPROBES" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_tracepoint_histogram_counts_values(tmp_path: Path) -> None:
-    """A value would be counted as negative, zero, or in a neighbour's slot."""
-    with running("tracepoint_histogram", ready="counting") as tool:
-        read_end, write_end = os.pipe2(os.O_NONBLOCK)
-        zeros, null = os.open("/dev/zero", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
-        for _ in range(20):
-            with pytest.raises(BlockingIOError):
-                os.read(read_end, 1)
-            os.read(null, 1)
-            os.read(zeros, 524287)
-            os.read(zeros, 524288)
-        for descriptor in (read_end, write_end, zeros, null):
-            os.close(descriptor)
-    title, *lines = tool.text.splitlines()
-    assert title.startswith("syscalls:sys_exit_read ret: ")
-    histogram = {}
-    for line in lines:
-        label, count, _ = (*line.split("|"), "")[:3]
-        histogram[label.strip()] = int(count)
-    for label in ("negative", "0", "262144 .. 524287", "524288 .. 1048575"):
-        assert histogram[label] >= 20, tool.text
-    assert sum(histogram.values()) == int(title.split()[-2])
-
-
-def test_tracepoint_histogram_lists_fields() -> None:
-    """Fields would be missing, or of a wrong size or sign."""
-    lines = run("tracepoint_histogram", "sched:sched_switch", "--fields").splitlines()
-    assert "next_pid (4 bytes, signed)" in lines
-    assert not any(line.startswith(("common_", "next_comm")) for line in lines)
-
-
-def test_tracepoint_histogram_knows_similar_tracepoints() -> None:
-    """A misspelled tracepoint would be an error without help."""
-    assert "sched:sched_switch" in run("tracepoint_histogram", "sched:sched_swich", status=1)
