@@ -29,6 +29,7 @@ from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
     from typing import Any, NoReturn, SupportsIndex
 
@@ -76,7 +77,7 @@ class Collection:
         maps: Mapping[str, Map[Any, Any]] | None = None,
         targets: Mapping[str, Program] | None = None,
         pin_root: str = BPFFS,
-        kernel_btf: Btf | None = None,
+        kernel_btf: Btf | str | os.PathLike[str] | None = None,
         kconfig: Mapping[str, str | int | bool] | None = None,
         log_level: int = 0,
         log_size: int = LOG_SIZE,
@@ -90,7 +91,8 @@ class Collection:
                 programs are to trace instead of the kernel.
             pin_root: the directory of the maps that the object wants pinned by name. One that is
                 there already is used, if it is of the same kind.
-            kernel_btf: types to match CO-RE relocations with, for kernels without their own.
+            kernel_btf: types to match CO-RE relocations with, for kernels without their own: a
+                Btf, or a file of raw BTF or an ELF file with BTF (vmlinux).
             kconfig: kernel options, in place of those of the running kernel's configuration.
             log_level, log_size: as for `Program.load`, for each program.
 

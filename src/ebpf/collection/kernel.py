@@ -6,14 +6,17 @@ import os
 
 from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
-from ebpf.errors import BpfFileNotFoundError
-from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, kernel_btf
+from ebpf.elf.image import ElfImage
+from ebpf.errors import BpfFileNotFoundError, BtfError, FormatError
+from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, indexed_btf, kernel_btf, open_btf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ebpf.btf.types import Type
+
+_ELF_MAGIC = b"\x7fELF"
 
 
 class Module:
@@ -25,6 +28,31 @@ class Module:
         self.name = name
         self.btf = btf
         self.fd = fd
+
+
+def external_btf(source: Btf | str | os.PathLike[str]) -> Btf:
+    """The BTF in a file: raw, as in BTFHub's archives, or the .BTF of an ELF file like vmlinux.
+
+    Raises OSError where it cannot be read, ElfError and BtfError, which name the file, for what
+    is no BTF.
+    """
+    if isinstance(source, Btf):
+        return source
+    path = os.fspath(source)
+    with open(path, "rb") as file:
+        elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
+    try:
+        return indexed_btf(_btf_section(path)) if elf else open_btf(path)
+    except FormatError as error:
+        raise type(error)(f"kernel_btf {path!r}: {error}") from None
+
+
+def _btf_section(path: str) -> bytes:
+    with ElfImage.open(path) as image:
+        section = image.section(".BTF")
+        if section is None:
+            raise BtfError("the ELF file has no section .BTF")
+        return image.data(section)
 
 
 class KernelTypes:

@@ -9,7 +9,7 @@ from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import kconfig_bytes
-from ebpf.collection.kernel import KernelTypes
+from ebpf.collection.kernel import KernelTypes, external_btf
 from ebpf.collection.maps import check_compatible, create_map
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
@@ -43,7 +43,7 @@ class Loader:
         maps: Mapping[str, Map[Any, Any]] | None = None,
         targets: Mapping[str, Program] | None = None,
         pin_root: str,
-        kernel_btf: Btf | None = None,
+        kernel_btf: Btf | str | os.PathLike[str] | None = None,
         kconfig: Mapping[str, str | int | bool] | None = None,
         log_level: int = 0,
         log_size: int = LOG_SIZE,
@@ -56,7 +56,7 @@ class Loader:
         self._given = dict(maps or {})
         self._targets = dict(targets or {})
         self._pin_root = pin_root
-        self._kernel = KernelTypes(kernel_btf)
+        self._kernel = KernelTypes(None if kernel_btf is None else external_btf(kernel_btf))
         self._kconfig = kconfig or {}
         self._log = (log_level, log_size)
         self._btf_fd = 0

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import resource
+import subprocess
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
-from ebpf.btf import Kind
-from ebpf.kernel_btf import kernel_btf
+import pytest
+
+import ebpf
+from ebpf._sys import bpf
+from ebpf.btf import Btf, Kind
+from ebpf.btf import types as t
+from ebpf.btf.build import BtfBuilder
+from ebpf.kernel_btf import kernel_btf, loaded_btf
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
+
+ADDR_NO_RANDOMIZE = 0x0040000  # include/uapi/linux/personality.h
+PERF_CONTEXT_KERNEL = -128  # include/uapi/linux/perf_event.h
 
 
 def test_relocated_programs_read_the_right_fields() -> None:
@@ -43,3 +59,149 @@ def test_a_bitfield_is_where_the_kernel_has_it() -> None:
     # The bytes that are read, as a little-endian number of 64 bits, shifted up to the field.
     assert start * 8 + (64 - left) == field.bit_offset + 3
     assert size in (1, 2, 4, 8)
+
+
+@pytest.fixture
+def moved() -> Iterator[ebpf.Collection]:
+    """The programs of the doctored declarations, run once in this thread."""
+    spec = CollectionSpec.from_file(compiled("core_moved"))
+    spec.select("probed")
+    os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    try:
+        with spec.load() as objects:
+            objects.programs["probed"].test_run(ctx=bytes(16))
+            yield objects
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def test_bitfields_and_plain_fields_change_places(moved: ebpf.Collection) -> None:
+    """A declared width that is kept reads the neighbours, or cuts a value off."""
+    assert moved.variables["on_fork"].value == 1
+    assert moved.variables["static_prio"].value == 120 + os.nice(0)
+
+
+def test_an_element_of_an_array_of_structs(moved: ebpf.Collection) -> None:
+    """Its place comes from the kernel's size of the element and the kernel's order in it."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert moved.variables["limit"].value == soft
+    with open("/proc/self/comm", "rb") as file:
+        assert moved.variables["letter"].value == file.read()[2]
+
+
+def test_values_of_enumerations_of_64_bits(moved: ebpf.Collection) -> None:
+    """The width that was declared says nothing about the kernel's, in either direction."""
+    assert moved.variables["hash"].value == 2
+    (found,) = (e for e in kernel_enumerators() if e["name"] == "PERF_CONTEXT_KERNEL")
+    assert moved.variables["context_exists"].value == 1
+    assert moved.variables["context"].value == found["val"] % (1 << 64)
+    assert moved.variables["context"].value & 0xFFFFFFFF == PERF_CONTEXT_KERNEL & 0xFFFFFFFF
+
+
+def kernel_enumerators() -> list[dict[str, Any]]:
+    """Of perf_callchain_context, as bpftool reads the kernel's BTF."""
+    dump = ["bpftool", "-j", "btf", "dump", "file", "/sys/kernel/btf/vmlinux"]
+    types = json.loads(subprocess.check_output(dump))["types"]
+    (found,) = (
+        type
+        for type in types
+        if type["name"] == "perf_callchain_context" and type["kind"] in ("ENUM", "ENUM64")
+    )
+    values: list[dict[str, Any]] = found["values"]
+    return values
+
+
+def test_ids_of_types(moved: ebpf.Collection) -> None:
+    """An id of the wrong BTF names another type."""
+    own = loaded_btf(moved.programs["probed"].info().btf_id)
+    local = own.type(moved.variables["local_id"].value)
+    target = kernel_btf().type(moved.variables["target_id"].value)
+    assert (local.name, local.kind) == (target.name, target.kind) == ("task_struct", Kind.STRUCT)
+
+
+def test_types_match_by_their_members(moved: ebpf.Collection) -> None:
+    """A declaration with a member of another type is no description of the kernel's."""
+    assert moved.variables["matches"].value == 1
+    assert moved.variables["no_match"].value == 0
+
+
+def test_loads_get_the_width_of_the_field(true_command: list[str]) -> None:
+    """A load of the declared width reads the neighbour of a narrow field, or half a wide one."""
+    spec = CollectionSpec.from_file(compiled("core_moved"))
+    spec.select("direct")
+    personality = ctypes.CDLL(None, use_errno=True).personality
+    before = personality(0xFFFFFFFF)
+    with spec.load() as objects:
+        with ebpf.Link(bpf.raw_tracepoint_open(None, objects.programs["direct"].fileno())):
+            personality(before | ADDR_NO_RANDOMIZE)
+            try:
+                subprocess.run(true_command, check=True)
+            finally:
+                personality(before)
+        assert objects.variables["wide"].value == before | ADDR_NO_RANDOMIZE
+        assert objects.variables["narrow"].value == before | ADDR_NO_RANDOMIZE
+        assert objects.variables["nothing"].value == 0
+
+
+def external(field_offset: int) -> bytes:
+    """BTF in which task_struct has only a field static_prio, at this offset in bytes."""
+    builder = BtfBuilder()
+    number = builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
+    members = (t.Member("static_prio", number, 8 * field_offset),)
+    builder.add(t.Struct(name="task_struct", size=field_offset + 4, members=members))
+    return builder.to_bytes()
+
+
+def as_elf(raw: bytes, directory: Path) -> Path:
+    """An ELF file for this machine that has the BTF in a section, as vmlinux has it."""
+    (directory / "raw").write_bytes(raw)
+    subprocess.run(["cc", "-x", "c", "-c", "/dev/null", "-o", "empty.o"], cwd=directory, check=True)
+    command = ["objcopy", "--add-section", ".BTF=raw", "empty.o", "vmlinux"]
+    subprocess.run(command, cwd=directory, check=True)
+    return directory / "vmlinux"
+
+
+def as_file(raw: bytes, directory: Path) -> Path:
+    (directory / "kernel.btf").write_bytes(raw)
+    return directory / "kernel.btf"
+
+
+@pytest.mark.parametrize("given", [as_file, as_elf, lambda raw, _: Btf(raw)])
+def test_external_btf_decides(
+    given: Callable[[bytes, Path], str | Path | Btf], tmp_path: Path
+) -> None:
+    """A kernel without BTF has only this to say where its fields are."""
+    spec = CollectionSpec.from_file(compiled("core_external"))
+    task = kernel_btf().find_struct("task_struct")
+    for name, expected in (("tgid", os.getpid()), ("pid", threading.get_native_id())):
+        source = given(external(task.offsetof(name)), tmp_path)
+        with spec.load(kernel_btf=source) as objects:
+            objects.programs["probed"].test_run(ctx=bytes(16))
+            assert objects.variables["static_prio"].value == expected
+
+
+def test_external_btf_that_is_none(tmp_path: Path) -> None:
+    """The file has to be named, not the kernel's BTF taken in its place."""
+    spec = CollectionSpec.from_file(compiled("core_external"))
+    with pytest.raises(FileNotFoundError, match="missing"):
+        spec.load(kernel_btf=tmp_path / "missing")
+    for content, problem in (
+        (b"garbage" * 9, "magic"),
+        (b"", "header"),
+        (b"\x7fELF" + bytes(99), ""),
+    ):
+        path = as_file(content, tmp_path)
+        with pytest.raises(ebpf.FormatError, match=rf"kernel_btf .*kernel\.btf.*{problem}"):
+            spec.load(kernel_btf=path)
+    subprocess.run(["cc", "-x", "c", "-c", "/dev/null", "-o", "empty.o"], cwd=tmp_path, check=True)
+    with pytest.raises(ebpf.FormatError, match=r"empty\.o.*no section \.BTF"):
+        spec.load(kernel_btf=tmp_path / "empty.o")
+
+
+def test_external_btf_without_the_type() -> None:
+    """The kernel's own BTF must not answer where an external one was given."""
+    builder = BtfBuilder()
+    builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
+    spec = CollectionSpec.from_file(compiled("core_external"))
+    with pytest.raises(ebpf.VerifierError, match=r"task_struct"):
+        spec.load(kernel_btf=builder.to_btf())
