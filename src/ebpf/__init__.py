@@ -30,7 +30,8 @@ EbpfError and its kind         `ebpf.errors` draws the tree
 
 # Imports point only downwards in this list (tests/unit/test_layers.py):
 #
-#     pure    errors, types, generic, codec, asm, btf, elf, spec, embed   no system call
+#     pure    errors, types, generic, plain, opcodes, codec, asm, btf, elf, spec, embed:
+#             no system call
 #     kernel  _ffi        the compiled core
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin

@@ -12,12 +12,15 @@ import os
 import threading
 from array import array
 from functools import partial
-from typing import Any
 
 from ebpf._sys import bpf, check, ffi, lib
 from ebpf.btf import Btf
 from ebpf.btf.raw import Data, Header, parse_header
 from ebpf.errors import NotSupportedError, from_errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BTF_DIRECTORY = "/sys/kernel/btf"
 MODULE_DIRECTORY = "/sys/module"

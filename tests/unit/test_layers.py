@@ -15,7 +15,19 @@ SOURCE = ROOT / "src" / "ebpf"
 
 # From the bottom up: a module may import from its own layer and those before it.
 LAYERS = [
-    {"errors", "types", "generic", "codec", "asm", "btf", "elf", "spec", "embed"},
+    {
+        "errors",
+        "types",
+        "generic",
+        "plain",
+        "opcodes",
+        "codec",
+        "asm",
+        "btf",
+        "elf",
+        "spec",
+        "embed",
+    },
     {"_ffi"},
     {"_sys"},
     {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin"},

@@ -9,7 +9,7 @@ Every function raises AsmError for an operand that the instruction cannot have.
 
 from __future__ import annotations
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.asm.instruction import Instruction
 from ebpf.asm.operands import (
     immediate,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.asm.instruction import Instruction, Label, Position, describe_position
 from ebpf.asm.value import Value, set_field
 from ebpf.errors import AsmError

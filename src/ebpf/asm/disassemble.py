@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.asm.assemble import SLOT_SIZE, slot_struct
 from ebpf.asm.instruction import Instruction
 from ebpf.errors import AsmError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.asm.text import format_instruction
 from ebpf.asm.value import Value, set_field
 from ebpf.errors import AsmError

@@ -10,7 +10,7 @@ target exists, and near enough, is known to `assemble`.
 
 from __future__ import annotations
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.asm.helpers import Helper, helper_number
 from ebpf.asm.instruction import Instruction, Label
 from ebpf.asm.operands import immediate, register, register_or_immediate, target_name

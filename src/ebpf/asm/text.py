@@ -8,7 +8,7 @@ reserved field is not zero, which LLVM overlooks and Linux refuses, the text is 
 
 from __future__ import annotations
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ bitfields take their place and align nothing; in a packed struct there are no ga
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import MAX_RESOLVE_DEPTH, Btf
 from ebpf.errors import BtfError
+from ebpf.plain import NamedTuple
 
 # Structs in structs, deeper than any compiler is asked to go.
 MAXIMUM_NESTING = 64

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.btf.raw import TYPE_SIZE, Data, Header, info_kind, info_vlen
 from ebpf.btf.strings import StringTable
 from ebpf.errors import BtfError
+from ebpf.plain import NamedTuple, dataclass
 
 
 class RawType(NamedTuple):
@@ -33,7 +32,7 @@ def _struct(format: str) -> struct.Struct:
     return struct.Struct(format)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decoder:
     """Decodes types of one BTF; `end_id` is the first id that does not exist."""
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ebpf.btf.btf import Btf
 from ebpf.btf.build import BtfBuilder
@@ -34,6 +33,7 @@ from ebpf.btf.equal import (
 from ebpf.btf.types import Kind
 from ebpf.btf.words import NAME, name_slots, own_words, reference_slots
 from ebpf.errors import BtfError
+from ebpf.plain import NamedTuple
 
 _PLAIN = frozenset({Kind.INT, Kind.FLOAT, Kind.FWD})
 _ENUMS = frozenset({Kind.ENUM, Kind.ENUM64})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
@@ -11,6 +10,7 @@ from ebpf.btf.build import BtfBuilder, StringPool
 from ebpf.btf.encode import encode
 from ebpf.btf.words import own_words
 from ebpf.errors import BtfError
+from ebpf.plain import replace
 
 # libbpf's name for the variable that stands for the functions of .ksyms.
 _DUMMY_KSYM = "dummy_ksym"

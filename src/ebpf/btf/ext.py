@@ -9,13 +9,12 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 from ebpf.btf.btf import Btf
 from ebpf.btf.raw import MAGIC, VERSION, ByteOrder
 from ebpf.errors import BtfError
+from ebpf.plain import NamedTuple, dataclass
 
 MINIMUM_HEADER = 24
 CORE_HEADER = 32  # Linux 5.4 added core_relo_off and core_relo_len
@@ -66,7 +65,7 @@ class CoreRelocation(NamedTuple):
     section: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LineInfo:
     """``struct bpf_line_info``: the source of the instructions from `insn_offset` on.
 
@@ -196,7 +195,7 @@ def _kind(number: int) -> int:
 _KINDS = list(CoreKind)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Part:
     """One sub-section: `offset` counts from the end of the header, `minimum` is a record's size."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.errors import BtfError
+from ebpf.plain import NamedTuple, dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf.btf import Btf
 
@@ -32,7 +32,7 @@ class Field(NamedTuple):
     bitfield_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """A struct or union and the BTF that its members' types are in.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
 from ebpf.btf.edit import BtfEditor
+from ebpf.plain import dataclass, field
 
 
-@dataclass(slots=True)
+@dataclass()
 class BtfFixups:
     """What only the loader knows of the BTF: compilers leave sizes, offsets and linkages open.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # bpftool's word for the name of what has none.
 ANONYMOUS = "(anon)"
@@ -19,7 +22,7 @@ _ENCODING = {
     t.IntEncoding.BOOL: "BOOL",
 }
 
-Row = dict[str, Any]
+Row = dict[str, "Any"]
 
 
 def to_json(btf: Btf) -> str:

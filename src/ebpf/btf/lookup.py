@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ebpf.btf.raw import Data, Header, info_kind
+from ebpf.plain import dataclass
 
 # (name_off, kind or None, first position) -> the first position in the index, from `first` on,
 # whose type has that name_off and kind; -1 where there is none.
@@ -17,7 +17,7 @@ Search = Callable[[int, int | None, int], int]
 MAXIMUM_PASSES = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NameIndex:
     """Finds positions in `offsets`, the index of the types, by name offset."""
 

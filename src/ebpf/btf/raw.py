@@ -10,12 +10,19 @@ import mmap
 import struct
 import sys
 from array import array
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from ebpf.btf.types import Kind
 from ebpf.errors import BtfError
+from ebpf.plain import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    ByteOrder = Literal["little", "big"]
+else:
+    ByteOrder = str
 
 MAGIC = 0xEB9F
 VERSION = 1
@@ -23,7 +30,6 @@ MINIMUM_HEADER = 24
 LAYOUT_HEADER = 32  # Linux 7.1 added layout_off and layout_len
 TYPE_SIZE = 12  # struct btf_type
 
-ByteOrder = Literal["little", "big"]
 # What find() and unpack_from() work on in place.
 Data = bytes | mmap.mmap
 
@@ -51,7 +57,7 @@ KIND_LAYOUT: dict[int, tuple[int, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """A byte range of the data: `start` and `end` count from its first byte."""
 
@@ -63,7 +69,7 @@ class Section:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
     """``struct btf_header``, its sections turned into ranges of the data."""
 

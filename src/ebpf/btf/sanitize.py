@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from enum import Enum
 
 from ebpf.btf import types as t
@@ -18,6 +17,7 @@ from ebpf.btf.build import BtfBuilder
 from ebpf.btf.edit import BtfEditor
 from ebpf.btf.raw import KIND_LAYOUT, LAYOUT_HEADER, MAGIC, VERSION
 from ebpf.errors import Version
+from ebpf.plain import replace
 
 _PLACEHOLDER = t.Int(name="enum64_placeholder", size=1, bits=8)
 _INT = t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED)

@@ -7,9 +7,13 @@ for. So a type is a plain value, can be built by hand, and holds nothing else in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import ClassVar, NamedTuple
+
+from ebpf.plain import NamedTuple, dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class Kind(IntEnum):
@@ -99,7 +103,7 @@ class SectionVariable(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Type:
     """What every kind has. ``name`` is empty for an anonymous type."""
 
@@ -108,14 +112,14 @@ class Type:
     id: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Void(Type):
     """Type id 0."""
 
     kind: ClassVar[Kind] = Kind.VOID
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Int(Type):
     """An integer of `size` bytes; its value is `bits` wide and starts `bit_offset` bits in."""
 
@@ -130,13 +134,13 @@ class Int(Type):
         return bool(self.encoding & IntEncoding.SIGNED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pointer(Type):
     kind: ClassVar[Kind] = Kind.PTR
     type_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Array(Type):
     """`length` elements of type `type_id`; length 0 is a flexible array."""
 
@@ -146,7 +150,7 @@ class Array(Type):
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Composite(Type):
     """What struct and union share; ``size`` in bytes.
 
@@ -159,17 +163,17 @@ class Composite(Type):
     kind_flag: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Struct(Composite):
     kind: ClassVar[Kind] = Kind.STRUCT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Union(Composite):
     kind: ClassVar[Kind] = Kind.UNION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Enum(Type):
     """An enumeration whose values fit 32 bits.
 
@@ -183,7 +187,7 @@ class Enum(Type):
     values: tuple[Enumerator, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Enum64(Type):
     """An enumeration of 64-bit values."""
 
@@ -193,7 +197,7 @@ class Enum64(Type):
     values: tuple[Enumerator, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fwd(Type):
     """A struct or union that is declared and not defined."""
 
@@ -201,31 +205,31 @@ class Fwd(Type):
     is_union: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Typedef(Type):
     kind: ClassVar[Kind] = Kind.TYPEDEF
     type_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Volatile(Type):
     kind: ClassVar[Kind] = Kind.VOLATILE
     type_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Const(Type):
     kind: ClassVar[Kind] = Kind.CONST
     type_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Restrict(Type):
     kind: ClassVar[Kind] = Kind.RESTRICT
     type_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Func(Type):
     """A function; `type_id` is its FuncProto."""
 
@@ -234,7 +238,7 @@ class Func(Type):
     linkage: Linkage = Linkage.STATIC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FuncProto(Type):
     """A function's signature; `type_id` is what it returns."""
 
@@ -243,14 +247,14 @@ class FuncProto(Type):
     parameters: tuple[Parameter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Var(Type):
     kind: ClassVar[Kind] = Kind.VAR
     type_id: int
     linkage: Linkage = Linkage.STATIC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Datasec(Type):
     """The variables of an ELF section; `size` in bytes, 0 until the loader fills it in."""
 
@@ -259,13 +263,13 @@ class Datasec(Type):
     variables: tuple[SectionVariable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Float(Type):
     kind: ClassVar[Kind] = Kind.FLOAT
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DeclTag(Type):
     """A tag (`name`) on a declaration.
 
@@ -279,7 +283,7 @@ class DeclTag(Type):
     is_attribute: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TypeTag(Type):
     """A tag (`name`) on the type `type_id`; ``is_attribute`` as in DeclTag."""
 
@@ -288,7 +292,7 @@ class TypeTag(Type):
     is_attribute: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Unknown(Type):
     """A type of a kind that this library does not know, which the layout section describes.
 

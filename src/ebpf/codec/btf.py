@@ -15,8 +15,6 @@ value may be, what unpack gave.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ebpf.btf import Btf, Field
 from ebpf.btf import types as t
 from ebpf.codec.base import Codec
@@ -35,6 +33,10 @@ from ebpf.codec.btf_nodes import (
 from ebpf.codec.composites import ArrayOf
 from ebpf.codec.layout import Node, Scalar, Text
 from ebpf.errors import BtfError, CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["EnumValue", "Record", "from_btf"]
 

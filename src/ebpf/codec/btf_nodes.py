@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.btf.raw import ByteOrder
@@ -12,6 +11,11 @@ from ebpf.codec.composites import ArrayOf
 from ebpf.codec.layout import Node, Scalar, located, shown
 from ebpf.codec.structs import ItemsCodec, ScalarCodec, over
 from ebpf.errors import CodecError
+from ebpf.plain import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 # struct codes by size in bytes
 SIGNED = {1: "b", 2: "h", 4: "i", 8: "q"}

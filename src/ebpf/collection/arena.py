@@ -10,9 +10,9 @@ import mmap
 import os
 import struct
 
+from ebpf import opcodes as op
 from ebpf._sys import bpf
 from ebpf._sys.memory import MapMemory
-from ebpf.asm import opcodes as op
 from ebpf.errors import RelocationError
 from ebpf.features.cache import cached
 from ebpf.types import MapType, ProgramType

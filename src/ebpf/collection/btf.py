@@ -7,8 +7,8 @@ import os
 import struct
 import sys
 
+from ebpf import opcodes as op
 from ebpf._sys import bpf, check
-from ebpf.asm import opcodes as op
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder

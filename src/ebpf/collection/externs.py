@@ -6,7 +6,7 @@ import os
 import re
 
 from ebpf import kallsyms
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.btf.core import types_are_compat
 from ebpf.btf.types import Func, Kind, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load

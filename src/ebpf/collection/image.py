@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec, Relocation, RelocationKind
 
 TYPE_CHECKING = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import array
 import os
 
+from ebpf import opcodes as op
 from ebpf._sys import bpf
 from ebpf._sys.arguments import c_string
-from ebpf.asm import opcodes as op
 from ebpf.btf.core import Relocator
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreRelocation
 from ebpf.collection.arena import data_offset

@@ -8,13 +8,12 @@ type of the function in which it does.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ebpf.btf import Kind
 from ebpf.btf import types as t
 from ebpf.btf.btf import MAX_RESOLVE_DEPTH
 from ebpf.collection.image import function_names
 from ebpf.errors import BtfError, RelocationError
+from ebpf.plain import NamedTuple
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ebpf.errors import BpfFileNotFoundError, RelocationError
+from ebpf.plain import NamedTuple
 from ebpf.programs.target import function_of, hook_type
 from ebpf.types import ProgramType
 

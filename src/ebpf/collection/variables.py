@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import mmap
-from typing import Protocol
 
 from ebpf.errors import BpfPermissionError, ClosedError, CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from ebpf.maps import Map
     from ebpf.spec import VariableSpec
 
+    class Memory(Protocol):
+        """Where variables are: the memory of a data map or of an arena."""
 
-class Memory(Protocol):
-    """Where variables are: the memory of a data map or of an arena."""
+        writable: bool
 
-    writable: bool
+        def read(self, offset: int, size: int) -> bytes: ...
 
-    def read(self, offset: int, size: int) -> bytes: ...
+        def write(self, offset: int, data: bytes) -> None: ...
 
-    def write(self, offset: int, data: bytes) -> None: ...
-
-    def close(self) -> None: ...
+        def close(self) -> None: ...
 
 
 class DataMemory:

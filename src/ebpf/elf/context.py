@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
 
@@ -12,6 +11,7 @@ from ebpf.btf import types as t
 from ebpf.btf.raw import index_types, info_kind, merge_layout, parse_header, parse_layout
 from ebpf.elf.reader import SHT_NOBITS, SHT_PROGBITS, SHT_REL, ElfFile, Rel, Section, Symbol
 from ebpf.errors import ElfError
+from ebpf.plain import dataclass
 from ebpf.spec import CollectionSpec
 
 
@@ -81,7 +81,7 @@ class Keys:
         return name if number == 1 else f"{name}#{number}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObjectBtf:
     """The object's BTF; its sections and functions by name, of several the first."""
 
@@ -110,7 +110,6 @@ def read_btf(data: bytes) -> ObjectBtf:
     return ObjectBtf(btf, sections, functions)
 
 
-@dataclass
 class Context:
     """An object while it is read: what the parts have found so far, by place in the file.
 
@@ -118,14 +117,15 @@ class Context:
     index: key of the map}, ``extern_of`` {symbol index: key}.
     """
 
-    elf: ElfFile
-    spec: CollectionSpec
-    btf: ObjectBtf | None = None
-    function_at: dict[tuple[int, int], str] = field(default_factory=dict)
-    map_at: dict[tuple[int, int], str] = field(default_factory=dict)
-    data_map: dict[int, str] = field(default_factory=dict)
-    extern_of: dict[int, str] = field(default_factory=dict)
-    map_keys: Keys = field(default_factory=Keys)
+    def __init__(self, elf: ElfFile, spec: CollectionSpec) -> None:
+        self.elf = elf
+        self.spec = spec
+        self.btf: ObjectBtf | None = None
+        self.function_at: dict[tuple[int, int], str] = {}
+        self.map_at: dict[tuple[int, int], str] = {}
+        self.data_map: dict[int, str] = {}
+        self.extern_of: dict[int, str] = {}
+        self.map_keys = Keys()
 
     @cached_property
     def roles(self) -> list[Role | None]:
@@ -199,7 +199,7 @@ class Context:
         return self.elf.sections[symbol.section].name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placed:
     """One variable of a Datasec, in its place: `offset` and `size` in bytes."""
 

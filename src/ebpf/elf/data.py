@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ebpf.btf.types import Linkage
 from ebpf.elf.context import Context, Keys, Placed, Role, only, place_variables
 from ebpf.elf.reader import SHT_NOBITS, STB_WEAK, STT_NOTYPE, STT_OBJECT, Section, Symbol
+from ebpf.plain import dataclass
 from ebpf.spec import MapSpec, VariableSpec
 from ebpf.types import MapFlags, MapType
 
 _MAXIMUM_SIZE = 0xFFFFFFFF  # value_size has 32 bits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Found:
     """A variable before it has a key."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
 from operator import attrgetter
 
 from ebpf.btf.types import Linkage
@@ -13,6 +12,7 @@ from ebpf.elf.context import Context, Keys, Role
 from ebpf.elf.reader import Rel, Section, Symbol
 from ebpf.elf.sections import parse_section_name
 from ebpf.errors import RelocationError
+from ebpf.plain import dataclass
 from ebpf.spec import INSTRUCTION_SIZE, FunctionSpec, ProgramSpec, Relocation, RelocationKind
 from ebpf.types import ProgramFlags, ProgramType
 
@@ -24,7 +24,7 @@ _RELOCATION_TYPES = (1, 2, 10)
 _TABLE_ENTRY = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Function:
     """A function before its instructions are looked at."""
 
@@ -134,23 +134,21 @@ def add_functions(context: Context, functions: list[Function]) -> None:
                 context.spec.btf_fixups.linkages[spec.type_id] = Linkage.STATIC
 
 
-@dataclass
 class _Code:
     """One executable section and the relocations in it, by the slot in the section."""
 
-    context: Context
-    section: Section
-    functions: list[Function]
-    found: dict[int, Relocation] = field(default_factory=dict)
-    shared: dict[tuple[int, int], FunctionSpec] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.data = self.context.elf.data(self.section)
-        self.starts = [function.start for function in self.functions]
-        self.ends = [function.end for function in self.functions]
-        self.imm = struct.Struct(self.context.elf.order + "i")
-        self.swapped = self.context.elf.order == ">"
-        self.table_room = self.context.jump_table_size
+    def __init__(self, context: Context, section: Section, functions: list[Function]) -> None:
+        self.context = context
+        self.section = section
+        self.functions = functions
+        self.found: dict[int, Relocation] = {}
+        self.shared: dict[tuple[int, int], FunctionSpec] = {}
+        self.data = context.elf.data(section)
+        self.starts = [function.start for function in functions]
+        self.ends = [function.end for function in functions]
+        self.imm = struct.Struct(context.elf.order + "i")
+        self.swapped = context.elf.order == ">"
+        self.table_room = context.jump_table_size
 
     def resolve(self) -> None:
         for rel in self.context.relocations.get(self.section.index, ()):

@@ -13,7 +13,6 @@ import stat
 import struct
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 from ebpf.btf.raw import ByteOrder
 from ebpf.elf.reader import (
@@ -25,6 +24,7 @@ from ebpf.elf.reader import (
     StringTable,
 )
 from ebpf.errors import ElfError
+from ebpf.plain import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

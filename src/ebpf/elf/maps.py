@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.elf.context import Context, Placed, Role, only, place_variables
 from ebpf.elf.reader import Rel, Section
 from ebpf.errors import BtfError, RelocationError
+from ebpf.plain import dataclass, field
 from ebpf.spec import MapSpec, Pinning
 from ebpf.types import MapFlags, MapType
 
@@ -24,7 +24,7 @@ SECTION = ".maps"
 _POINTER_SIZE = 8
 
 
-@dataclass(slots=True)
+@dataclass()
 class _Definition:
     """What the members of one struct say; ``values`` is the offset of the flexible array."""
 
@@ -57,7 +57,7 @@ class _Problem(Exception):
     """Why a definition is none; the map's name is added where it is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MapPlace:
     """Where a definition is in ``.maps``; ``values`` is the offset of its array in it."""
 

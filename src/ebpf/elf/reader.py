@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from ebpf.btf.raw import ByteOrder
 from ebpf.errors import ElfError
+from ebpf.plain import NamedTuple, dataclass
 
 ET_REL = 1
 EM_NONE = 0  # what clang wrote before EM_BPF was assigned
@@ -36,7 +35,7 @@ _HEADER_SIZE, _SECTION_SIZE, _SYMBOL_SIZE, _REL_SIZE = 64, 64, 24, 16
 _NAME_SHARING = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """One section header. ``size`` in bytes; a section of type NOBITS has none in the file."""
 

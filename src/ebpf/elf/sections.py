@@ -7,8 +7,7 @@ slash and a target; any other is the whole name.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ebpf.plain import NamedTuple
 from ebpf.types import AttachType as A
 from ebpf.types import ProgramFlags
 from ebpf.types import ProgramType as P

@@ -11,7 +11,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 from ebpf.elf.image import EM_ARM, ET_REL, ElfImage, ImageSection
 from ebpf.elf.reader import (
@@ -25,6 +24,7 @@ from ebpf.elf.reader import (
     StringTable,
 )
 from ebpf.errors import ElfError
+from ebpf.plain import NamedTuple
 
 SHT_DYNSYM = 11
 SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM = 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF

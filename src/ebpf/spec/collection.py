@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
 
 from ebpf.btf import Btf
 from ebpf.btf.ext import BtfExt
 from ebpf.btf.fixups import BtfFixups
 from ebpf.errors import ElfError, LinkError
+from ebpf.plain import dataclass, field, replace
 from ebpf.spec.externs import ExternKind, ExternSpec
 from ebpf.spec.functions import FunctionSpec, ProgramSpec, RelocationKind
 from ebpf.spec.maps import MapSpec
 from ebpf.spec.variables import VariableSpec
 from ebpf.types import ProgramType
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from ebpf.btf.raw import ByteOrder
     from ebpf.collection import Collection
@@ -27,7 +28,7 @@ _FUNCTIONS = (RelocationKind.CALL, RelocationKind.FUNCTION)
 _EXTERNS = (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL)
 
 
-@dataclass(slots=True)
+@dataclass()
 class CollectionSpec:
     """Everything that an object file holds.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from ebpf.plain import dataclass
 from ebpf.spec.names import Shown
 
 
@@ -35,7 +35,7 @@ class KconfigType(Enum):
     TEXT = "char[]"
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(repr=False)
 class ExternSpec(Shown):
     """Something that the object uses and does not define; a ``weak`` one may be missing.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
 
 from ebpf.btf.ext import CoreRelocation
 from ebpf.btf.types import Linkage
+from ebpf.plain import NamedTuple, dataclass, field
 from ebpf.spec.names import Shown, shortened
 from ebpf.types import AttachType, ProgramFlags, ProgramType
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf.raw import ByteOrder
 
@@ -54,7 +54,7 @@ class Relocation(NamedTuple):
     table: tuple[int, ...] = ()
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(repr=False)
 class FunctionSpec(Shown):
     """The instructions of one function, in the byte order of the object.
 
@@ -97,7 +97,7 @@ class FunctionSpec(Shown):
         return [(first + at // INSTRUCTION_SIZE, a, b, c) for at, a, b, c in rows]
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(repr=False)
 class ProgramSpec(Shown):
     """A function that the kernel can be asked to run.
 
@@ -117,7 +117,7 @@ class ProgramSpec(Shown):
     attach_type: AttachType | None = None
     attach: str = ""
     target: str = ""
-    flags: ProgramFlags = ProgramFlags(0)  # noqa: RUF009
+    flags: ProgramFlags = ProgramFlags(0)
     autoload: bool = True
     attach_type_optional: bool = False
     btf_target: bool = False

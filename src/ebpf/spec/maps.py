@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from ebpf.errors import CodecError
+from ebpf.plain import dataclass, field, replace
 from ebpf.spec.names import Shown, data_name, shortened
 from ebpf.types import MapFlags, MapType
 
@@ -17,7 +17,7 @@ class Pinning(IntEnum):
     BY_NAME = 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class StructOps(Shown):
     """What a map of type STRUCT_OPS is made of.
 
@@ -31,7 +31,7 @@ class StructOps(Shown):
     link: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Iproute2(Shown):
     """The fields that ``struct bpf_elf_map`` of iproute2 has behind those of libbpf.
 
@@ -46,7 +46,7 @@ class Iproute2(Shown):
     inner_index: int
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(repr=False)
 class MapSpec(Shown):
     """How to create a map, and what to put into it.
 
@@ -68,7 +68,7 @@ class MapSpec(Shown):
     key_size: int = 0
     value_size: int = 0
     max_entries: int = 0
-    flags: MapFlags = MapFlags(0)  # noqa: RUF009
+    flags: MapFlags = MapFlags(0)
     map_extra: int = 0
     numa_node: int = 0
     pinning: Pinning = Pinning.NONE

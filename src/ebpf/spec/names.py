@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from enum import Enum
-from typing import Any
+
+from ebpf.plain import MISSING, fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # BPF_OBJ_NAME_LEN of uapi linux/bpf.h, less the NUL.
 KERNEL_NAME_LENGTH = 15
@@ -17,7 +21,7 @@ class Shown:
 
     def __repr__(self) -> str:
         parts = []
-        for field in fields(self):  # type: ignore[arg-type]
+        for field in fields(self):
             value = getattr(self, field.name)
             default = field.default
             if field.default_factory is not MISSING:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from ebpf.btf import Btf
 from ebpf.btf.types import Linkage
 from ebpf.codec import Codec, codec
 from ebpf.codec.base import plural
 from ebpf.errors import CodecError
+from ebpf.plain import dataclass, field
 from ebpf.spec.maps import MapSpec
 from ebpf.spec.names import Shown
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-@dataclass(slots=True, repr=False)
+
+@dataclass(repr=False)
 class VariableSpec(Shown):
     """A global or static variable; setting ``value`` changes what the program starts with.
 

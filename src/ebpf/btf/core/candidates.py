@@ -8,13 +8,13 @@ of its base.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
 from ebpf.btf.core.names import essential_name
 from ebpf.btf.strings import ENCODING_ERRORS
+from ebpf.plain import NamedTuple
 
 _FLAVOUR = b"___"
 

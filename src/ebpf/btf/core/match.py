@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ebpf.btf import types as t
 from ebpf.btf.btf import MAX_RESOLVE_DEPTH, Btf
 from ebpf.btf.core.candidates import members
 from ebpf.btf.core.names import essential_name, kinds_compatible, same_name
 from ebpf.btf.core.spec import Accessor, Spec, checked_bits, is_flexible
 from ebpf.errors import RelocationError
+from ebpf.plain import NamedTuple
 
 
 class Mismatch(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
-from ebpf.asm import opcodes as op
+from ebpf import opcodes as op
 from ebpf.btf.core.values import CoreResult
 from ebpf.btf.raw import ByteOrder
 from ebpf.errors import RelocationError
+from ebpf.plain import NamedTuple
 
 # A call of a helper that does not exist, as libbpf and the kernel have it: the verifier refuses
 # it where the program can reach it, as "invalid func unknown#195896080".

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ebpf.btf.btf import Btf
 from ebpf.btf.core import explain as explanations
@@ -16,6 +15,7 @@ from ebpf.btf.core.spec import Spec, parse
 from ebpf.btf.core.values import CoreResult, compute
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreKind, CoreRelocation, LineInfo
 from ebpf.errors import BtfError, RelocationError
+from ebpf.plain import NamedTuple
 
 
 class Candidate(NamedTuple):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
 from ebpf.btf.core.names import ENUM_KINDS, TYPE_KINDS
 from ebpf.btf.ext import CoreRelocation
 from ebpf.errors import RelocationError
+from ebpf.plain import NamedTuple, dataclass
 
 # As libbpf and the kernel: no C type nests so deep.
 MAX_ACCESSORS = 64
@@ -33,7 +32,7 @@ class Accessor(NamedTuple):
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spec:
     """A place in the types of `btf`; ``bit_offset`` counts from the start of the root type.
 

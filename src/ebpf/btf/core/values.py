@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
@@ -13,6 +11,7 @@ from ebpf.btf.core.spec import Spec
 from ebpf.btf.ext import CoreKind
 from ebpf.btf.raw import ByteOrder
 from ebpf.errors import RelocationError
+from ebpf.plain import NamedTuple, dataclass
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 # libbpf counts shifts in 32 bits; those of fields over 8 bytes have no meaning, yet a value.
@@ -22,7 +21,7 @@ _SIGN = 1 << 31
 _LARGEST_LOAD = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CoreResult:
     """What becomes of the instruction of one relocation. Values are 64 bits, unsigned.
 

@@ -1,0 +1,202 @@
+"""``dataclass`` and ``NamedTuple`` without the 15 milliseconds that importing them costs.
+
+The standard library's `dataclasses` imports `inspect`, and compiles six functions for each class
+that it makes immutable; this package has fifty such classes, on the start-up path of every tool.
+What is here takes the same arguments and makes classes that behave alike, as far as this package
+needs it: fields with defaults, keyword-only, frozen, slots, equality, hash, pickling, replace().
+Type checkers see the real `typing.NamedTuple`, and know from PEP 681 what `dataclass` does.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from operator import attrgetter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+    from typing import NamedTuple as NamedTuple
+
+    from typing_extensions import dataclass_transform
+
+    _T = TypeVar("_T")
+else:
+
+    def dataclass_transform(**options):
+        """Means something to type checkers only."""
+        return lambda function: function
+
+    class _NamedTupleType(type):
+        """Makes a named tuple of a class that is written as those of `typing.NamedTuple`."""
+
+        def __new__(cls, name, bases, namespace):
+            if not bases:
+                return super().__new__(cls, name, bases, namespace)
+            names = list(namespace.get("__annotations__", ()))
+            defaults = [namespace.pop(name) for name in names if name in namespace]
+            made = namedtuple(name, names, defaults=defaults, module=namespace["__module__"])
+            for key, value in namespace.items():
+                if key not in ("__module__", "__classcell__", "__slots__"):
+                    setattr(made, key, value)
+            return made
+
+    class NamedTuple(metaclass=_NamedTupleType):
+        """Stands in for `typing.NamedTuple`."""
+
+
+MISSING: Any = type("MISSING", (), {"__repr__": lambda self: "MISSING", "__slots__": ()})()
+
+
+class Field:
+    """What is known of one field; ``default`` and ``default_factory`` are MISSING for none."""
+
+    __slots__ = ("compare", "default", "default_factory", "name", "repr")
+
+    def __init__(self, default: Any, default_factory: Any, compare: bool, repr: bool) -> None:
+        self.name = ""
+        self.default = default
+        self.default_factory = default_factory
+        self.compare = compare
+        self.repr = repr
+
+
+def field(
+    *,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    compare: bool = True,
+    repr: bool = True,
+) -> Any:
+    """As `dataclasses.field`."""
+    return Field(default, default_factory, compare, repr)
+
+
+def fields(instance: object) -> tuple[Field, ...]:
+    """The fields of a dataclass, or of an instance of one, in the order of the arguments."""
+    return tuple(instance.__plain_fields__.values())  # type: ignore[attr-defined]
+
+
+def replace(instance: _T, **changes: Any) -> _T:
+    """A copy of `instance` with some fields changed. Raises TypeError for an unknown name."""
+    values = {name: getattr(instance, name) for name in instance.__plain_fields__}  # type: ignore[attr-defined]
+    return type(instance)(**{**values, **changes})
+
+
+@dataclass_transform(field_specifiers=(field,))
+def dataclass(
+    *, frozen: bool = False, kw_only: bool = False, repr: bool = True
+) -> Callable[[type[_T]], type[_T]]:
+    """As `dataclasses.dataclass`, always with slots.
+
+    The class is made anew, so its methods cannot use ``super()`` without arguments.
+    """
+
+    def make(cls: type[_T]) -> type[_T]:
+        own = _own_fields(cls)
+        inherited: dict[str, Field] = getattr(cls, "__plain_fields__", {})
+        members = _members(cls.__qualname__, {**inherited, **own}, frozen, kw_only, repr)
+        dropped = {*own, "__dict__", "__weakref__"}
+        members |= {name: value for name, value in cls.__dict__.items() if name not in dropped}
+        members["__slots__"] = tuple(name for name in own if name not in inherited)
+        members["__qualname__"] = cls.__qualname__
+        metaclass: Any = type(cls)
+        made: type[_T] = metaclass(cls.__name__, cls.__bases__, members)
+        return made
+
+    return make
+
+
+def _own_fields(cls: type) -> dict[str, Field]:
+    own: dict[str, Field] = {}
+    # On every Python the annotations of the class itself, as text.
+    for name, annotation in cls.__annotations__.items():
+        if not annotation.startswith("ClassVar"):
+            default = cls.__dict__.get(name, MISSING)
+            if not isinstance(default, Field):
+                default = Field(default, MISSING, compare=True, repr=True)
+            default.name = name
+            own[name] = default
+    return own
+
+
+def _members(
+    name: str, every: dict[str, Field], frozen: bool, kw_only: bool, repr: bool
+) -> dict[str, Any]:
+    compared = [field.name for field in every.values() if field.compare]
+    members: dict[str, Any] = {
+        "__plain_fields__": every,
+        "__match_args__": () if kw_only else tuple(every),
+        "__init__": _initializer(name, every, frozen, kw_only),
+        "__getstate__": _get_state,
+        "__setstate__": _set_state,
+        "__hash__": None,
+        **_comparisons(compared, frozen),
+    }
+    if repr:
+        members["__repr__"] = _show
+    if frozen:
+        members |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete}
+    return members
+
+
+def _initializer(name: str, every: dict[str, Field], frozen: bool, kw_only: bool) -> Any:
+    """``__init__`` as written by hand, so that calls are as fast and errors as clear."""
+    scope: dict[str, Any] = {"_MISSING": MISSING, "_set": object.__setattr__}
+    arguments, body = [], []
+    for field in every.values():
+        argument, value = field.name, field.name
+        if field.default is not MISSING:
+            scope[f"_default_{field.name}"] = field.default
+            argument += f"=_default_{field.name}"
+        elif field.default_factory is not MISSING:
+            scope[f"_make_{field.name}"] = field.default_factory
+            argument += "=_MISSING"
+            value = f"_make_{field.name}() if {field.name} is _MISSING else {field.name}"
+        arguments.append(argument)
+        body.append(
+            f"_set(self, {field.name!r}, {value})" if frozen else f"self.{field.name} = {value}"
+        )
+    star = ["*"] if kw_only and arguments else []
+    text = f"def __init__({', '.join(['self', *star, *arguments])}):\n "
+    exec(text + ("\n ".join(body) or "pass"), scope)
+    made = scope["__init__"]
+    made.__qualname__ = f"{name}.__init__"
+    return made
+
+
+def _comparisons(names: list[str], frozen: bool) -> dict[str, Any]:
+    key: Callable[[Any], Any] = attrgetter(*names) if names else type
+
+    def __eq__(self: object, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return bool(key(self) == key(other))
+
+    def __hash__(self: object) -> int:
+        return hash(key(self))
+
+    return {"__eq__": __eq__, "__hash__": __hash__} if frozen else {"__eq__": __eq__}
+
+
+def _show(self: Any) -> str:
+    shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _refuse_set(self: object, name: str, value: object) -> None:
+    raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
+
+
+def _refuse_delete(self: object, name: str) -> None:
+    raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
+
+
+def _get_state(self: Any) -> dict[str, object]:
+    return {name: getattr(self, name) for name in self.__plain_fields__}
+
+
+def _set_state(self: object, state: dict[str, object]) -> None:
+    # Past __setattr__, which immutable classes refuse.
+    for name, value in state.items():
+        object.__setattr__(self, name, value)
