@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import threading
+from _thread import allocate_lock
 from array import array
 from functools import partial
 
@@ -27,7 +27,7 @@ MODULE_DIRECTORY = "/sys/module"
 VMLINUX = "vmlinux"
 
 _cache: dict[str, Btf] = {}
-_lock = threading.Lock()
+_lock = allocate_lock()
 
 
 def kernel_btf(module: str | None = None) -> Btf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from ebpf.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from ebpf.asm.helpers import Helper
 
 # "12: (85) call bpf_map_lookup_elem#1", also with "R1=..." before or behind in newer kernels.
-_INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) ?(.*)$")
+_INSTRUCTION = Pattern(r"^(\d+): \([0-9a-f]{2}\) ?(.*)$")
 
 # Instructions that a reason names by number, because none was walked before it.
-_NAMED = re.compile(r"\binsn (\d+)")
+_NAMED = Pattern(r"\binsn (\d+)")
 
 # What is written besides, behind or among the reasons, and explains nothing.
-_ASIDE = re.compile(
+_ASIDE = Pattern(
     # the statistics that close every log
     r"processed \d+ insns|verification time|stack depth|insns? processed|subprog \d+ \("
     # source lines, and the states that the verifier walks through
@@ -33,14 +33,14 @@ _ASIDE = re.compile(
 
 # What kernels since 7.3 add to the old line: a title, sections such as this one, each a heading
 # and indented text, and the place.
-_REPORT = re.compile(r"^Verification failed: (.*)$", re.MULTILINE)
-_REASON = re.compile(r"^Reason:\n((?: .*\n)+)", re.MULTILINE)
-_AT = re.compile(r"^At:\n\s*insn (\d+)", re.MULTILINE)
+_REPORT = Pattern(r"(?m)^Verification failed: (.*)$")
+_REASON = Pattern(r"(?m)^Reason:\n((?: .*\n)+)")
+_AT = Pattern(r"(?m)^At:\n\s*insn (\d+)")
 
 # What explains a refusal is at the end of the log, which may have a million lines before it.
 _TAIL = 1 << 16
 
-_UNKNOWN_HELPER = re.compile(r"(?:unknown|invalid) func \S*?#(\d+)")
+_UNKNOWN_HELPER = Pattern(r"(?:unknown|invalid) func \S*?#(\d+)")
 
 
 class Refusal:

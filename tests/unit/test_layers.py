@@ -16,17 +16,8 @@ SOURCE = ROOT / "src" / "ebpf"
 # From the bottom up: a module may import from its own layer and those before it.
 LAYERS = [
     {
-        "errors",
-        "types",
-        "generic",
-        "plain",
-        "opcodes",
-        "codec",
-        "asm",
-        "btf",
-        "elf",
-        "spec",
-        "embed",
+        *("errors", "types", "generic", "plain", "patterns", "opcodes", "embed"),
+        *("codec", "asm", "btf", "elf", "spec"),
     },
     {"_ffi"},
     {"_sys"},

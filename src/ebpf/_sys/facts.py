@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import resource
 
 from ebpf.errors import BpfFileNotFoundError, Version
+from ebpf.patterns import Pattern
 
 # include/uapi/linux/capability.h: those that the bpf() system call asks for.
 CAPABILITIES = {
@@ -21,12 +21,15 @@ CAPABILITIES = {
     "CAP_BPF": 39,
 }
 
+_RELEASE = Pattern(r"(\d+)\.(\d+)")
+_CHOSEN = Pattern(r"\[(\w+)\]")
+
 _SECCOMP_WORDS = {None: "unknown", False: "none", True: "a filter is in force"}
 
 
 def kernel_version() -> Version:
     """The running kernel's release as ``(major, minor)``."""
-    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    match = _RELEASE.match(os.uname().release)
     if match is None:
         raise ValueError(f"the kernel release {os.uname().release!r} has no version number")
     return int(match[1]), int(match[2])
@@ -48,7 +51,7 @@ def _read(path: str) -> str | None:
 def _status(name: str) -> str | None:
     """A field of this thread's status; None without /proc, or where the kernel has no such."""
     status = _read("/proc/thread-self/status")
-    match = re.search(rf"^{name}:\s*(\w+)", status or "", re.MULTILINE)
+    match = Pattern(rf"(?m)^{name}:\s*(\w+)").search(status or "")
     return match[1] if match else None
 
 
@@ -91,7 +94,7 @@ def perf_event_paranoid() -> int | None:
 def lockdown() -> str | None:
     """The lockdown level: none, integrity or confidentiality; None where it cannot be read."""
     text = _read("/sys/kernel/security/lockdown")
-    match = re.search(r"\[(\w+)\]", text or "")
+    match = _CHOSEN.search(text or "")
     return match[1] if match else None
 
 

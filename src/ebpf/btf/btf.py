@@ -10,6 +10,8 @@ from ebpf.btf.fields import Layout
 from ebpf.btf.lookup import NameIndex, Search
 from ebpf.btf.raw import (
     ByteOrder,
+    Data,
+    Header,
     as_data,
     index_types,
     merge_layout,
@@ -18,6 +20,10 @@ from ebpf.btf.raw import (
 )
 from ebpf.btf.strings import StringTable
 from ebpf.errors import BtfError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LONG_NAMES = ("long int", "long unsigned int", "long", "unsigned long")
 _MAXIMUM_SIZE = 0xFFFFFFFF  # the kernel keeps sizes in 32 bits
@@ -38,6 +44,9 @@ class Btf:
     `base` makes this split BTF, as that of kernel modules: type ids and string offsets continue
     after those of the base, and ids below ``start_id`` are types of the base.
 
+    For what works on the bytes: ``data``, ``header``, ``offsets`` (the index) and ``names``.
+    ``notes`` is for what other modules find out about these types, kept as long as they are.
+
     Construction checks the header, the sections and, without `index`, the extent of every type;
     all else is checked when a type is decoded. Raises BtfError for malformed data.
     """
@@ -57,6 +66,7 @@ class Btf:
                 f"BTF header: {header.byte_order}-endian, but base is {base.byte_order}-endian"
             )
         self.base = base
+        self.data: Data = raw
         self.start_id: int = base.end_id if base else 1
         self.strings: StringTable = StringTable(raw, header.strings, base.strings if base else None)
         described = parse_layout(raw, header)
@@ -64,15 +74,16 @@ class Btf:
             described = base._described
         self._described: dict[int, tuple[int, int]] = described
         layout = merge_layout(described)
-        self._offsets: Sequence[int]
+        self.offsets: Sequence[int]
         if index is None:
-            self._offsets = index_types(raw, header, layout, self.start_id)
+            self.offsets = index_types(raw, header, layout, self.start_id)
         else:
-            self._offsets = _checked_index(index)
-        self.end_id: int = self.start_id + len(self._offsets)
-        self._header = header
+            self.offsets = _checked_index(index)
+        self.end_id: int = self.start_id + len(self.offsets)
+        self.header: Header = header
         self._decoder = Decoder(raw, header, layout, self.strings, self.end_id)
-        self._names = NameIndex(raw, header, self._offsets, search)
+        self.names: NameIndex = NameIndex(raw, header, self.offsets, search)
+        self.notes: dict[str, Any] = {}
         self._cache: dict[int, t.Type] = {}
         self._pointer_size: int | None = None
 
@@ -82,7 +93,7 @@ class Btf:
     @property
     def byte_order(self) -> ByteOrder:
         """``"little"`` or ``"big"``."""
-        return self._header.byte_order
+        return self.header.byte_order
 
     @property
     def pointer_size(self) -> int:
@@ -102,13 +113,13 @@ class Btf:
             return self.base.type(type_id)
         if not self.start_id <= type_id < self.end_id:
             raise BtfError(f"BTF has no type {type_id}, the last is {self.end_id - 1}")
-        found = self._decoder.decode(type_id, self._offsets[type_id - self.start_id])
+        found = self._decoder.decode(type_id, self.offsets[type_id - self.start_id])
         self._cache[type_id] = found
         return found
 
     def types(self) -> Iterator[t.Type]:
         """Every type from ``start_id`` on, not those of the base; none is kept."""
-        for type_id, offset in enumerate(self._offsets, self.start_id):
+        for type_id, offset in enumerate(self.offsets, self.start_id):
             yield self._cache.get(type_id) or self._decoder.decode(type_id, offset)
 
     def find(self, name: str, kind: t.Kind | None = None) -> t.Type:
@@ -180,7 +191,7 @@ class Btf:
             raise ValueError("name is empty: anonymous types are found by id")
         for name_offs in (self.strings.entries, self.strings.tails):
             found = False
-            for position in self._names.positions(name_offs(name), kind):
+            for position in self.names.positions(name_offs(name), kind):
                 found = True
                 yield self.start_id + position
             if found:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ebpf.btf import types as t
+from ebpf.patterns import Pattern
 
 _KEYWORDS = """
     auto break case char const continue default do double else enum extern float for goto if
@@ -19,6 +18,7 @@ _TYPE_WORDS = """
 """
 _RESERVED = frozenset(_KEYWORDS.split())
 _NATIVE = frozenset(_TYPE_WORDS.split())
+_NO_WORD = Pattern(r"(?a)\W")
 _INTS = {1: "char", 2: "short", 4: "int", 8: "long long", 16: "__int128"}
 _FLOATS = {2: "_Float16", 4: "float", 8: "double", 16: "long double"}
 
@@ -27,7 +27,7 @@ def identifier(name: str) -> str:
     """`name` as C can have it: other characters become ``_``, a keyword gets one at its end."""
     if name.isidentifier() and name.isascii():
         return f"{name}_" if name in _RESERVED else name
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    plain = _NO_WORD.sub("_", name)
     return f"_{plain}" if plain[:1].isdigit() else plain
 
 

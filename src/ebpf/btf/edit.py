@@ -30,12 +30,11 @@ class BtfEditor(BtfBuilder):
         self._source = btf
         self._changed: dict[int, t.Type] = {}
         self.records = list(own_words(btf))
-        decoder = btf._decoder
-        strings, layout = decoder.header.strings, decoder.header.layout
+        strings, layout = btf.header.strings, btf.header.layout
         self._strings = StringPool(
-            btf.base.strings if btf.base else None, decoder.data[strings.start : strings.end]
+            btf.base.strings if btf.base else None, btf.data[strings.start : strings.end]
         )
-        self._layout = decoder.data[layout.start : layout.end]
+        self._layout = btf.data[layout.start : layout.end]
 
     def type(self, type_id: int) -> t.Type:
         """The type `type_id` as it is by now. Raises BtfError when there is none."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from ebpf.btf import types as t
 from ebpf.btf.words import make_info
 from ebpf.errors import BtfError
+from ebpf.patterns import Pattern
 
 # A name -> its offset in the string section.
 StringOffset = Callable[[str], int]
@@ -16,8 +16,8 @@ Words = list[int]
 _MAXIMUM_VLEN = 0xFFFFFF  # 0xFFFF until Linux 7.1
 _MAXIMUM_NAME = 511  # KSYM_NAME_LEN - 1 since Linux 6.1; 127 before
 # What kernel/bpf/btf.c takes for a name; dots came for the names of compiler-made functions.
-_IDENTIFIER = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*", re.ASCII)
-_PRINTABLE = re.compile(r"[ -~]+", re.ASCII)
+_IDENTIFIER = Pattern(r"[A-Za-z_.][A-Za-z0-9_.]*")
+_PRINTABLE = Pattern(r"[ -~]+")
 
 
 def encode(type: t.Type, string: StringOffset) -> Words:
@@ -75,7 +75,7 @@ def _check_all(type: t.Type, what: str, names: list[str]) -> None:
         _check(type, f"{what} name", name, _IDENTIFIER)
 
 
-def _check(type: t.Type, what: str, name: str, pattern: re.Pattern[str]) -> None:
+def _check(type: t.Type, what: str, name: str, pattern: Pattern) -> None:
     if not pattern.fullmatch(name):
         raise BtfError(
             f"BTF {type.kind.name} {type.name!r}: the kernel refuses the {what} {name!r}"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-
 from ebpf.btf import types as t
 from ebpf.errors import BtfError
+from ebpf.patterns import Pattern
 from ebpf.plain import NamedTuple, dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf.btf import Btf
 
-_SEGMENT = re.compile(r"(\w+)((?:\[\d+\])*)", re.ASCII)
+_SEGMENT = Pattern(r"(?a)(\w+)((?:\[\d+\])*)")
 # Comparing names is slow; no struct of a kernel has as many members.
 _HINT_NAMES = 2000
-_INDEX = re.compile(r"\[(\d+)\]")
+_INDEX = Pattern(r"\[(\d+)\]")
 
 
 class Field(NamedTuple):
@@ -128,6 +126,8 @@ class Layout:
 
     def _no_field(self, name: str, done: str, names: list[str]) -> BtfError:
         where = self._label() + (f" (the type of {done})" if done else "")
+        import difflib
+
         close = difflib.get_close_matches(name, names[:_HINT_NAMES], n=3)
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         return BtfError(f"{where} has no field {name!r}{hint}")

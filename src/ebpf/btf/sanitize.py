@@ -6,7 +6,6 @@ same id, as libbpf does it: what programs and maps refer to stays in its place.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -17,8 +16,10 @@ from ebpf.btf.build import BtfBuilder
 from ebpf.btf.edit import BtfEditor
 from ebpf.btf.raw import KIND_LAYOUT, LAYOUT_HEADER, MAGIC, VERSION
 from ebpf.errors import Version
+from ebpf.patterns import Pattern
 from ebpf.plain import replace
 
+_NO_WORD = Pattern(r"(?a)\W")
 _PLACEHOLDER = t.Int(name="enum64_placeholder", size=1, bits=8)
 _INT = t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED)
 
@@ -98,7 +99,7 @@ class _Rewriter:
                 t.Member(self.editor.type(type_id).name, type_id, 8 * offset)
                 for type_id, offset, _ in type.variables
             )
-            name = re.sub(r"\W", "_", type.name, flags=re.ASCII)
+            name = _NO_WORD.sub("_", type.name)
             return t.Struct(name=name, size=type.size, members=members)
         if Feature.QMARK_DATASEC in self.missing and type.name.startswith("?"):
             return replace(type, name="_" + type.name[1:])

@@ -80,12 +80,11 @@ def references(words: Sequence[int]) -> list[int]:
 
 def own_words(btf: Btf) -> Iterator[array[int]]:
     """Every type of `btf` from ``start_id`` on as a fresh array of words."""
-    decoder = btf._decoder
-    section = decoder.header.types
-    words = array("I", bytes(decoder.data[section.start : section.end]))
-    if decoder.header.swapped:
+    section = btf.header.types
+    words = array("I", bytes(btf.data[section.start : section.end]))
+    if btf.header.swapped:
         words.byteswap()
-    starts = [offset // 4 for offset in btf._offsets]
+    starts = [offset // 4 for offset in btf.offsets]
     for start, end in zip(starts, chain(starts[1:], [len(words)]), strict=False):
         yield words[start:end]
 

@@ -12,9 +12,9 @@ import struct
 
 from ebpf import opcodes as op
 from ebpf._sys import bpf
+from ebpf._sys.cache import cached
 from ebpf._sys.memory import MapMemory
 from ebpf.errors import RelocationError
-from ebpf.features.cache import cached
 from ebpf.types import MapType, ProgramType
 
 TYPE_CHECKING = False

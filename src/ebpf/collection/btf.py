@@ -9,12 +9,12 @@ import sys
 
 from ebpf import opcodes as op
 from ebpf._sys import bpf, check
+from ebpf._sys.cache import cached
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.sanitize import Feature, probe_blob, sanitize
 from ebpf.errors import VerifierError
-from ebpf.features.cache import cached
 from ebpf.types import ProgramType
 
 _LOG_SIZE = 1 << 16

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from ebpf.btf.core import POISON
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreRelocation
 from ebpf.collection.image import POISON_KFUNC, POISON_MAP, Image
+from ebpf.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from ebpf.btf.core import Relocator
     from ebpf.spec import CollectionSpec
 
-_CALL = re.compile(r"^(\d+): \(85\)", re.MULTILINE)
+_CALL = Pattern(r"(?m)^(\d+): \(85\)")
+_UNKNOWN = Pattern(r"(?:invalid|unknown) func \S*?#(\d+)")
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
     program: str,
 ) -> str:
     """A sentence for the user, or "" where the refusal has another reason."""
-    unknown = re.search(r"(?:invalid|unknown) func \S*?#(\d+)", log)
+    unknown = _UNKNOWN.search(log)
     if unknown is None:
         return ""
     number = int(unknown[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from ebpf import kallsyms
 from ebpf import opcodes as op
@@ -11,7 +10,7 @@ from ebpf.btf.core import types_are_compat
 from ebpf.btf.types import Func, Kind, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
 from ebpf.errors import RelocationError
-from ebpf.features import perf_event_cookie
+from ebpf.patterns import Pattern
 from ebpf.spec import ExternKind, ExternSpec, KconfigType
 
 TYPE_CHECKING = False
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from ebpf.collection.kernel import KernelTypes, Module
     from ebpf.spec import CollectionSpec
 
+_DEBIAN = Pattern(r"Debian (\d+\.\d+\.\d+)")
+_NUMBERS = Pattern(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
 
 
@@ -70,13 +71,13 @@ def _number(extern: ExternSpec, value: int) -> bytes:
 def _kernel_version() -> int:
     """LINUX_VERSION_CODE of the running kernel; distributions hide it in other places."""
     text = os.uname().release
-    debian = re.search(r"Debian (\d+\.\d+\.\d+)", os.uname().version)
+    debian = _DEBIAN.search(os.uname().version)
     if debian:
         text = debian[1]
     elif os.path.exists("/proc/version_signature"):
         with open("/proc/version_signature", encoding="ascii") as file:
             text = file.read().split()[-1]
-    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    numbers = _NUMBERS.match(text)
     if numbers is None:
         raise RelocationError(f"LINUX_KERNEL_VERSION: {text!r} has no version number")
     major, minor, patch = (int(number or 0) for number in numbers.groups())
@@ -89,9 +90,15 @@ def _has_syscall_wrapper() -> int:
     return int(any(symbol == name for symbol in kallsyms.functions()))
 
 
+def _has_bpf_cookie() -> int:
+    from ebpf.features import perf_event_cookie
+
+    return int(perf_event_cookie())
+
+
 _VIRTUAL = {
     "LINUX_KERNEL_VERSION": _kernel_version,
-    "LINUX_HAS_BPF_COOKIE": lambda: int(perf_event_cookie()),
+    "LINUX_HAS_BPF_COOKIE": _has_bpf_cookie,
     "LINUX_HAS_SYSCALL_WRAPPER": _has_syscall_wrapper,
 }
 

@@ -15,7 +15,7 @@ memory, a security module) is raised as the exception it is, and nothing is kept
     TypeError, ValueError  an argument that is no such type, or one that cannot be probed
 """
 
-from ebpf.features.cache import clear_cache
+from ebpf._sys.cache import clear_cache
 from ebpf.features.hooks import (
     kprobe_pmu,
     perf_event_cookie,

@@ -6,8 +6,8 @@ import errno
 import os
 
 from ebpf._sys import bpf, perf
+from ebpf._sys.cache import cached
 from ebpf.errors import BpfError, BpfFileNotFoundError
-from ebpf.features.cache import cached
 from ebpf.types import AttachType, ProgramType
 
 # No process has this descriptor: what the kernel finds wrong before it looks the descriptor up

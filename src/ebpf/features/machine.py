@@ -6,8 +6,8 @@ import errno
 import os
 
 from ebpf._sys import bpf, facts
+from ebpf._sys.cache import cached
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
-from ebpf.features.cache import cached
 from ebpf.features.programs import helper
 from ebpf.types import ProgramType
 

@@ -9,8 +9,8 @@ import struct
 from contextlib import ExitStack
 
 from ebpf._sys import bpf, check
+from ebpf._sys.cache import cached
 from ebpf.errors import ENOTSUPP, BpfError
-from ebpf.features.cache import cached
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import struct
 
 from ebpf._sys import bpf, facts
+from ebpf._sys.cache import cached
 from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, VerifierError
-from ebpf.features.cache import cached
+from ebpf.patterns import Pattern
 from ebpf.types import AttachType, ProgramFlags, ProgramType
 
 TYPE_CHECKING = False
@@ -42,19 +42,19 @@ _TARGET_MISSING = {
 
 # What the verifier says of a call that the program may not make. The type, or a process of this
 # one's capabilities, has no such helper (the older wording comes first):
-_DENIED = re.compile(r"unknown func |program of this type cannot use helper ")
+_DENIED = Pattern(r"unknown func |program of this type cannot use helper ")
 # The kernel has no such helper; the type has it, but not on this architecture or not for
 # programs without such a hook; programs of the type cannot sleep.
-_ABSENT = re.compile(
+_ABSENT = Pattern(
     r"invalid func |func .* not supported for program type|helper call is not allowed in probe"
     r"|.* programs can be sleepable|Program of this type cannot be sleepable"
 )
 # It has looked the helper up and misses arguments, which no probe passes.
-_YES = re.compile(r"R\d+ ")
-_SLEEPS = re.compile(
+_YES = Pattern(r"R\d+ ")
+_SLEEPS = Pattern(
     r"helper call might sleep in a non-sleepable prog|sleepable helper .* in non-sleepable prog"
 )
-_CALL_LINE = re.compile(r"\d+: \(85\) call ")
+_CALL_LINE = Pattern(r"\d+: \(85\) call ")
 
 _LOG_SIZE = 1 << 14
 

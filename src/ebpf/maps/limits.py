@@ -6,13 +6,13 @@ The kernel answers EINVAL to all of it, without a word.
 from __future__ import annotations
 
 import mmap
-import re
 
 from ebpf._sys.arguments import check_number
 from ebpf.types import MapFlags, MapType
 
 # include/uapi/linux/bpf.h BPF_OBJ_NAME_LEN, without the NUL.
 NAME_LENGTH = 15
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")
 
 _KEYLESS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER})
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
@@ -66,7 +66,7 @@ def check_name(name: str) -> None:
         raise ValueError(
             f"name: {name!r} has {len(name)} characters; the kernel takes {NAME_LENGTH}"
         )
-    if not re.fullmatch(r"[A-Za-z0-9_.]*", name):
+    if not set(name) <= _NAME_CHARACTERS:
         raise ValueError(f"name: {name!r} may only have letters, digits, '_' and '.'")
 
 

@@ -8,7 +8,6 @@ of its base.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from weakref import WeakKeyDictionary
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
@@ -32,7 +31,7 @@ class Found(NamedTuple):
 
 
 class _Known:
-    """What is known of one Btf; holds no reference to it."""
+    """What is known of one Btf."""
 
     def __init__(self) -> None:
         self.entries: dict[str, list[int]] = {}
@@ -42,12 +41,9 @@ class _Known:
         self.members: dict[int, dict[str, Found]] = {}
 
 
-_known: WeakKeyDictionary[Btf, _Known] = WeakKeyDictionary()
-
-
 def _of(btf: Btf) -> _Known:
-    known = _known.get(btf)
-    return _known.setdefault(btf, _Known()) if known is None else known
+    known: _Known | None = btf.notes.get(__name__)
+    return btf.notes.setdefault(__name__, _Known()) if known is None else known
 
 
 def candidates(btf: Btf, name: str, kind: t.Kind) -> tuple[int, ...]:
@@ -79,7 +75,7 @@ def _ids(btf: Btf, name: str, kinds: tuple[t.Kind, ...]) -> set[int]:
 def _positions(btf: Btf, offsets: list[int], kinds: tuple[t.Kind, ...]) -> set[int]:
     if not offsets:
         return set()
-    return {position for kind in kinds for position in btf._names.positions(offsets, kind)}
+    return {position for kind in kinds for position in btf.names.positions(offsets, kind)}
 
 
 def _offsets(btf: Btf, name: str, tails: bool) -> list[int]:
@@ -94,7 +90,7 @@ def _offsets(btf: Btf, name: str, tails: bool) -> list[int]:
 def _search(btf: Btf, name: str) -> tuple[list[int], list[int]]:
     """The offsets at which strings of `btf` itself are `name`, and at which they end in it."""
     strings, raw = btf.strings, name.encode("utf-8", ENCODING_ERRORS) + b"\0"
-    data, section = strings._data, strings._section
+    data, section = strings.data, strings.section
     entries: list[int] = []
     tails: list[int] = []
     for position in _every(btf, raw):
@@ -105,7 +101,7 @@ def _search(btf: Btf, name: str) -> tuple[list[int], list[int]]:
 
 def _every(btf: Btf, needle: bytes) -> Iterator[int]:
     """Where `needle` is in the strings of `btf` itself, as an offset in its data."""
-    data, section = btf.strings._data, btf.strings._section
+    data, section = btf.strings.data, btf.strings.section
     position = data.find(needle, section.start, section.end)
     while position >= 0:
         yield position
@@ -127,7 +123,7 @@ def _index_flavours(btf: Btf) -> dict[str, list[int]]:
     One pass for all: a kernel has under a hundred strings with three underscores.
     """
     strings = btf.strings
-    data, section = strings._data, strings._section
+    data, section = strings.data, strings.section
     index: dict[str, list[int]] = {}
     done = section.start
     for position in _every(btf, _FLAVOUR):

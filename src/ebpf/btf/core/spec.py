@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from ebpf.btf import types as t
@@ -14,7 +13,7 @@ from ebpf.plain import NamedTuple, dataclass
 
 # As libbpf and the kernel: no C type nests so deep.
 MAX_ACCESSORS = 64
-_ACCESS = re.compile(r"\d{1,10}(:\d{1,10})*", re.ASCII)
+_MAXIMUM_DIGITS = 10
 _MAXIMUM_INDEX = 0x7FFFFFFF
 _MAXIMUM_BITS = 0xFFFFFFFF
 
@@ -71,14 +70,21 @@ def parse(btf: Btf, relocation: CoreRelocation) -> Spec:
 
 
 def _indices(access: str) -> list[int]:
-    if not _ACCESS.fullmatch(access):
+    if len(access) > MAX_ACCESSORS * (_MAXIMUM_DIGITS + 1):
+        raise RelocationError(f"access string {access[:80]!r}... of {len(access)} characters")
+    parts = access.split(":")
+    if not all(_is_number(part) for part in parts):
         raise RelocationError(f"access string {access[:80]!r} is not numbers joined by colons")
-    indices = [int(part) for part in access.split(":", MAX_ACCESSORS)[:MAX_ACCESSORS]]
-    if access.count(":") >= MAX_ACCESSORS:
+    if len(parts) > MAX_ACCESSORS:
         raise RelocationError(f"access string of more than {MAX_ACCESSORS} numbers")
+    indices = [int(part) for part in parts]
     if max(indices) > _MAXIMUM_INDEX:
         raise RelocationError(f"access string {access[:80]!r}: {max(indices)} has over 31 bits")
     return indices
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MAXIMUM_DIGITS
 
 
 def _enumerator(btf: Btf, root: int, indices: list[int]) -> Spec:
