@@ -85,26 +85,26 @@ def replace(instance: _T, **changes: Any) -> _T:
 
 @dataclass_transform(field_specifiers=(field,))
 def dataclass(
-    *, frozen: bool = False, kw_only: bool = False, repr: bool = True
-) -> Callable[[type[_T]], type[_T]]:
+    cls: Any = None, /, *, frozen: bool = False, kw_only: bool = False, repr: bool = True
+) -> Any:
     """As `dataclasses.dataclass`, always with slots.
 
     The class is made anew, so its methods cannot use ``super()`` without arguments.
     """
+    if cls is None:
+        return lambda cls: _made(cls, frozen, kw_only, repr)
+    return _made(cls, frozen, kw_only, repr)
 
-    def make(cls: type[_T]) -> type[_T]:
-        own = _own_fields(cls)
-        inherited: dict[str, Field] = getattr(cls, "__plain_fields__", {})
-        members = _members(cls.__qualname__, {**inherited, **own}, frozen, kw_only, repr)
-        dropped = {*own, "__dict__", "__weakref__"}
-        members |= {name: value for name, value in cls.__dict__.items() if name not in dropped}
-        members["__slots__"] = tuple(name for name in own if name not in inherited)
-        members["__qualname__"] = cls.__qualname__
-        metaclass: Any = type(cls)
-        made: type[_T] = metaclass(cls.__name__, cls.__bases__, members)
-        return made
 
-    return make
+def _made(cls: Any, frozen: bool, kw_only: bool, repr: bool) -> Any:
+    own = _own_fields(cls)
+    inherited: dict[str, Field] = getattr(cls, "__plain_fields__", {})
+    members = _members(cls.__qualname__, {**inherited, **own}, frozen, kw_only, repr)
+    dropped = {*own, "__dict__", "__weakref__"}
+    members |= {name: value for name, value in cls.__dict__.items() if name not in dropped}
+    members["__slots__"] = tuple(name for name in own if name not in inherited)
+    members["__qualname__"] = cls.__qualname__
+    return type(cls)(cls.__name__, cls.__bases__, members)
 
 
 def _own_fields(cls: type) -> dict[str, Field]:

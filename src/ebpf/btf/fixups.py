@@ -8,7 +8,7 @@ from ebpf.btf.edit import BtfEditor
 from ebpf.plain import dataclass, field
 
 
-@dataclass()
+@dataclass
 class BtfFixups:
     """What only the loader knows of the BTF: compilers leave sizes, offsets and linkages open.
 

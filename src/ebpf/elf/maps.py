@@ -24,7 +24,7 @@ SECTION = ".maps"
 _POINTER_SIZE = 8
 
 
-@dataclass()
+@dataclass
 class _Definition:
     """What the members of one struct say; ``values`` is the offset of the flexible array."""
 

@@ -28,7 +28,7 @@ _FUNCTIONS = (RelocationKind.CALL, RelocationKind.FUNCTION)
 _EXTERNS = (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL)
 
 
-@dataclass()
+@dataclass
 class CollectionSpec:
     """Everything that an object file holds.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ebpf.btf import types as t
@@ -14,7 +15,6 @@ from ebpf.btf.words import BODY, INFO, NAME, own_words
 from ebpf.elf.context import ObjectBtf, Role, only, read_btf, role_of
 from ebpf.elf.reader import SHT_NOBITS, SHT_PROGBITS, ElfFile, Section, Symbol
 from ebpf.errors import BtfError, FormatError, LinkError
-from ebpf.plain import dataclass, field
 
 # Where clang puts extern variables that no section claims: another object has them.
 PLAIN_EXTERNS = ".extern"
@@ -31,7 +31,7 @@ def blaming(label: str) -> Iterator[None]:
         raise type(error)(f"{label}: {error}") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A variable or function of an object's BTF that is not static.
 
@@ -44,7 +44,7 @@ class Entity:
     section: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a section of an object has gone: `offset` bytes into the output section `name`."""
 

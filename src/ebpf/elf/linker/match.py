@@ -7,11 +7,12 @@ be a declaration.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.elf.maps import map_definition
 from ebpf.errors import BtfError
-from ebpf.plain import dataclass, field
 from ebpf.spec import MapSpec
 
 # A pair of types to compare, and whether the members of structs are looked at.
