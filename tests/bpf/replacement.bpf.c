@@ -1,4 +1,4 @@
-/* A program with a global function, and another program that takes the place of that function. */
+/* A program with a global function, and programs that take its place, or watch it. */
 
 #include "bpf.h"
 
@@ -28,4 +28,21 @@ int other_number(struct xdp_md *context)
 	volatile int result = 2;
 
 	return context ? result : 0;
+}
+
+u32 entered, left;
+
+SEC("?fentry/number")
+int on_entry(u64 *arguments)
+{
+	entered++;
+	return 0;
+}
+
+SEC("?fexit/number")
+int on_exit(u64 *arguments)
+{
+	/* Behind the one argument is what the function returns. */
+	left += arguments[1];
+	return 0;
 }

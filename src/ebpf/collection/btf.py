@@ -19,6 +19,10 @@ from ebpf.types import ProgramType
 
 _LOG_SIZE = 1 << 16
 
+# What the kernel finds wrong in types is EINVAL, and a longer header that is not all zero E2BIG;
+# anything else says nothing about what it knows.
+_UNKNOWN = (-errno.EINVAL, -errno.E2BIG)
+
 # The helper bpf_get_socket_cookie (4.12), which takes the context of a socket filter.
 _GET_SOCKET_COOKIE = 46
 
@@ -32,7 +36,7 @@ def load_btf(data: bytes) -> int:
     result, _ = bpf.btf_load(data)
     if result >= 0:
         return result
-    if result == -errno.EINVAL:
+    if result in _UNKNOWN:
         missing = missing_features()
         if missing:
             data = sanitize(Btf(data), missing)
@@ -54,9 +58,7 @@ def missing_features() -> frozenset[Feature]:
 
 def _accepts(blob: bytes) -> bool:
     result, _ = bpf.btf_load(blob)
-    # What the kernel finds wrong in types is EINVAL, and a longer header that is not all zero
-    # E2BIG; anything else is no answer.
-    if result in (-errno.EINVAL, -errno.E2BIG):
+    if result in _UNKNOWN:
         return False
     os.close(check(result, "probe BTF"))
     return True

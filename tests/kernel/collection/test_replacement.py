@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 import ebpf
+from ebpf._sys import bpf
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
+
+PACKET = bytes(64)
 
 
 def test_freplace_needs_a_program() -> None:
@@ -27,7 +32,40 @@ def test_freplace_takes_the_functions_place() -> None:
         target = original.programs["calls_number"]
         spec.select("other_number")
         with spec.load(targets={"other_number": target}) as objects:
-            assert objects.programs["other_number"].info().type is ebpf.ProgramType.EXT
+            replacing = objects.programs["other_number"]
+            assert replacing.info().type is ebpf.ProgramType.EXT
+            assert target.test_run(PACKET).return_value == 1
+            with ebpf.Link(bpf.raw_tracepoint_open(None, replacing.fileno())):
+                assert target.test_run(PACKET).return_value == 2
+            assert target.test_run(PACKET).return_value == 1
+
+
+@pytest.mark.refused_like("fentry.c")
+def test_fentry_and_fexit_watch_a_program() -> None:
+    """Without the target they would look for a kernel function of that name."""
+    spec = CollectionSpec.from_file(compiled("replacement"))
+    with spec.load() as original:
+        target = original.programs["calls_number"]
+        spec.select("on_entry", "on_exit")
+        with spec.load(targets=dict.fromkeys(("on_entry", "on_exit"), target)) as objects:
+            fds = [program.fileno() for program in objects.programs.values()]
+            with ExitStack() as links:
+                for fd in fds:
+                    links.enter_context(ebpf.Link(bpf.raw_tracepoint_open(None, fd)))
+                for _ in range(3):
+                    target.test_run(PACKET)
+            target.test_run(PACKET)
+            assert objects.variables["entered"].value == 3
+            assert objects.variables["left"].value == 3 * 1
+
+
+def test_fentry_without_a_target_is_for_the_kernel() -> None:
+    """The error has to name what is missing, and where it was looked for."""
+    spec = CollectionSpec.from_file(compiled("replacement"))
+    spec.select("on_entry")
+    spec.programs["on_entry"].target = "no_such_kernel_function"
+    with pytest.raises(ebpf.RelocationError, match=r"'on_entry'.*no_such_kernel_function.*BTF"):
+        spec.load()
 
 
 def test_a_function_that_the_target_lacks() -> None:
