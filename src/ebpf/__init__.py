@@ -67,6 +67,7 @@ from ebpf.errors import (
 from ebpf.info import LinkInfo, MapInfo, ProgramInfo
 from ebpf.links import Link
 from ebpf.maps import (
+    ArenaMap,
     ArrayMap,
     BloomFilterMap,
     DescriptorArray,
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArenaMap",
     "ArrayMap",
     "AsmError",
     "AttachType",

@@ -120,6 +120,7 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
             **INDEXED,
             "__getitem__": lambda m: m[0],
             "values": lambda m: list(m.values()),
+            "memory_to_numpy": lambda m: m.memory_to_numpy(),
         },
     ),
     (

@@ -16,6 +16,8 @@ dataclass their C types; :class:`PerCpu` is for the values of per-CPU maps.
     foreign      raw bytes, objects with pack and unpack, ctypes, numpy
     percpu       PerCpu
     btf          from_btf: the types of a kernel or an object (imports ebpf.btf: only on use)
+    to_btf       BTF for the types of a codec (imports ebpf.btf: only on use)
+    dtypes       dtype_of: numpy's view of a codec (imports numpy: only on use)
     btf_nodes    Record, EnumValue: what those are in Python
 """
 
@@ -29,12 +31,14 @@ from ebpf.codec.formats import from_format
 from ebpf.codec.markers import Array, Char, CType, Marker, Pad, Raw
 from ebpf.codec.percpu import PerCpu
 from ebpf.errors import CodecError
+from ebpf.generic import overload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar, overload
+    from typing import Any, TypeVar
 
     from ebpf.codec.btf import from_btf
+    from ebpf.codec.dtypes import dtype_of
     from ebpf.codec.scalars import (
         be16,
         be32,
@@ -52,11 +56,6 @@ if TYPE_CHECKING:
     )
 
     T = TypeVar("T")
-else:
-
-    def overload(function):  # typing.overload, which only type checkers need
-        return function
-
 
 __all__ = [
     "Array",
@@ -70,6 +69,7 @@ __all__ = [
     "be32",
     "be64",
     "codec",
+    "dtype_of",
     "f32",
     "f64",
     "from_btf",
@@ -87,12 +87,12 @@ __all__ = [
 @overload
 def codec(spec: Codec[T], size: int | None = None, *, packed: bool = False) -> Codec[T]: ...
 @overload
-def codec(spec: int, size: int | None = None, *, packed: bool = False) -> Codec[bytes]: ...  # noqa: F811
+def codec(spec: int, size: int | None = None, *, packed: bool = False) -> Codec[bytes]: ...
 @overload
-def codec(spec: type[T], size: int | None = None, *, packed: bool = False) -> Codec[T]: ...  # noqa: F811
+def codec(spec: type[T], size: int | None = None, *, packed: bool = False) -> Codec[T]: ...
 @overload
-def codec(spec: object, size: int | None = None, *, packed: bool = False) -> Codec[Any]: ...  # noqa: F811
-def codec(spec: Any, size: int | None = None, *, packed: bool = False) -> Codec[Any]:  # noqa: F811
+def codec(spec: object, size: int | None = None, *, packed: bool = False) -> Codec[Any]: ...
+def codec(spec: Any, size: int | None = None, *, packed: bool = False) -> Codec[Any]:
     """The codec that `spec` stands for.
 
     Args:
@@ -204,6 +204,10 @@ def __getattr__(name: str) -> Any:
         from ebpf.codec.btf import from_btf
 
         value = from_btf
+    elif name == "dtype_of":
+        from ebpf.codec.dtypes import dtype_of
+
+        value = dtype_of
     else:
         from ebpf.codec import scalars
 

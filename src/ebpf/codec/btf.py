@@ -1,6 +1,6 @@
 """Codecs for the C types that BTF describes: ``from_btf(btf, type_id)``.
 
-    integers, bool, float     int, bool, float
+    integers, bool, float     int, bool, float; __be16, __be32 and __be64 in network byte order
     pointers                  int
     enums                     EnumValue, an int with a ``name``; plain int for a number without one
     char[n]                   bytes up to the first NUL, as C reads it
@@ -31,7 +31,7 @@ from ebpf.codec.btf_nodes import (
     codec_of,
 )
 from ebpf.codec.composites import ArrayOf
-from ebpf.codec.layout import Node, Scalar, Text
+from ebpf.codec.layout import Node, OtherOrder, Scalar, Text
 from ebpf.errors import BtfError, CodecError
 
 TYPE_CHECKING = False
@@ -45,6 +45,13 @@ _MAXIMUM_ITEMS = 1 << 20
 _MAXIMUM_DEPTH = 32
 
 _FLOATS = {2: "e", 4: "f", 8: "d"}
+
+# Typedefs that say how the bytes of a number lie.
+_ORDERED = {
+    f"__{name}{8 * size}": (order, UNSIGNED[size])
+    for name, order in (("be", ">"), ("le", "<"))
+    for size in (2, 4, 8)
+}
 
 _Composite = t.Struct | t.Union
 
@@ -88,6 +95,9 @@ class _Builder:
         return made
 
     def _make(self, type_id: int) -> Node:
+        ordered = self._ordered(type_id)
+        if ordered is not None:
+            return ordered
         target = self._btf.resolve(type_id)
         if isinstance(target, t.Var):
             return self.node(target.type_id)
@@ -107,6 +117,18 @@ class _Builder:
         if isinstance(target, (t.Struct, t.Union)):
             return self._nodes.get(target.id) or self._record(target)
         raise CodecError(f"{_label(target)} has no values")
+
+    def _ordered(self, type_id: int) -> Node | None:
+        """The layout of a typedef that says the byte order, as those of linux/types.h do."""
+        target = self._btf.type(type_id)
+        for _ in range(_MAXIMUM_DEPTH):
+            if isinstance(target, t.Typedef) and target.name in _ORDERED:
+                order, code = _ORDERED[target.name]
+                return Scalar(code) if order == self._order else OtherOrder(order, code)
+            if not isinstance(target, t.MODIFIERS):
+                return None
+            target = self._btf.type(target.type_id)
+        return None
 
     def _integer(self, target: t.Int) -> Node:
         if target.encoding & t.IntEncoding.BOOL and target.size == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from itertools import chain
@@ -10,7 +11,7 @@ from ebpf.codec.layout import HOST_ORDER, Node, Padding, Scalar, align_up, locat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -134,6 +135,14 @@ class TupleOf(Node):
         self.size = struct.calcsize(HOST_ORDER + codes)
         self.width = len(nodes)
         self.encode = self._encode_each if any(node.encode for node in nodes) else self._checked
+
+    def located(self) -> Iterator[tuple[int, Node]]:
+        """Each leaf, after its offset."""
+        offset, leaves = 0, iter(self._nodes)
+        for part in re.findall(r"\d*\D", self._codes):
+            if not part.endswith("x"):
+                yield offset, next(leaves)
+            offset += struct.calcsize("=" + part)
 
     def codes(self) -> str:
         return self._codes

@@ -203,6 +203,11 @@ def _element(node: Node, index: str, offset: int, path: str) -> tuple[Node, int]
     return node.element, offset + int(number) * node.element.size
 
 
+def is_record(codec: Codec[Any] | None) -> bool:
+    """Whether it is the codec of a dataclass."""
+    return isinstance(codec, ItemsCodec) and isinstance(codec._node, StructOf)
+
+
 def over(
     node: Node, label: str, *, order: str = HOST_ORDER, hint: str = ""
 ) -> ScalarCodec | ItemsCodec:

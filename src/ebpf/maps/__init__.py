@@ -2,6 +2,8 @@
 
 limits    definitions that no kernel takes
 objects   which types have values per CPU, and which hold kernel objects
+creation  Definition: MAP_CREATE, with BTF for dataclasses
+opening   what an existing map is like, and the codecs for it
 base      Map: create, open, from_id, info, pin, freeze, close
 values    packing values, reading them into buffers
 keyed     KeyedMap: lookup, put, the walk over the keys; shared by all that have keys
@@ -11,12 +13,15 @@ reader    reading a map in chunks
 batch     BatchMap: many entries by one system call; shared by hashes and arrays
 hash      HashMap, a MutableMapping
 trie      LpmTrieMap
+memory    an array's memory, mapped
 array     ArrayMap, DescriptorArray
 stack     StackTraceMap
 storage   StorageMap
+arena     ArenaMap
 queue     QueueMap, BloomFilterMap, which have no keys
 """
 
+from ebpf.maps.arena import ArenaMap
 from ebpf.maps.array import ArrayMap, DescriptorArray
 from ebpf.maps.base import CLASS_OF, Map
 from ebpf.maps.hash import HashMap
@@ -37,12 +42,14 @@ _CLASSES = (
     StorageMap,
     QueueMap,
     BloomFilterMap,
+    ArenaMap,
 )
 CLASS_OF.update((_type, _class) for _class in _CLASSES for _type in _class.types)
 # Their entries come and go with attachments: nothing to delete or to iterate as a dict.
 CLASS_OF.update(dict.fromkeys((MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE), KeyedMap))
 
 __all__ = [
+    "ArenaMap",
     "ArrayMap",
     "BloomFilterMap",
     "DescriptorArray",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ebpf._sys import ffi
-from ebpf.maps.base import V
+from ebpf.maps.base import Made, V
 from ebpf.maps.batch import CHUNK, BatchMap
 from ebpf.maps.buffers import columns
 from ebpf.maps.keyed import ABSENT, KeyedMap
+from ebpf.maps.memory import SharedMemory, slot_size
 from ebpf.maps.scalars import ABSENT_SCALAR
 from ebpf.types import MapFlags, MapType
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from ebpf.codec import Codec
     from ebpf.maps.base import Formats
 
 
@@ -44,7 +46,7 @@ class _Indexed(KeyedMap[int, V]):
         return f"the index must be 0 to {self.max_entries - 1}"
 
 
-class ArrayMap(_Indexed[V], BatchMap[int, V]):
+class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: ignore[misc]
     """An ARRAY or PERCPU_ARRAY: all slots exist from the start, zeroed, and none can be deleted.
 
     It is indexed like a tuple of fixed length (without negative indexes): ``m[0]``, ``m[0] = v``,
@@ -54,6 +56,45 @@ class ArrayMap(_Indexed[V], BatchMap[int, V]):
 
     types = (MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.INSN_ARRAY)
     default_type = MapType.ARRAY
+
+    def __init__(
+        self,
+        fd: int,
+        type: MapType,
+        key: Codec[int],
+        value: Codec[V],
+        max_entries: int,
+        name: str,
+    ) -> None:
+        super().__init__(fd, type, key, value, max_entries, name)
+        self._mapping = SharedMemory()
+
+    @property
+    def memory(self) -> memoryview:
+        """The slots, in memory that the kernel's programs and this process share (5.5).
+
+        For an ARRAY that was created with the flag MMAPABLE. Where a value is one number,
+        ``m.memory[3]`` is that of slot 3, read or written without a system call; else it is bytes,
+        of which a slot takes the value's size rounded up to 8. numpy takes it without a copy, see
+        also `memory_to_numpy`. It is read-only where the map is frozen or has the flag RDONLY_PROG.
+
+        A view stays valid when the map is closed, and keeps the memory until it is dropped. A map
+        of which a writable view is left can't be frozen.
+
+        Raises:
+            ClosedError: the map was closed.
+            BpfError: it is no ARRAY with the flag MMAPABLE, or was opened read-only, which the
+                kernel does not map.
+        """
+        self.fileno()
+        return self._mapping.view(self)
+
+    def memory_to_numpy(self) -> Any:
+        """`memory` as a numpy array of the values, a structured one for codecs with fields."""
+        from ebpf.codec.dtypes import array_of
+
+        self.fileno()
+        return array_of(self.value_codec, self._mapping.bytes(self), slot_size(self))
 
     def __getitem__(self, index: int) -> V:
         # As in HashMap.__getitem__: what is done most, without the call of `_get`.
@@ -112,7 +153,7 @@ class ArrayMap(_Indexed[V], BatchMap[int, V]):
             self._write(keys, ffi.from_buffer(zeros), count)
 
 
-class DescriptorArray(_Indexed["Any"]):
+class DescriptorArray(Made["DescriptorArray"], _Indexed["Any"]):  # type: ignore[misc]
     """An array of kernel objects: programs, maps, perf events, cgroups, sockets, devices, CPUs.
 
     A slot takes what the type holds, as anything with ``fileno()`` or a descriptor's number; for

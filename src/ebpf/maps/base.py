@@ -7,37 +7,50 @@ import os
 
 from ebpf import pin
 from ebpf._sys import Descriptor, bpf, facts, lib
-from ebpf._sys.arguments import check_number, check_numbers, check_objects
+from ebpf._sys.arguments import check_number
 from ebpf._sys.call import fail
 from ebpf.codec import Codec, codec
-from ebpf.errors import (
-    ENOTSUPP,
-    BpfError,
-    BpfPermissionError,
-    ClosedError,
-    CodecError,
-    NotSupportedError,
-)
-from ebpf.generic import Generic
+from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, ClosedError, NotSupportedError
+from ebpf.generic import Generic, overload
 from ebpf.info import MapInfo
-from ebpf.maps.limits import check_create, check_references, required_flags
+from ebpf.maps.creation import Definition
 from ebpf.maps.objects import for_keys, for_values
+from ebpf.maps.opening import fitting_codecs, map_info
 from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+    from typing import Any, ClassVar, NoReturn, TypeVar
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ebpf.maps.arena import ArenaMap
+    from ebpf.maps.array import ArrayMap, DescriptorArray
+    from ebpf.maps.creation import (
+        Arena,
+        Array,
+        Bloom,
+        Creation,
+        Hash,
+        Objects,
+        Options,
+        Queue,
+        Stacks,
+        Storage,
+        Trie,
+    )
+    from ebpf.maps.hash import HashMap
+    from ebpf.maps.queue import BloomFilterMap, QueueMap
+    from ebpf.maps.stack import StackTraceMap
+    from ebpf.maps.storage import StorageMap
+    from ebpf.maps.trie import LpmTrieMap
 
     K = TypeVar("K")
     V = TypeVar("V")
+    M = TypeVar("M")
     Formats = tuple[object, object]
-
-    class HasFileno(Protocol):
-        def fileno(self) -> int: ...
 else:
-    K, V = "K", "V"
+    K, V, M = "K", "V", "M"
 
 # What kernels answer to an element flag that they do not know.
 _UNKNOWN_FLAG = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
@@ -58,10 +71,12 @@ CLASS_OF: dict[MapType, type[Map[Any, Any]]] = {}
 
 class Map(Descriptor, Generic[K, V]):
     """A BPF map. `create`, `open`, `from_id` and `from_fd` return the class for the map's
-    behaviour (for a type checker Any: annotate the variable, ``counts: HashMap[int, int]``):
+    behaviour (for a type checker Any where the type is not known before, so ``HashMap.open`` where
+    you know it, or ``counts: HashMap[int, int] = ...``):
 
     HashMap, LpmTrieMap, ArrayMap, DescriptorArray, StackTraceMap, StorageMap, QueueMap,
-    BloomFilterMap; a type with no operations of its own (ring buffers, for one) is a plain Map.
+    BloomFilterMap, ArenaMap; a type with no operations of its own (ring buffers, for one) is a
+    plain Map.
 
     A map is always true, compares and hashes by identity, is a context manager, and warns
     (ResourceWarning) when it is collected while open. Operations on one map from several threads
@@ -95,6 +110,37 @@ class Map(Descriptor, Generic[K, V]):
         self.key_codec = key
         self.value_codec = value
 
+    # For type checkers: the class depends on the type. On a subclass it is the subclass, see Made.
+    @overload
+    @classmethod
+    def create(cls, type: Hash, **options: Unpack[Creation]) -> HashMap[Any, Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Trie, **options: Unpack[Creation]) -> LpmTrieMap[Any, Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Array, **options: Unpack[Creation]) -> ArrayMap[Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Objects, **options: Unpack[Creation]) -> DescriptorArray: ...
+    @overload
+    @classmethod
+    def create(cls, type: Stacks, **options: Unpack[Creation]) -> StackTraceMap[Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Storage, **options: Unpack[Creation]) -> StorageMap[Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Queue, **options: Unpack[Creation]) -> QueueMap[Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Bloom, **options: Unpack[Creation]) -> BloomFilterMap[Any]: ...
+    @overload
+    @classmethod
+    def create(cls, type: Arena, **options: Unpack[Creation]) -> ArenaMap: ...
+    @overload
+    @classmethod
+    def create(cls, type: MapType | None = None, **options: Unpack[Creation]) -> Any: ...
     @classmethod
     def create(
         cls,
@@ -102,15 +148,7 @@ class Map(Descriptor, Generic[K, V]):
         *,
         key: object = None,
         value: object = None,
-        max_entries: int = 0,
-        name: str = "",
-        flags: MapFlags | int = 0,
-        numa_node: int | None = None,
-        map_extra: int = 0,
-        inner: HasFileno | None = None,
-        btf: HasFileno | None = None,
-        btf_key_type_id: int = 0,
-        btf_value_type_id: int = 0,
+        **options: Unpack[Options],
     ) -> Any:
         """Create a map (BPF_MAP_CREATE).
 
@@ -130,7 +168,9 @@ class Map(Descriptor, Generic[K, V]):
             map_extra: of a bloom filter the number of hash functions (5.16).
             inner: a map like those that a map of maps is to hold.
             btf, btf_key_type_id, btf_value_type_id: BTF types of key and value, where the kernel
-                has to know them (a bpf_spin_lock in the value, local storage).
+                has to know them (a bpf_spin_lock in the value). Without, dataclasses and the types
+                of local storage are described by themselves where the kernel takes it: bpftool
+                then prints the fields' names, and `open` decodes them.
 
         Raises:
             ValueError, TypeError: an argument that no kernel takes.
@@ -138,35 +178,7 @@ class Map(Descriptor, Generic[K, V]):
             BpfPermissionError: no CAP_BPF; the message lists the facts.
         """
         type = cls._creation_type(type)
-        flags = _creation_flags(type, flags, numa_node)
-        found = class_of(cls, type)
-        keys, values = found._formats(key, value, flags)
-        if type == MapType.PERF_EVENT_ARRAY and not max_entries:
-            max_entries = facts.possible_cpus()
-        key_size = 0 if keys is None else keys.size
-        value_size = 0 if values is None else values.size
-        check_create(type, key_size, value_size, max_entries, name)
-        check_objects(inner=inner, btf=btf)
-        check_references(type, inner, btf)
-        check_number("map_extra", map_extra, 64)
-        check_numbers(32, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id)
-        fd = bpf.map_create(
-            action=f"create a {type.name} map" + (f" named {name!r}" if name else ""),
-            needs=max(filter(None, (type.since, flags.since)), default=None),
-            map_type=type,
-            key_size=key_size,
-            value_size=value_size,
-            max_entries=max_entries,
-            map_flags=flags,
-            inner_map_fd=inner.fileno() if inner is not None else 0,
-            numa_node=numa_node or 0,
-            map_name=name.encode("ascii"),
-            btf_fd=btf.fileno() if btf is not None else 0,
-            btf_key_type_id=btf_key_type_id,
-            btf_value_type_id=btf_value_type_id,
-            map_extra=map_extra,
-        )
-        return found(fd, type, for_keys(type, keys), for_values(type, values), max_entries, name)
+        return Definition(class_of(cls, type), type, key, value, **options).create()
 
     @classmethod
     def _creation_type(cls, type: MapType | None) -> MapType:
@@ -214,12 +226,15 @@ class Map(Descriptor, Generic[K, V]):
         """Open the map pinned at `path` (BPF_OBJ_GET).
 
         Without `key` and `value`, keys and values are what the type decides (an array's "I"
-        keys), or raw bytes of the map's sizes.
+        keys), or have the C types that the map's BTF says (structs are then records, see
+        `ebpf.codec.from_btf`), or are raw bytes of the map's sizes.
 
         Raises:
             BpfFileNotFoundError: nothing is pinned there.
             BpfError: the path is on no bpffs, or another kind of object is pinned there.
             CodecError: a codec has another size than the map's keys or values.
+            BpfPermissionError: to read the map's BTF takes CAP_SYS_ADMIN; not with `key` and
+                `value`.
         """
         check_number("flags", flags, 32)
         fd = pin.open_pinned(path, "map", int(flags))
@@ -257,15 +272,14 @@ class Map(Descriptor, Generic[K, V]):
             if kind != "map":
                 kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a map")
-            info = _info(fd)
+            info = map_info(fd)
             if cls.types and info.type not in cls.types:
                 raise BpfError(
                     errno.EINVAL, f"open {what}: it is a {info.type.name} map, no {cls.__name__}"
                 )
             found = class_of(cls, info.type)
             defaults = found._default_formats(info.flags, info.value_size)
-            keys = _fitting(key, defaults[0], info.key_size, f"key of the {what}")
-            values = _fitting(value, defaults[1], info.value_size, f"value of the {what}")
+            keys, values = fitting_codecs(info, what, (key, value), defaults)
             return found(
                 fd,
                 info.type,
@@ -287,7 +301,7 @@ class Map(Descriptor, Generic[K, V]):
 
     def info(self) -> MapInfo:
         """What the kernel reports of the map (BPF_OBJ_GET_INFO_BY_FD, /proc fdinfo)."""
-        return _info(self.fileno())
+        return map_info(self.fileno())
 
     def freeze(self) -> None:
         """Forbid writes from user space, for good (BPF_MAP_FREEZE).
@@ -373,56 +387,36 @@ class Map(Descriptor, Generic[K, V]):
         return f"<ebpf.{type(self).__name__}{name} {self.type.name} {state}>"
 
 
+class Made(Generic[M]):
+    """For type checkers: what creating or opening a map by a subclass of `Map` returns."""
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def create(cls, type: MapType | None = None, **options: Unpack[Creation]) -> M: ...
+        @classmethod
+        def open(
+            cls,
+            path: str | os.PathLike[str],
+            *,
+            key: object = None,
+            value: object = None,
+            flags: PinFlags | int = 0,
+        ) -> M: ...
+        @classmethod
+        def from_id(
+            cls, id: int, *, key: object = None, value: object = None, flags: OpenFlags | int = 0
+        ) -> M: ...
+        @classmethod
+        def from_fd(cls, fd: int, *, key: object = None, value: object = None) -> M: ...
+
+
 def class_of(asked: type[Map[Any, Any]], map_type: MapType) -> type[Map[Any, Any]]:
     """The class for a map of this type: a subclass that a user derived is kept."""
     found = CLASS_OF.get(map_type, Map)
     return asked if issubclass(asked, found) else found
 
 
-def _creation_flags(type: MapType, flags: MapFlags | int, numa_node: int | None) -> MapFlags:
-    check_number("flags", flags, 32)
-    flags = MapFlags(flags) | required_flags(type)
-    if numa_node is not None:
-        check_number("numa_node", numa_node, 32)
-        flags |= MapFlags.NUMA_NODE
-    return flags
-
-
 def _duplicate(fd: int) -> int:
     result = int(lib.ebpf_dup(fd))
     return result if result >= 0 else fail(-result, f"duplicate descriptor {fd}")
-
-
-def _fitting(given: object, default: object, size: int, what: str) -> Codec[Any] | None:
-    """The codec for `size` bytes: what was given must fit, the default is used if it does."""
-    if given is not None:
-        made: Codec[Any] = codec(given)
-        if made.size != size:
-            raise CodecError(f"{what} has {size} bytes, but {made!r} takes {made.size}")
-        return made
-    if size == 0:
-        return None
-    if default is not None and codec(default).size == size:
-        return codec(default)
-    return codec(size)
-
-
-def _info(fd: int) -> MapInfo:
-    raw = bpf.obj_get_info_by_fd(fd, "map")
-    fdinfo = facts.fdinfo(fd)
-    return MapInfo(
-        type=MapType(raw["type"]),
-        id=raw["id"],
-        name=raw["name"].decode("ascii", "replace"),
-        key_size=raw["key_size"],
-        value_size=raw["value_size"],
-        max_entries=raw["max_entries"],
-        flags=MapFlags(raw["map_flags"]),
-        ifindex=raw["ifindex"],
-        btf_id=raw["btf_id"],
-        btf_key_type_id=raw["btf_key_type_id"],
-        btf_value_type_id=raw["btf_value_type_id"],
-        map_extra=raw["map_extra"],
-        frozen=fdinfo.get("frozen") == "1",
-        memlock=int(fdinfo["memlock"]),
-    )

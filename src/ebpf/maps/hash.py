@@ -8,7 +8,7 @@ from itertools import chain
 
 from ebpf._sys import facts, ffi, lib
 from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
-from ebpf.maps.base import K, V
+from ebpf.maps.base import K, Made, V
 from ebpf.maps.batch import BatchMap
 from ebpf.maps.buffers import columns
 from ebpf.maps.keyed import ABSENT
@@ -30,7 +30,7 @@ _TAKING = frozenset(
 )
 
 
-class HashMap(BatchMap[K, V], MutableMapping[K, V]):
+class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]):  # type: ignore[misc]
     """A hash of any kind as a `collections.abc.MutableMapping`; an LPM_TRIE is an `LpmTrieMap`.
 
     ``m.setdefault`` is atomic (NOEXIST), ``m.pop`` is LOOKUP_AND_DELETE where the kernel has it

@@ -16,15 +16,15 @@ _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 _KEYLESS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER})
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
-_STORAGES = frozenset(
+STORAGES = frozenset(
     {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}
 )
 _OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 # Types whose number of entries is not the user's to say.
-_UNSIZED = _STORAGES | {MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE}
+_UNSIZED = STORAGES | {MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE}
 
 # Types that are reached by a u32: an index, an id, a descriptor.
-_U32_KEYS = _STORAGES | {
+_U32_KEYS = STORAGES | {
     MapType.ARRAY,
     MapType.PERCPU_ARRAY,
     MapType.PROG_ARRAY,
@@ -49,7 +49,7 @@ _REQUIRED_FLAGS = {
     MapType.LPM_TRIE: MapFlags.NO_PREALLOC,
     MapType.RHASH: MapFlags.NO_PREALLOC,
     MapType.ARENA: MapFlags.MMAPABLE,
-    **dict.fromkeys(_STORAGES, MapFlags.NO_PREALLOC),
+    **dict.fromkeys(STORAGES, MapFlags.NO_PREALLOC),
 }
 
 
@@ -90,12 +90,10 @@ def check_create(
         raise ValueError(f"value: a {type.name} map needs one of 1 byte or more")
 
 
-def check_references(type: MapType, inner: object, btf: object) -> None:
-    """Refuse a map without the objects that the kernel wants for this type."""
+def check_references(type: MapType, inner: object) -> None:
+    """Refuse a map without the object that the kernel wants for this type."""
     if type in _OF_MAPS and inner is None:
         raise ValueError(f"inner: {type.name} takes a map like those that it is to hold")
-    if type in _STORAGES and btf is None:
-        raise ValueError(f"btf: {type.name} needs BTF with the types of key and value")
 
 
 def _check_max_entries(type: MapType, max_entries: int) -> None:

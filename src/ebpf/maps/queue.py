@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 
 from ebpf._sys import ffi, lib
-from ebpf.maps.base import V
+from ebpf.maps.base import Made, V
 from ebpf.maps.values import ValueMap
 from ebpf.types import MapType, UpdateFlags
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # noqa: F401  for the class statement
 
-class QueueMap(ValueMap[None, V]):
+
+class QueueMap(Made["QueueMap[Any]"], ValueMap[None, V]):  # type: ignore[misc]
     """A QUEUE (first in, first out) or a STACK (last in, first out)."""
 
     types = (MapType.QUEUE, MapType.STACK)
@@ -43,7 +47,7 @@ class QueueMap(ValueMap[None, V]):
                 return
 
 
-class BloomFilterMap(ValueMap[None, V]):
+class BloomFilterMap(Made["BloomFilterMap[Any]"], ValueMap[None, V]):  # type: ignore[misc]
     """A BLOOM_FILTER (5.16): ``in`` may say yes to a value that was never added, never no to one
     that was. Values cannot be removed."""
 

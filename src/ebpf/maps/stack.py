@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ebpf.maps.base import V
+from ebpf.maps.base import Made, V
 from ebpf.maps.keyed import ABSENT, KeyedMap
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any  # noqa: F401  for the class statement
 
     from ebpf.maps.base import Formats
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 127
 
 
-class StackTraceMap(KeyedMap[int, V]):
+class StackTraceMap(Made["StackTraceMap[Any]"], KeyedMap[int, V]):  # type: ignore[misc]
     """A STACK_TRACE map: programs store stacks by id (bpf_get_stackid), user space reads them.
 
     A value is as many u64 addresses (with the flag STACK_BUILD_ID ``struct

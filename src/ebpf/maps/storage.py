@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ebpf.maps.base import V
+from ebpf.maps.base import Made, V
 from ebpf.maps.keyed import ABSENT, KeyedMap
 from ebpf.types import MapFlags, MapType
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ebpf.maps.base import Formats
 
 
-class StorageMap(KeyedMap["Any", V]):
+class StorageMap(Made["StorageMap[Any]"], KeyedMap["Any", V]):  # type: ignore[misc]
     """SK_STORAGE, INODE_STORAGE, TASK_STORAGE (5.11) or CGRP_STORAGE (6.2).
 
     Keys are the objects themselves, as anything with ``fileno()`` or a descriptor's number: a

@@ -208,8 +208,6 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "max_entries: 5000 bytes is no size for a RINGBUF; .* 8192 would do",
      {"type": MapType.RINGBUF, "key": None, "value": None, "max_entries": 5000}),
     (ValueError, "max_entries: 3, but a SK_STORAGE map grows", {"type": MapType.SK_STORAGE}),
-    (ValueError, "btf: SK_STORAGE needs BTF",
-     {"type": MapType.SK_STORAGE, "max_entries": 0}),
     (ValueError, "inner: HASH_OF_MAPS takes a map", {"type": MapType.HASH_OF_MAPS}),
 ]  # fmt: skip
 

@@ -1,0 +1,176 @@
+"""The kernel's part of creating a map: MAP_CREATE, with BTF for its keys and values."""
+
+from __future__ import annotations
+
+import os
+
+from ebpf._sys import bpf, facts
+from ebpf._sys.arguments import check_number, check_numbers, check_objects
+from ebpf.codec import Codec
+from ebpf.codec.structs import is_record
+from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
+from ebpf.maps.objects import for_keys, for_values
+from ebpf.types import MapFlags, MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+    from ebpf.maps.base import Map
+
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+    class Options(TypedDict, total=False):
+        """What `Map.create` takes beside the type, key and value."""
+
+        max_entries: int
+        name: str
+        flags: MapFlags | int
+        numa_node: int | None
+        map_extra: int
+        inner: HasFileno | None
+        btf: HasFileno | None
+        btf_key_type_id: int
+        btf_value_type_id: int
+
+    class Creation(Options, total=False):
+        """What `Map.create` takes beside the type."""
+
+        key: object
+        value: object
+
+    _T = MapType
+    Hash: TypeAlias = Literal[
+        _T.HASH,
+        _T.LRU_HASH,
+        _T.PERCPU_HASH,
+        _T.LRU_PERCPU_HASH,
+        _T.HASH_OF_MAPS,
+        _T.DEVMAP_HASH,
+        _T.SOCKHASH,
+        _T.RHASH,
+    ]
+    Trie: TypeAlias = Literal[_T.LPM_TRIE]
+    Array: TypeAlias = Literal[_T.ARRAY, _T.PERCPU_ARRAY, _T.INSN_ARRAY]
+    Objects: TypeAlias = Literal[
+        _T.PROG_ARRAY,
+        _T.PERF_EVENT_ARRAY,
+        _T.CGROUP_ARRAY,
+        _T.ARRAY_OF_MAPS,
+        _T.DEVMAP,
+        _T.CPUMAP,
+        _T.XSKMAP,
+        _T.SOCKMAP,
+        _T.REUSEPORT_SOCKARRAY,
+    ]
+    Stacks: TypeAlias = Literal[_T.STACK_TRACE]
+    Storage: TypeAlias = Literal[_T.SK_STORAGE, _T.INODE_STORAGE, _T.TASK_STORAGE, _T.CGRP_STORAGE]
+    Queue: TypeAlias = Literal[_T.QUEUE, _T.STACK]
+    Arena: TypeAlias = Literal[_T.ARENA]
+    Bloom: TypeAlias = Literal[_T.BLOOM_FILTER]
+
+
+class Definition:
+    """What a map of the class `found` is to be like: checked, then created."""
+
+    def __init__(
+        self,
+        found: type[Map[Any, Any]],
+        type: MapType,
+        key: object,
+        value: object,
+        *,
+        max_entries: int = 0,
+        name: str = "",
+        flags: MapFlags | int = 0,
+        numa_node: int | None = None,
+        map_extra: int = 0,
+        inner: HasFileno | None = None,
+        btf: HasFileno | None = None,
+        btf_key_type_id: int = 0,
+        btf_value_type_id: int = 0,
+    ) -> None:
+        if type == MapType.PERF_EVENT_ARRAY and not max_entries:
+            max_entries = facts.possible_cpus()
+        self.found, self.type, self.max_entries, self.name = found, type, max_entries, name
+        self.flags = _creation_flags(type, flags, numa_node)
+        self.key, self.value = found._formats(key, value, self.flags)
+        self._check(inner, btf)
+        check_number("map_extra", map_extra, 64)
+        check_numbers(32, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id)
+        self._described_by_caller = btf is not None
+        self._fields: dict[str, Any] = {
+            "map_type": type,
+            "key_size": _size(self.key),
+            "value_size": _size(self.value),
+            "max_entries": max_entries,
+            "map_flags": self.flags,
+            "inner_map_fd": inner.fileno() if inner is not None else 0,
+            "numa_node": numa_node or 0,
+            "map_name": name.encode("ascii"),
+            "btf_fd": btf.fileno() if btf is not None else 0,
+            "btf_key_type_id": btf_key_type_id,
+            "btf_value_type_id": btf_value_type_id,
+            "map_extra": map_extra,
+        }
+
+    def _check(self, inner: HasFileno | None, btf: HasFileno | None) -> None:
+        sizes = _size(self.key), _size(self.value)
+        check_create(self.type, *sizes, self.max_entries, self.name)
+        check_objects(inner=inner, btf=btf)
+        check_references(self.type, inner)
+
+    def create(self) -> Map[Any, Any]:
+        """The new map."""
+        return self.found(
+            self._described() or self._plain(),
+            self.type,
+            for_keys(self.type, self.key),
+            for_values(self.type, self.value),
+            self.max_entries,
+            self.name,
+        )
+
+    def _plain(self) -> int:
+        """The descriptor of a map with what BTF the caller gave."""
+        named = f" named {self.name!r}" if self.name else ""
+        needs = max(filter(None, (self.type.since, self.flags.since)), default=None)
+        return bpf.map_create(f"create a {self.type.name} map{named}", needs, **self._fields)
+
+    def _described(self) -> int | None:
+        """The descriptor of a map with BTF for its codecs.
+
+        None where there is nothing to tell (no fields with names), and where the kernel takes no
+        BTF: it is too old for one of the C types, or has none for this map type. A refusal for
+        another reason comes again without.
+        """
+        if self._described_by_caller or not (
+            self.type in STORAGES or is_record(self.key) or is_record(self.value)
+        ):
+            return None
+        from ebpf.codec.to_btf import btf_of
+
+        data, key_id, value_id = btf_of(self.key, self.value)
+        btf_fd, _ = bpf.btf_load(data)
+        if btf_fd < 0:
+            return None
+        try:
+            ids = {"btf_fd": btf_fd, "btf_key_type_id": key_id, "btf_value_type_id": value_id}
+            result = bpf.map_create_unchecked(**{**self._fields, **ids})
+        finally:
+            os.close(btf_fd)
+        return result if result >= 0 else None
+
+
+def _size(codec: Codec[Any] | None) -> int:
+    return 0 if codec is None else codec.size
+
+
+def _creation_flags(type: MapType, flags: MapFlags | int, numa_node: int | None) -> MapFlags:
+    check_number("flags", flags, 32)
+    flags = MapFlags(flags) | required_flags(type)
+    if numa_node is not None:
+        check_number("numa_node", numa_node, 32)
+        flags |= MapFlags.NUMA_NODE
+    return flags

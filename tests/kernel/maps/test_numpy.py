@@ -1,0 +1,52 @@
+"""to_numpy: a map as two arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ebpf import ArrayMap, HashMap, MapType
+from ebpf.codec import u32, u64
+
+numpy = pytest.importorskip("numpy")
+
+
+@dataclass
+class Traffic:
+    packets: u32
+    bytes: u64
+
+
+def test_a_hash_of_structs() -> None:
+    """Rows of keys and values don't belong together, or fields are others'."""
+    with HashMap.create(key="I", value=Traffic, max_entries=100) as m:
+        m.update({port: Traffic(port, port * 1000) for port in range(50)})
+        keys, values = m.to_numpy()
+        assert keys.dtype == numpy.dtype("u4")
+        assert sorted(keys.tolist()) == list(range(50))
+        assert (values["packets"] == keys).all()
+        assert (values["bytes"] == keys * 1000).all()
+        assert keys.base is not None
+        values["bytes"] += 1
+        m.update_batch(keys, values)
+        assert m[7].bytes == 7001
+
+
+def test_values_per_cpu() -> None:
+    """Values of a CPU are another's."""
+    with ArrayMap.create(MapType.PERCPU_ARRAY, value="I", max_entries=5) as m:
+        cpus = len(m[0])
+        for index in range(5):
+            m[index] = [index * 10 + cpu for cpu in range(cpus)]
+        indexes, values = m.to_numpy()
+        assert indexes.tolist() == [0, 1, 2, 3, 4]
+        assert values.tolist() == [[index * 10 + cpu for cpu in range(cpus)] for index in range(5)]
+        assert values.sum(axis=1).tolist() == [sum(m[index]) for index in range(5)]
+
+
+def test_an_empty_map() -> None:
+    """numpy takes an empty buffer for an error."""
+    with HashMap.create(key="I", value=Traffic, max_entries=1) as m:
+        keys, values = m.to_numpy()
+        assert (keys.shape, values.shape) == ((0,), (0,))
