@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+from tests.objects import clangs
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -17,55 +20,65 @@ def example(number: int) -> str:
     return str(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[number])
 
 
-def test_ten_lines_work_as_pasted(true_command: list[str]) -> None:
-    """A reader whose first ten lines fail does not read on."""
-    command = [sys.executable, "-c", example(0)]
+def printed(
+    directory: Path, code: str, happen: list[str], wanted: bytes, status: int = 0
+) -> list[bytes]:
+    """What `code` prints while `happen` runs again and again, up to a line that ends `wanted`."""
+    command = [sys.executable, "-c", code]
     seen = threading.Event()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=directory
+    ) as process:
         assert process.stderr is not None
         lines: list[bytes] = []
 
-        def watch(output: list[bytes] = lines) -> None:
+        def watch() -> None:
             assert process.stdout is not None
             for line in process.stdout:
-                output.append(line)
-                # Other programs are executed as well; this one is ours.
-                if line.endswith(b" true\n"):
+                lines.append(line)
+                # Other processes are seen as well; this one is ours.
+                if line.endswith(wanted):
                     seen.set()
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        # Until the example has attached, executions go unseen: go on until one is seen.
+        # Until the example has attached, nothing is seen: go on until something is.
         while not seen.wait(0.2) and process.poll() is None:
-            subprocess.run(true_command, check=True)
+            assert subprocess.run(happen, check=False).returncode == status
         process.send_signal(signal.SIGINT)
         errors = process.stderr.read()
         watcher.join()
-    assert all(re.fullmatch(rb"\d+ .+\n", line) for line in lines), lines
     assert seen.is_set(), errors.decode()
     assert b"KeyboardInterrupt" in errors
+    return lines
+
+
+def test_ten_lines_work_as_pasted(true_command: list[str], tmp_path: Path) -> None:
+    """A reader whose first ten lines fail does not read on."""
+    lines = printed(tmp_path, example(0), true_command, b" true\n")
+    assert all(re.fullmatch(rb"\d+ .+\n", line) for line in lines), lines
+
+
+def test_object_example_works_as_pasted(tmp_path: Path) -> None:
+    """The C would not compile by the command beside it, or not do what the Python expects."""
+    text = README.read_text("utf-8")
+    (source,) = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (arguments,) = re.findall(r"^clang (.*?) +#", text, re.MULTILINE)
+    (tmp_path / "exits.bpf.c").write_text(source)
+    (tmp_path / "examples").mkdir()
+    shutil.copy(README.with_name("examples") / "bpf.h", tmp_path / "examples")
+    subprocess.run([clangs()[0], *arguments.split()], check=True, cwd=tmp_path)
+    failing = ["sh", "-c", "exit 7"]
+    lines = printed(tmp_path, example(1), failing, b" sh ended with 7\n", status=7)
+    # The program was told to leave out what ended with 0 or 1.
+    assert all(int(line.split()[-1]) >= 2 for line in lines), lines
 
 
 def test_dataclass_example_works_as_pasted(bpffs: Path) -> None:
     """The pinned map has to be the same map, with the same fields, where it is opened again."""
-    code = example(1).replace("/sys/fs/bpf/usage", str(bpffs / "usage"))
+    code = example(2).replace("/sys/fs/bpf/usage", str(bpffs / "usage"))
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert out == "{7: Usage(pid=7, name='cat', bytes=4096)}\n"
     assert not (bpffs / "usage").exists()
-
-
-def test_object_example_works_as_pasted(tmp_path: Path) -> None:
-    """Up to its endless loop: the names in it have to be those of the library."""
-    from tests.objects import compiled
-
-    code = "import ebpf\n" + example(2).replace("target_pid", "only_parent")
-    code = code.replace("tracer.bpf.o", str(compiled("tracer"))).replace(
-        "spec.load()", 'spec.load(kconfig={"CONFIG_BPF": True})'
-    )
-    head = code[: code.index("    for record")] + "    print(list(objects.programs))\n"
-    out = subprocess.run(
-        [sys.executable, "-c", head], capture_output=True, text=True, check=True
-    ).stdout
-    assert out == "['on_exec']\n"
