@@ -52,8 +52,6 @@ def trace(options: argparse.Namespace, out: TextIO) -> int:
         command = None
         if options.command:
             command = Command("execsnoop", options.command, kernel.follow_current)
-        else:
-            print("execsnoop: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
         decoder = Decoder()
 
         def show_record(record: bytes) -> None:
@@ -61,7 +59,7 @@ def trace(options: argparse.Namespace, out: TextIO) -> int:
             if event is not None:
                 show(event)
 
-        Trace(kernel.events, command, kernel.all_ended).show(show_record, out)
+        Trace("execsnoop", kernel.events, command, kernel.all_ended).show(show_record, out)
         lost = kernel.lost_events()
         if lost:
             print(f"execsnoop: lost events: {lost}; try a larger --ring-size", file=sys.stderr)

@@ -4,7 +4,7 @@
  *
  * An open is seen twice: when the system call is entered, which is when its arguments are known,
  * and when it returns, with the descriptor or the error. Between the two the map `calls` keeps
- * the arguments. The path itself is read at the return: by then the kernel has read it too, so
+ * the arguments. What they point to is read at the return: by then the kernel has read it too, so
  * that it is in memory. A program that is not allowed to sleep cannot bring it there.
  *
  * The fields of the kernel's structs are found by CO-RE, so that one object runs on every kernel.
@@ -80,6 +80,7 @@ struct {
 struct call {
 	const char *path;
 	u64 flags;
+	const struct open_how *how; /* where openat2() has the flags */
 };
 
 /* By thread. */
@@ -136,10 +137,10 @@ static _Bool wanted(void)
 	return !only_name[0] || has_name();
 }
 
-static int enter(const char *path, u64 flags)
+static int enter(u64 path, u64 flags, u64 how)
 {
 	u32 thread = bpf_get_current_pid_tgid();
-	struct call call = {path, flags};
+	struct call call = {(const char *)path, flags, (const struct open_how *)how};
 
 	if (wanted() && bpf_map_update_elem(&calls, &thread, &call, 0))
 		__sync_fetch_and_add(&lost, 1);
@@ -152,6 +153,8 @@ static void fill(struct event *event, const struct call *call, long result)
 
 	event->time = bpf_ktime_get_ns();
 	event->flags = call->flags;
+	if (call->how)
+		bpf_probe_read_user(&event->flags, sizeof(event->flags), &call->how->flags);
 	event->result = result;
 	event->pid = current_pid();
 	event->parent_pid = READ(READ(task->real_parent)->tgid);
@@ -195,29 +198,25 @@ static int leave(long result)
 SEC("tracepoint/syscalls/sys_enter_creat")
 int enter_creat(struct syscall_trace_enter *call)
 {
-	return enter((const char *)call->args[0], O_CREAT_WRONLY_TRUNC);
+	return enter(call->args[0], O_CREAT_WRONLY_TRUNC, 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_open")
 int enter_open(struct syscall_trace_enter *call)
 {
-	return enter((const char *)call->args[0], call->args[1]);
+	return enter(call->args[0], call->args[1], 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_openat")
 int enter_openat(struct syscall_trace_enter *call)
 {
-	return enter((const char *)call->args[1], call->args[2]);
+	return enter(call->args[1], call->args[2], 0);
 }
 
 SEC("tracepoint/syscalls/sys_enter_openat2")
 int enter_openat2(struct syscall_trace_enter *call)
 {
-	const struct open_how *how = (const struct open_how *)call->args[2];
-	u64 flags = 0;
-
-	bpf_probe_read_user(&flags, sizeof(flags), &how->flags);
-	return enter((const char *)call->args[1], flags);
+	return enter(call->args[1], 0, call->args[2]);
 }
 
 #define RETURNS(name)                                                                              \

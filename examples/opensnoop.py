@@ -175,10 +175,8 @@ def trace(options: argparse.Namespace, out: TextIO) -> int:
         command = None
         if options.command:
             command = Command("opensnoop", options.command, opens.follow_current)
-        else:
-            print("opensnoop: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
-        events = objects.maps["events"]
-        Trace(events, command, opens.all_ended).show(lambda data: show(*opens.decode(data)), out)
+        tracing = Trace("opensnoop", objects.maps["events"], command, opens.all_ended)
+        tracing.show(lambda record: show(*opens.decode(record)), out)
         lost = opens.lost_events()
         if lost:
             print(f"opensnoop: lost events: {lost}; try a larger --ring-size", file=sys.stderr)

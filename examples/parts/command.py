@@ -69,9 +69,14 @@ class Trace:
     TICK = 0.1
 
     def __init__(
-        self, events: ebpf.Map[Any, Any], command: Command | None, all_ended: Callable[[], bool]
+        self,
+        name: str,
+        events: ebpf.Map[Any, Any],
+        command: Command | None,
+        all_ended: Callable[[], bool],
     ) -> None:
-        """`all_ended`: whether none of the processes that are followed is left."""
+        """`name` is the program's; `all_ended`: whether no process that is followed is left."""
+        self.name = name
         self.events = events
         self.command = command
         self.all_ended = all_ended
@@ -103,6 +108,8 @@ class Trace:
 
     def show(self, show: Callable[[bytes], None], out: TextIO) -> None:
         """Hand every record to `show`, which prints to `out`, until the trace is over."""
+        if self.command is None:
+            print(f"{self.name}: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
         try:
             for record in self.records():
                 show(record)
