@@ -12,7 +12,14 @@ from ebpf.btf.core.names import ENUM_KINDS
 from ebpf.btf.core.spec import parse
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreKind, CoreRelocation
 from ebpf.errors import CodecError, RelocationError
-from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec, RelocationKind, VariableSpec
+from ebpf.spec import (
+    CollectionSpec,
+    FunctionSpec,
+    Iproute2,
+    ProgramSpec,
+    RelocationKind,
+    VariableSpec,
+)
 from ebpf.types import KernelFlags
 
 # Variables beyond this size have no value here: an object may claim gigabytes of zeros.
@@ -41,6 +48,16 @@ def _names(btf: Btf) -> TypeNames:
 
 def flag_names(flags: KernelFlags) -> list[str]:
     return str(flags).split("|") if flags else []
+
+
+def iproute2_fields(fields: Iproute2) -> dict[str, int]:
+    """The members of ``struct bpf_elf_map`` that other maps do not have."""
+    return {
+        "id": fields.id,
+        "pinning": fields.pinning,
+        "inner_id": fields.inner_id,
+        "inner_index": fields.inner_index,
+    }
 
 
 def value_of(variable: VariableSpec) -> Any:

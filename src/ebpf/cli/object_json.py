@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 from ebpf.cli.object_facts import (
     core_counts,
     core_rows,
     flag_names,
+    iproute2_fields,
     reached,
     subprograms,
     type_of,
@@ -90,7 +90,7 @@ def _map(spec: CollectionSpec, one: MapSpec) -> dict[str, Any]:
         "frozen": one.frozen,
         "autocreate": one.autocreate,
         "struct_ops": one.struct_ops and _struct_ops(spec, one.struct_ops),
-        "iproute2": one.iproute2 and asdict(one.iproute2),
+        "iproute2": one.iproute2 and iproute2_fields(one.iproute2),
         "extra": one.extra.hex(),
     }
 

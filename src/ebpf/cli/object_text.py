@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from ebpf.cli.object_facts import (
     core_counts,
     core_rows,
     flag_names,
+    iproute2_fields,
     is_zero,
     printable,
     reached,
@@ -120,8 +120,7 @@ def _attributes(spec: CollectionSpec, one: MapSpec) -> Iterator[str]:
     for index, target in one.slots.items():
         yield f"[{index}] = {target}"
     if one.iproute2:
-        # As the members of struct bpf_elf_map, less those that every map has.
-        yield from (f"{name} {value}" for name, value in asdict(one.iproute2).items())
+        yield from (f"{name} {value}" for name, value in iproute2_fields(one.iproute2).items())
     if one.extra:
         yield f"unknown fields {one.extra.hex()}"
     if one.struct_ops:
