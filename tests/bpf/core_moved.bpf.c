@@ -65,6 +65,12 @@ struct list_head___wrong {
 enum bpf_map_type___wide { BPF_MAP_TYPE_ARRAY___wide = 1ULL << 40 };
 enum perf_callchain_context { PERF_CONTEXT_KERNEL = 5 };
 
+/* Of a module where nf_conntrack is one. */
+struct nf_conn {
+	u32 timeout;
+} CORE;
+
+u64 connection_size, timeout_offset;
 u64 on_fork, static_prio, limit, letter, hash, context, context_exists;
 u64 local_id, target_id, matches, no_match, wide, narrow, nothing;
 
@@ -87,6 +93,17 @@ int probed(void *ctx)
 	target_id = __builtin_btf_type_id(*(struct task_struct *)0, 1);
 	matches = TYPE_INFO(struct list_head, 2);
 	no_match = TYPE_INFO(struct list_head___wrong, 2);
+	return 0;
+}
+
+SEC("raw_tp/sys_enter")
+int of_module(void *ctx)
+{
+	struct nf_conn *connection = 0;
+
+	connection_size = TYPE_INFO(struct nf_conn, 1);
+	if (FIELD(connection->timeout, EXISTS))
+		timeout_offset = FIELD(connection->timeout, BYTE_OFFSET);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.kernel_btf import kernel_btf, loaded_btf
 from ebpf.spec import CollectionSpec
+from tests.kernel.environment import kernel_version
 from tests.objects import compiled
 
 ADDR_NO_RANDOMIZE = 0x0040000  # include/uapi/linux/personality.h
@@ -109,6 +110,34 @@ def kernel_enumerators() -> list[dict[str, Any]]:
     )
     values: list[dict[str, Any]] = found["values"]
     return values
+
+
+@pytest.mark.needs_config("CONFIG_NF_CONNTRACK")
+def test_types_of_modules_are_found() -> None:
+    """A struct that only a module has would be taken for missing."""
+    subprocess.run(["modprobe", "nf_conntrack"], check=False)
+    assert Path("/proc/sys/net/netfilter").is_dir(), "nf_conntrack is not there"
+    module = Path("/sys/kernel/btf/nf_conntrack")
+    base = ["-B", "/sys/kernel/btf/vmlinux"] if module.exists() else []
+    owner = module if module.exists() else module.with_name("vmlinux")
+    dump = subprocess.check_output(["bpftool", *base, "-j", "btf", "dump", "file", str(owner)])
+    found = [
+        type
+        for type in json.loads(dump)["types"]
+        if type["name"] == "nf_conn" and type["kind"] == "STRUCT"
+    ]
+    expected = (0, 0)
+    if found:
+        (timeout,) = (m for m in found[0]["members"] if m["name"] == "timeout")
+        expected = (found[0]["size"], timeout["bits_offset"] // 8)
+    # Modules have BTF since 5.11; before that nobody knows the struct.
+    assert found or kernel_version() < (5, 11)
+    spec = CollectionSpec.from_file(compiled("core_moved"))
+    spec.select("of_module")
+    with spec.load() as objects:
+        objects.programs["of_module"].test_run(ctx=bytes(16))
+        values = objects.variables
+        assert (values["connection_size"].value, values["timeout_offset"].value) == expected
 
 
 def test_ids_of_types(moved: ebpf.Collection) -> None:

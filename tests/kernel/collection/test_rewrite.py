@@ -64,6 +64,15 @@ def test_a_map_that_was_given_has_to_fit(spec: CollectionSpec) -> None:
             spec.load(maps={"counts": other})
 
 
+def test_a_map_for_no_map_of_the_object(spec: CollectionSpec) -> None:
+    """A name with a slip would leave the caller's map without effect."""
+    with (
+        ebpf.Map.create(ebpf.MapType.HASH, key="I", value="Q", max_entries=8) as counts,
+        pytest.raises(KeyError, match=r"maps: the object has no 'count'; it has .*counts"),
+    ):
+        spec.load(maps={"count": counts})
+
+
 def test_the_size_of_a_map(spec: CollectionSpec) -> None:
     """A size that is only in the Spec would let the ninth entry fail."""
     spec.maps["counts"].max_entries = 9

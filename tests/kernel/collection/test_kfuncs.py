@@ -1,0 +1,52 @@
+"""Functions and variables of the kernel and its modules, by what programs find behind them."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import ebpf
+from ebpf.errors import NotSupportedError
+from ebpf.spec import CollectionSpec
+from tests.kernel import environment
+from tests.objects import compiled
+
+
+def test_kfuncs_are_called_and_missing_ones_are_not() -> None:
+    """A weak one that is not there must be 0 for the program, and the call behind it pruned."""
+    spec = CollectionSpec.from_file(compiled("kfuncs"))
+    spec.select("calls")
+    if environment.kernel_version() < (6, 2):
+        with pytest.raises(ebpf.RelocationError, match="bpf_rcu_read_unlock"):
+            spec.load()
+        return
+    with spec.load() as objects:
+        objects.programs["calls"].test_run()
+        assert objects.variables["found"].value == 1
+
+
+def test_symbols_have_their_addresses() -> None:
+    """A missing weak symbol must be 0, and one that is there must not."""
+    spec = CollectionSpec.from_file(compiled("kfuncs"))
+    spec.select("symbols")
+    with spec.load() as objects:
+        assert objects.programs["symbols"].test_run().return_value == 2
+        assert objects.variables["found"].value == 2
+
+
+@pytest.mark.needs_config("CONFIG_NF_CONNTRACK")
+def test_kfuncs_of_a_module() -> None:
+    """A call names the module by its place in an array of descriptors; place 0 is the kernel."""
+    subprocess.run(["modprobe", "nf_conntrack"], check=False)
+    assert Path("/proc/sys/net/netfilter").is_dir(), "nf_conntrack is not there"
+    spec = CollectionSpec.from_file(compiled("module_kfunc"))
+    if environment.kernel_version() < (5, 18):
+        with pytest.raises(ebpf.RelocationError, match=r"bpf_(xdp_ct_lookup|ct_release)"):
+            spec.load()
+        raise NotSupportedError("kfuncs of connection tracking", (5, 18))
+    with spec.load() as objects:
+        assert objects.programs["looks_up"].test_run(bytes(64)).return_value == 2
+        assert objects.variables["error"].value == -errno.ENOENT
