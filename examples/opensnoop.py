@@ -45,6 +45,8 @@ def prepare(spec: ebpf.CollectionSpec, options: argparse.Namespace) -> None:
     spec.variables["only_followed"].value = options.command is not None
     spec.maps["events"].max_entries = options.ring_size
     spec.programs["on_fork"].autoload = options.command is not None
+    # Every kernel has openat(2): where tracefs is missing, or this in it, the error says so.
+    tracefs.tracepoint_id("syscalls", "sys_enter_openat")
     events = os.path.join(tracefs.find(), "events")
     for program in spec.programs.values():
         if program.attach == "tracepoint":
