@@ -10,6 +10,7 @@ ffibuilder = runpy.run_path("src/ebpf/embed.py")["ffi_builder"](
         "src/core/btf.c",
         "src/core/layout.c",
         "src/core/map.c",
+        "src/core/perf.c",
         "src/core/ring.c",
         "src/core/sys.c",
     ],

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DRIVER = ROOT / "tests" / "sanitize" / "core.c"
+DRIVER = sorted((ROOT / "tests" / "sanitize").glob("*.c"))
 # layout.c has no code, only static assertions.
 SOURCES = sorted(set((ROOT / "src" / "core").glob("*.c")) - {ROOT / "src" / "core" / "layout.c"})
 
@@ -18,7 +18,7 @@ def build(directory: Path, flags: tuple[str, ...]) -> Path:
     """The driver's path; `flags` choose the sanitizers."""
     program = directory / "core"
     command = ["cc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", *flags]
-    inputs = map(str, [DRIVER, *SOURCES])
+    inputs = map(str, [*DRIVER, *SOURCES])
     subprocess.run(
         [*command, f"-I{ROOT / 'include'}", *inputs, "-pthread", "-o", str(program)], check=True
     )

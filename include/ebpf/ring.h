@@ -13,15 +13,22 @@ struct ebpf_ring {
 	uint64_t used;      /* of the last drain: bytes written to the buffer */
 	uint64_t shortest;  /* of the last drain: length of its shortest and longest record */
 	uint64_t longest;
+	uint64_t overwrite_at; /* overwrite mode (6.19): bytes from the producer's position to that of
+	                        * the oldest record; 0 in the other mode */
+	uint64_t overwritten;  /* bytes, headers included, that the kernel overwrote unread */
 };
 
 /* Maps the ring of `size` bytes behind the map descriptor `fd`. */
-int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring);
+int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf_ring *ring);
 void ebpf_ring_close(struct ebpf_ring *ring);
 
 /* Bytes between the consumer's and the producer's position, headers included; -EBADF when the ring
  * is closed, -EPROTO when the positions are not those of a ring. */
 int64_t ebpf_ring_unread(const struct ebpf_ring *ring);
+
+/* 1 when the next drain has a record (or something to complain of), 2 when the next record is still
+ * being written, 0 when there is none. Discarded records before it are passed. */
+int64_t ebpf_ring_ready(struct ebpf_ring *ring);
 
 /*
  * Copies the payloads of the next records into `buffer`, one behind the other, and the position

@@ -9,16 +9,7 @@
 #include <linux/bpf.h>
 
 #include "ebpf/core.h"
-
-/* Where a drain writes: `write` appends one record and returns false when it does not fit. */
-struct sink {
-	unsigned char *start;
-	unsigned char *next;
-	unsigned char *end;
-	uint32_t *ends;
-};
-
-typedef int (*write_record)(struct sink *sink, const unsigned char *record, uint32_t length);
+#include "sink.h"
 
 /*
  * The kernel stores positions and headers with release order on its side. Positions are
@@ -48,7 +39,7 @@ static int narrower_than_kernel(void)
 	       (strstr(name.machine, "64") || strcmp(name.machine, "s390x") == 0);
 }
 
-int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring)
+int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf_ring *ring)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	void *consumer, *producer;
@@ -57,7 +48,7 @@ int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring)
 	memset(ring, 0, sizeof(*ring));
 	if (narrower_than_kernel())
 		return -EOPNOTSUPP;
-	if (size < page || (size & (size - 1)) || size > SIZE_MAX / 4)
+	if (size < page || (size & (size - 1)) || size > SIZE_MAX / 4 || overwrite_at >= page)
 		return -EINVAL;
 	consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (consumer == MAP_FAILED)
@@ -73,6 +64,7 @@ int64_t ebpf_ring_open(int fd, uint64_t size, struct ebpf_ring *ring)
 	ring->producer = (uintptr_t)producer;
 	ring->size = size;
 	ring->page = page;
+	ring->overwrite_at = overwrite_at;
 	return 0;
 }
 
@@ -102,9 +94,19 @@ static int load_positions(const struct ebpf_ring *ring, unsigned long *consumer,
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	*producer = load_position(ring->producer);
-	if (*producer - *consumer > ring->size || *consumer % BPF_RINGBUF_HDR_SZ)
+	if (*consumer % BPF_RINGBUF_HDR_SZ)
 		return -EPROTO;
-	return 0;
+	/* The oldest record that is left; the kernel stores it before the producer's position. */
+	if (ring->overwrite_at) {
+		unsigned long oldest = load_position(ring->producer + ring->overwrite_at);
+
+		if ((long)(oldest - *consumer) > 0)
+			*consumer = oldest;
+		/* It went on meanwhile, so there is more than that. */
+		if ((long)(*producer - *consumer) < 0)
+			*producer = *consumer;
+	}
+	return *producer - *consumer > ring->size ? -EPROTO : 0;
 }
 
 int64_t ebpf_ring_unread(const struct ebpf_ring *ring)
@@ -115,139 +117,162 @@ int64_t ebpf_ring_unread(const struct ebpf_ring *ring)
 	return error ? error : (int64_t)(producer - consumer);
 }
 
+/* The header of a record, as far as it concerns a reader. */
+struct header {
+	uint32_t length;
+	uint32_t flags;
+	uint64_t step;
+};
+
+static inline struct header load_header(const unsigned char *at)
+{
+	uint32_t word = atomic_load_explicit((const _Atomic uint32_t *)(const void *)at,
+					     memory_order_acquire);
+	struct header header;
+
+	header.flags = word & (BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+	header.length = word ^ header.flags;
+	header.step = ((uint64_t)header.length + BPF_RINGBUF_HDR_SZ + 7) & ~(uint64_t)7;
+	return header;
+}
+
+/* Whether the kernel has overwritten the record at `position` by now: what was read of it before
+ * this call is then worth nothing. `oldest` is the record to go on with. */
+static inline int overwritten(const struct ebpf_ring *ring, unsigned long position,
+			      unsigned long *oldest)
+{
+	atomic_thread_fence(memory_order_acquire);
+	*oldest = load_position(ring->producer + ring->overwrite_at);
+	return (long)(*oldest - position) > 0;
+}
+
+static const unsigned char *data_of(const struct ebpf_ring *ring)
+{
+	return (const unsigned char *)(uintptr_t)(ring->producer + ring->page);
+}
+
+int64_t ebpf_ring_ready(struct ebpf_ring *ring)
+{
+	unsigned long consumer, producer, start, oldest;
+	int error = load_positions(ring, &consumer, &producer);
+	int64_t ready = 0;
+
+	if (error)
+		return error;
+	start = consumer;
+	while (!ready && producer - consumer >= BPF_RINGBUF_HDR_SZ) {
+		struct header header = load_header(data_of(ring) + (consumer & (ring->size - 1)));
+
+		if (ring->overwrite_at && overwritten(ring, consumer, &oldest))
+			ready = 1;
+		else if (header.flags & BPF_RINGBUF_BUSY_BIT)
+			ready = 2;
+		else if (!(header.flags & BPF_RINGBUF_DISCARD_BIT) ||
+			 header.step > producer - consumer)
+			ready = 1;
+		else {
+			ring->discarded++;
+			consumer += header.step;
+		}
+	}
+	/* Otherwise the descriptor would stay readable for the sake of nothing. */
+	if (consumer != start)
+		store_position(ring->consumer, consumer);
+	return ready;
+}
+
 static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *ring,
 							    struct sink *sink,
 							    uint64_t max_records,
-							    write_record write)
+							    write_record write, int overwrite)
 {
 	const unsigned char *data;
-	unsigned long consumer, producer;
-	uint64_t records = 0, bytes = 0, discarded = 0, shortest = UINT64_MAX, longest = 0;
+	unsigned long consumer, producer, oldest, first = 0;
+	struct tally tally = { 0, 0, UINT64_MAX, 0 };
+	uint64_t discarded = 0;
 	int error;
 
 	ring->shortest = 0;
 	ring->longest = 0;
+	if (ring->consumer)
+		first = load_position(ring->consumer);
 	error = load_positions(ring, &consumer, &producer);
 	if (error)
 		return error;
-	data = (const unsigned char *)(uintptr_t)(ring->producer + ring->page);
-	while (producer - consumer >= BPF_RINGBUF_HDR_SZ && records < max_records) {
-		const unsigned char *header = data + (consumer & (ring->size - 1));
-		uint32_t word = atomic_load_explicit((const _Atomic uint32_t *)(const void *)header,
-						     memory_order_acquire);
-		uint32_t length = word & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
-		uint64_t step = ((uint64_t)length + BPF_RINGBUF_HDR_SZ + 7) & ~(uint64_t)7;
+	if (overwrite)
+		ring->overwritten += consumer - first;
+	data = data_of(ring);
+	while (producer - consumer >= BPF_RINGBUF_HDR_SZ && tally.records < max_records) {
+		const unsigned char *at = data + (consumer & (ring->size - 1));
+		struct source source = { at + BPF_RINGBUF_HDR_SZ, NULL, UINT64_MAX };
+		struct header header = load_header(at);
+		struct sink before = *sink;
+		int fits = 1;
 
-		if (word & BPF_RINGBUF_BUSY_BIT)
-			break;
 		/* Only a corrupted ring says this; without the check it would be read past. */
-		if (step > producer - consumer) {
+		if (!(header.flags & BPF_RINGBUF_BUSY_BIT) && header.step > producer - consumer)
 			error = -EPROTO;
-			break;
-		}
-		if (word & BPF_RINGBUF_DISCARD_BIT) {
-			discarded++;
-		} else {
-			if (!write(sink, header + BPF_RINGBUF_HDR_SZ, length)) {
-				error = -ENOSPC;
+		else if (!header.flags)
+			fits = write(sink, source, header.length);
+		if (overwrite && overwritten(ring, consumer, &oldest)) {
+			*sink = before;
+			error = 0;
+			ring->overwritten += oldest - consumer;
+			consumer = oldest;
+			if ((long)(producer - consumer) < 0)
 				break;
-			}
-			records++;
-			bytes += length;
-			shortest = length < shortest ? length : shortest;
-			longest = length > longest ? length : longest;
+			continue;
 		}
-		consumer += step;
+		if (!fits)
+			error = -ENOSPC;
+		if (error || header.flags & BPF_RINGBUF_BUSY_BIT)
+			break;
+		if (header.flags & BPF_RINGBUF_DISCARD_BIT)
+			discarded++;
+		else
+			count(&tally, header.length);
+		consumer += header.step;
 	}
 	store_position(ring->consumer, consumer);
-	ring->records += records;
-	ring->bytes += bytes;
+	ring->records += tally.records;
+	ring->bytes += tally.bytes;
 	ring->discarded += discarded;
-	if (records) {
-		ring->shortest = shortest;
-		ring->longest = longest;
+	if (tally.records) {
+		ring->shortest = tally.shortest;
+		ring->longest = tally.longest;
 	}
 	/* What was copied before the obstacle counts; the next drain begins with it. */
-	return error && !records ? error : (int64_t)records;
-}
-
-/*
- * Most records are a few words long, and for those a call to memcpy() costs more than the copy.
- * A record begins 8-byte aligned in the ring and its last word is readable whole.
- */
-static inline void copy(unsigned char *to, const unsigned char *from, uint32_t length)
-{
-	if (length > 64) {
-		memcpy(to, from, length);
-		return;
-	}
-	for (; length >= 8; length -= 8, to += 8, from += 8)
-		memcpy(to, from, 8);
-	if (length)
-		memcpy(to, from, length);
-}
-
-static inline int write_packed(struct sink *sink, const unsigned char *record, uint32_t length)
-{
-	if (length > (uint64_t)(sink->end - sink->next))
-		return 0;
-	copy(sink->next, record, length);
-	sink->next += length;
-	*sink->ends++ = (uint32_t)(sink->next - sink->start);
-	return 1;
+	return error && !tally.records ? error : (int64_t)tally.records;
 }
 
 int64_t ebpf_ring_drain(struct ebpf_ring *ring, void *buffer, uint64_t capacity, uint32_t *ends,
 			uint64_t max_records)
 {
-	struct sink sink = { buffer, buffer, NULL, ends };
+	struct sink sink = packed_sink(buffer, capacity, ends);
 	int64_t records;
 
-	/* `ends` counts in 32 bits. */
-	if (capacity > UINT32_MAX)
-		capacity = UINT32_MAX;
-	sink.end = sink.start + capacity;
-	records = drain(ring, &sink, max_records, write_packed);
+	if (ring->overwrite_at)
+		records = drain(ring, &sink, max_records, write_packed, 1);
+	else
+		records = drain(ring, &sink, max_records, write_packed, 0);
 	ring->used = (uint64_t)(sink.next - sink.start);
 	return records;
-}
-
-static inline int write_pickled(struct sink *sink, const unsigned char *record, uint32_t length)
-{
-	uint64_t room = (uint64_t)(sink->end - sink->next);
-
-	if (length < 256) {
-		if (room < (uint64_t)length + 2)
-			return 0;
-		*sink->next++ = 'C'; /* SHORT_BINBYTES */
-		*sink->next++ = (unsigned char)length;
-	} else {
-		if (room < (uint64_t)length + 5)
-			return 0;
-		*sink->next++ = 'B'; /* BINBYTES, length in little-endian order */
-		for (int shift = 0; shift < 32; shift += 8)
-			*sink->next++ = (unsigned char)(length >> shift);
-	}
-	copy(sink->next, record, length);
-	sink->next += length;
-	return 1;
 }
 
 int64_t ebpf_ring_drain_pickle(struct ebpf_ring *ring, void *buffer, uint64_t capacity,
 			       uint64_t max_records)
 {
-	static const unsigned char head[] = { 0x80, 3, ']', '(' }; /* PROTO EMPTY_LIST MARK */
-	static const unsigned char tail[] = { 'e', '.' };	   /* APPENDS STOP */
-	struct sink sink = { buffer, buffer, NULL, NULL };
+	struct sink sink;
 	int64_t records;
 
 	if (capacity < EBPF_RING_PICKLE_OVERHEAD)
 		return -EINVAL;
-	memcpy(sink.next, head, sizeof(head));
-	sink.next += sizeof(head);
-	sink.end = sink.start + capacity - sizeof(tail);
-	records = drain(ring, &sink, max_records, write_pickled);
-	memcpy(sink.next, tail, sizeof(tail));
-	ring->used = (uint64_t)(sink.next - sink.start) + sizeof(tail);
+	sink = pickled_sink(buffer, capacity);
+	if (ring->overwrite_at)
+		records = drain(ring, &sink, max_records, write_pickled, 1);
+	else
+		records = drain(ring, &sink, max_records, write_pickled, 0);
+	finish_pickle(&sink);
+	ring->used = (uint64_t)(sink.next - sink.start);
 	return records;
 }

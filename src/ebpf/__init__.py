@@ -19,7 +19,7 @@
 Map, HashMap, ArrayMap, ...    maps, one class per behaviour; `ebpf.codec` says what keys and
                                values may be (struct formats, dataclasses, raw bytes, ...)
 Program, Link                  loading, test runs, attaching
-RingBuffer                     events
+RingBuffer, PerfBuffer         events
 CollectionSpec, Collection     object files that clang compiled
 ebpf.asm                       programs written in Python
 ebpf.features                  what the running kernel can do
@@ -36,7 +36,7 @@ EbpfError and its kind         `ebpf.errors` draws the tree
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
 #             maps, links, verifier
-#             programs, ringbuf
+#             programs, reader, ringbuf, perfbuf
 #     join    collection  a Spec and the kernel make a Collection
 #     above   cli         python -m ebpf
 #
@@ -78,6 +78,7 @@ from ebpf.maps import (
     StackTraceMap,
     StorageMap,
 )
+from ebpf.perfbuf import PerfBuffer, PerfCounters
 from ebpf.pin import unpin
 from ebpf.programs import Program, RunTimeStats, TestRun
 from ebpf.ringbuf import Records, RingBuffer, RingCounters
@@ -137,6 +138,8 @@ __all__ = [
     "NotSupportedError",
     "OpenFlags",
     "PerCpu",
+    "PerfBuffer",
+    "PerfCounters",
     "PinFlags",
     "Program",
     "ProgramFlags",

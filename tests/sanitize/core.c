@@ -22,18 +22,11 @@
 #include <linux/bpf.h>
 
 #include "ebpf/core.h"
-
-#define EXPECT(condition)                                                                 \
-	do {                                                                              \
-		if (!(condition)) {                                                       \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                          \
-		}                                                                         \
-	} while (0)
+#include "driver.h"
 
 static uint64_t state = 88172645463325252ull;
 
-static uint64_t random_below(uint64_t limit)
+uint64_t random_below(uint64_t limit)
 {
 	state ^= state << 13;
 	state ^= state >> 7;
@@ -338,10 +331,83 @@ static void test_small_buffers(void)
 	EXPECT(ebpf_ring_drain(&ring, NULL, 0, NULL, 0) == 0);
 	EXPECT(ebpf_ring_drain(&ring, NULL, 0, NULL, 1) == -ENOSPC);
 	EXPECT(ebpf_ring_unread(&ring) == 16);
-	EXPECT(ebpf_ring_open(-1, 4096, &ring) == -EBADF);
-	EXPECT(ebpf_ring_open(-1, 5000, &ring) == -EINVAL);
-	EXPECT(ebpf_ring_open(-1, 0, &ring) == -EINVAL);
-	EXPECT(ebpf_ring_open(-1, 1ull << 63, &ring) == -EINVAL);
+	EXPECT(ebpf_ring_open(-1, 4096, 0, &ring) == -EBADF);
+	EXPECT(ebpf_ring_open(-1, 5000, 0, &ring) == -EINVAL);
+	EXPECT(ebpf_ring_open(-1, 0, 0, &ring) == -EINVAL);
+	EXPECT(ebpf_ring_open(-1, 1ull << 63, 0, &ring) == -EINVAL);
+}
+
+/* Discarded records are passed, so that a descriptor is not readable for their sake. */
+static void test_ready(void)
+{
+	struct ebpf_ring ring = make_ring(4096);
+	_Atomic uint32_t *busy;
+	struct records got;
+
+	EXPECT(ebpf_ring_ready(&ring) == 0);
+	EXPECT(put(&ring, 0, 8, BPF_RINGBUF_DISCARD_BIT) && put(&ring, 1, 30, BPF_RINGBUF_DISCARD_BIT));
+	EXPECT(ebpf_ring_ready(&ring) == 0 && ebpf_ring_unread(&ring) == 0 && ring.discarded == 2);
+	busy = put(&ring, 2, 8, BPF_RINGBUF_BUSY_BIT);
+	EXPECT(ebpf_ring_ready(&ring) == 2 && ebpf_ring_ready(&ring) == 2);
+	atomic_store(busy, 8);
+	EXPECT(ebpf_ring_ready(&ring) == 1);
+	got = drain_packed(&ring, 4096, 10);
+	EXPECT(got.count == 1);
+	free(got.bytes);
+	atomic_store(put(&ring, 3, 8, 0), BPF_RINGBUF_DISCARD_BIT | 4000);
+	EXPECT(ebpf_ring_ready(&ring) == 1);
+	got = drain_packed(&ring, 4096, 10);
+	EXPECT(got.count == -EPROTO);
+	free(got.bytes);
+	ebpf_ring_close(&ring);
+	EXPECT(ebpf_ring_ready(&ring) == -EBADF);
+}
+
+/* As the kernel makes room in overwrite mode: the oldest records go, one by one. */
+static void make_room(struct ebpf_ring *ring, uint32_t length, _Atomic unsigned long *oldest)
+{
+	unsigned long at = atomic_load(position(ring->producer)), first = atomic_load(oldest);
+
+	while (at + step(length) - first > ring->size - 1)
+		first += step(*(uint32_t *)(void *)data_at(ring, first) & ~BPF_RINGBUF_DISCARD_BIT);
+	atomic_store(oldest, first);
+}
+
+static void test_overwritten(drain_form drain, uint64_t extra)
+{
+	struct ebpf_ring ring = make_ring(4096);
+	_Atomic unsigned long *oldest = position(ring.producer) + 1;
+	struct ebpf_ring writer = ring;
+	uint64_t written = 0, read = 0;
+
+	ring.overwrite_at = sizeof(unsigned long);
+	/* So that put() finds room. */
+	writer.consumer = ring.producer + sizeof(unsigned long);
+	for (int round = 0; round < 500; round++) {
+		struct records got;
+		uint64_t at = 0, lost;
+
+		for (uint64_t many = random_below(300); many; many--) {
+			make_room(&writer, 8 + written % 40, oldest);
+			EXPECT(put(&writer, written, 8 + written % 40, 0));
+			written++;
+		}
+		lost = ring.overwritten;
+		got = drain(&ring, 4096 + extra, random_below(3) ? 4096 : 5);
+		EXPECT(got.count >= 0);
+		/* What was passed is counted: in records of at most 56 bytes. */
+		if (got.count)
+			while (got.lengths[0] != 8 + read % 40 || got.bytes[0] != byte_of(read, 0))
+				EXPECT(read++ < written);
+		EXPECT(ring.overwritten - lost <= 56 * written);
+		for (int64_t i = 0; i < got.count; i++, read++) {
+			EXPECT(got.lengths[i] == 8 + read % 40);
+			expect_record(got.bytes + at, read, got.lengths[i]);
+			at += got.lengths[i];
+		}
+		free(got.bytes);
+	}
+	EXPECT(ring.overwritten > 100000 && ring.records > 10000);
 }
 
 static int memory(void)
@@ -359,6 +425,10 @@ static int memory(void)
 		test_closed(forms[i].drain);
 	}
 	test_small_buffers();
+	test_ready();
+	test_overwritten(drain_packed, 0);
+	test_overwritten(drain_pickled, EBPF_RING_PICKLE_OVERHEAD);
+	perf_memory();
 	return 0;
 }
 
@@ -400,6 +470,7 @@ static int threads(void)
 	}
 	EXPECT(pthread_join(producer, NULL) == 0);
 	EXPECT(ring.records == SHARED_RECORDS);
+	perf_threads();
 	return 0;
 }
 
@@ -468,8 +539,8 @@ static void test_real_ring(void)
 	int program = load_producer(map);
 	struct ebpf_ring ring;
 
-	EXPECT(ebpf_ring_open(map, 2 * page, &ring) < 0);
-	EXPECT(ebpf_ring_open(map, page, &ring) == 0);
+	EXPECT(ebpf_ring_open(map, 2 * page, 0, &ring) < 0);
+	EXPECT(ebpf_ring_open(map, page, 0, &ring) == 0);
 	EXPECT(ebpf_ring_unread(&ring) == 0);
 	for (int round = 0; round < 40; round++) {
 		drain_form drain = round % 2 ? drain_packed : drain_pickled;

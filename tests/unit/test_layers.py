@@ -23,7 +23,7 @@ LAYERS = [
     {"_sys"},
     {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin"},
     {"maps", "links", "verifier"},
-    {"programs", "ringbuf"},
+    {"programs", "reader", "ringbuf", "perfbuf"},
     {"collection"},
     {""},  # ebpf itself
     {"cli", "__main__"},

@@ -189,13 +189,21 @@ def _permission_facts() -> list[str]:
 
 def possible_cpus() -> int:
     """The number of possible CPUs, which is the number of values in a per-CPU map's entry."""
-    text = _text("/sys/devices/system/cpu/possible")
     # "0-3", and "0,2-5" where numbers have holes: the kernel sizes by how many there are.
-    count = 0
-    for part in text.split(","):
+    return len(_cpus("possible"))
+
+
+def online_cpus() -> list[int]:
+    """The numbers of the CPUs that run now."""
+    return _cpus("online")
+
+
+def _cpus(which: str) -> list[int]:
+    numbers: list[int] = []
+    for part in _text(f"/sys/devices/system/cpu/{which}").split(","):
         first, _, last = part.partition("-")
-        count += int(last or first) - int(first) + 1
-    return count
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
 
 
 def need_proc(action: str) -> None:

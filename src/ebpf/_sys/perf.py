@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from ebpf._ffi import ffi, lib
 from ebpf._sys import facts
@@ -84,3 +85,43 @@ def fail(code: int, action: str) -> NoReturn:
             f" perf_event_paranoid: {facts.perf_event_paranoid()}",
         )
     raise from_errno(code, action)
+
+
+# ---- perf buffers -------------------------------------------------------------------------------
+
+_TYPE_SOFTWARE = 1
+_COUNT_SW_BPF_OUTPUT = 10
+_SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
+_CLOCK_MONOTONIC = 1
+
+
+def _bit(name: str) -> int:
+    """The bit field `name` of ``struct perf_event_attr``, in its place in ``flags``."""
+    number = int(getattr(lib, f"EBPF_PERF_BIT_{name}"))
+    return 1 << (number if sys.byteorder == "little" else 63 - number)
+
+
+def output_open(
+    cpu: int, *, timed: bool, backward: bool, wakeup_events: int, wakeup_bytes: int
+) -> int:
+    """The event that bpf_perf_event_output() writes to on `cpu`: a descriptor or -errno.
+
+    `timed` records have the time of CLOCK_MONOTONIC, which bpf_ktime_get_ns() has too. A reader is
+    woken after `wakeup_events` records, or where that is 0 after `wakeup_bytes`.
+    """
+    attribute = ffi.new("struct ebpf_perf_event_attr *")
+    attribute.type = _TYPE_SOFTWARE
+    attribute.size = ffi.sizeof("struct ebpf_perf_event_attr")
+    attribute.config = _COUNT_SW_BPF_OUTPUT
+    attribute.sample_period = 1
+    attribute.sample_type = _SAMPLE_RAW
+    attribute.wakeup_events = wakeup_events or wakeup_bytes
+    if timed:
+        attribute.sample_type |= _SAMPLE_TIME
+        attribute.flags |= _bit("USE_CLOCKID")
+        attribute.clockid = _CLOCK_MONOTONIC
+    if backward:
+        attribute.flags |= _bit("WRITE_BACKWARD")
+    if not wakeup_events:
+        attribute.flags |= _bit("WATERMARK")
+    return int(lib.ebpf_perf_event_open(attribute, -1, cpu, -1, 0))

@@ -1,0 +1,437 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/perf_event.h>
+
+#include "ebpf/core.h"
+#include "sink.h"
+
+/* The smallest sample: a header, the length of the raw data, and data that fill the 8 bytes. */
+#define SMALLEST 16
+
+static struct ebpf_perf_mmap_page *control(const struct ebpf_perf_ring *ring)
+{
+	return (struct ebpf_perf_mmap_page *)(uintptr_t)ring->base;
+}
+
+/* Positions have 64 bits on every kernel; a 32-bit one stores them in two halves, as it reads ours. */
+static uint64_t load_head(const struct ebpf_perf_ring *ring)
+{
+	return atomic_load_explicit((_Atomic uint64_t *)&control(ring)->data_head,
+				    memory_order_acquire);
+}
+
+static void store_tail(struct ebpf_perf_ring *ring, uint64_t tail)
+{
+	ring->tail = tail;
+	atomic_store_explicit((_Atomic uint64_t *)&control(ring)->data_tail, tail,
+			      memory_order_release);
+}
+
+int64_t ebpf_perf_open(int fd, uint64_t size, int backward, struct ebpf_perf_ring *ring)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	void *base;
+
+	memset(ring, 0, sizeof(*ring));
+	if (size < page || (size & (size - 1)) || size > SIZE_MAX / 4)
+		return -EINVAL;
+	base = mmap(NULL, page + size, backward ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    0);
+	if (base == MAP_FAILED)
+		return -errno;
+	ring->base = (uintptr_t)base;
+	ring->size = size;
+	ring->page = page;
+	return 0;
+}
+
+void ebpf_perf_close(struct ebpf_perf_ring *ring)
+{
+	if (!ring->base)
+		return;
+	munmap((void *)(uintptr_t)ring->base, ring->page + ring->size);
+	ring->base = 0;
+}
+
+int64_t ebpf_perf_pause(int perf_fd, int pause)
+{
+	return ioctl(perf_fd, PERF_EVENT_IOC_PAUSE_OUTPUT, pause) < 0 ? -errno : 0;
+}
+
+static const unsigned char *at(const struct ebpf_perf_ring *ring, uint64_t position)
+{
+	return (const unsigned char *)(uintptr_t)(ring->base + ring->page) +
+	       (position & (ring->size - 1));
+}
+
+/* Everything in a ring is 8-byte aligned, so a word of that size never wraps. */
+static uint64_t word_at(const struct ebpf_perf_ring *ring, uint64_t position)
+{
+	uint64_t word;
+
+	memcpy(&word, at(ring, position), sizeof(word));
+	return word;
+}
+
+/* Whatever is in the rings comes from the kernel, but was within reach of this process: a length
+ * that cannot be would have us read outside of the mapping. */
+static int load_header(const struct ebpf_perf_ring *ring, uint64_t position, uint64_t left,
+		       struct perf_event_header *header)
+{
+	if (left < sizeof(*header))
+		return -EPROTO;
+	memcpy(header, at(ring, position), sizeof(*header));
+	if (header->size < sizeof(*header) || header->size % 8 || header->size > left)
+		return -EPROTO;
+	return 0;
+}
+
+/* The payload of the sample at `position`; the time before it is a part of it with `timed` 2. */
+static inline int payload(const struct ebpf_perf *perf, const struct ebpf_perf_ring *ring,
+			  uint64_t position, uint32_t size, struct source *source, uint32_t *length)
+{
+	uint32_t before = sizeof(struct perf_event_header) + (perf->timed ? 8 : 0);
+	uint32_t raw;
+
+	if (size < before + 8)
+		return -EPROTO;
+	memcpy(&raw, at(ring, position + before), sizeof(raw));
+	if (raw > size - before - sizeof(raw))
+		return -EPROTO;
+	position += before + sizeof(raw);
+	source->at = at(ring, position);
+	source->start = at(ring, 0);
+	source->room = ring->size - (position & (ring->size - 1));
+	/* The kernel pads data and length together to 8 bytes, and calls that the length. */
+	if (perf->record_size && raw == ((perf->record_size + 4 + 7) & ~7u) - 4)
+		raw = (uint32_t)perf->record_size;
+	*length = raw;
+	return 0;
+}
+
+static void pass(struct ebpf_perf_ring *ring, uint64_t position, const struct perf_event_header *header)
+{
+	/* struct { header; u64 id; u64 lost; } */
+	if (header->type == PERF_RECORD_LOST && header->size >= sizeof(*header) + 16)
+		ring->lost += word_at(ring, position + sizeof(*header) + 8);
+}
+
+int64_t ebpf_perf_unread(const struct ebpf_perf_ring *rings, uint32_t count)
+{
+	uint64_t unread = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t bytes;
+
+		if (!rings[i].base)
+			return -EBADF;
+		bytes = load_head(&rings[i]) - rings[i].tail;
+		if (bytes > rings[i].size)
+			return -EPROTO;
+		unread += bytes;
+	}
+	return (int64_t)unread;
+}
+
+/*
+ * Goes to the next sample of a ring and says when it was written: 1, 0 when there is none up to
+ * ring->head, or -errno. What is no sample is counted and passed.
+ */
+static int next_sample(const struct ebpf_perf *perf, struct ebpf_perf_ring *ring)
+{
+	struct perf_event_header header;
+	uint64_t tail = ring->tail;
+	int found = 0;
+
+	while (!found && tail != ring->head) {
+		found = load_header(ring, tail, ring->head - tail, &header);
+		if (!found && header.type == PERF_RECORD_SAMPLE) {
+			found = header.size < SMALLEST + (perf->timed ? 8 : 0) ? -EPROTO : 1;
+		} else if (!found) {
+			pass(ring, tail, &header);
+			tail += header.size;
+		}
+	}
+	if (tail != ring->tail)
+		store_tail(ring, tail);
+	if (found == 1 && perf->timed)
+		ring->time = word_at(ring, tail + sizeof(header));
+	return found;
+}
+
+/* Notes how far a drain may go. */
+static int64_t mark(struct ebpf_perf_ring *ring)
+{
+	if (!ring->base)
+		return -EBADF;
+	ring->head = load_head(ring);
+	return ring->head - ring->tail > ring->size ? -EPROTO : 0;
+}
+
+int64_t ebpf_perf_ready(const struct ebpf_perf *perf, struct ebpf_perf_ring *rings, uint32_t count)
+{
+	int64_t ready = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t found = mark(&rings[i]);
+
+		if (!found)
+			found = next_sample(perf, &rings[i]);
+		if (found < 0)
+			return found == -EBADF ? found : 1;
+		if (found && (!perf->timed || rings[i].time <= perf->until))
+			return 1;
+		if (found)
+			ready = 2;
+	}
+	return ready;
+}
+
+/* Writes the samples of one ring, up to ring->head. */
+static inline __attribute__((always_inline)) int drain_ring(const struct ebpf_perf *perf,
+							      struct ebpf_perf_ring *ring,
+							      struct sink *sink,
+							      struct tally *tally,
+							      uint64_t max_records,
+							      write_record write)
+{
+	uint64_t tail = ring->tail;
+	int error = 0;
+
+	while (!error && tail != ring->head && tally->records < max_records) {
+		struct perf_event_header header;
+		struct source source;
+		uint32_t length;
+
+		error = load_header(ring, tail, ring->head - tail, &header);
+		if (!error && header.type == PERF_RECORD_SAMPLE) {
+			error = payload(perf, ring, tail, header.size, &source, &length);
+			if (!error && !write(sink, source, length))
+				error = -ENOSPC;
+			if (!error)
+				count(tally, length);
+		} else if (!error) {
+			pass(ring, tail, &header);
+		}
+		if (!error)
+			tail += header.size;
+	}
+	store_tail(ring, tail);
+	return error;
+}
+
+static inline __attribute__((always_inline)) int drain_by_ring(struct ebpf_perf *perf,
+								 struct ebpf_perf_ring *rings,
+								 uint32_t count, struct sink *sink,
+								 struct tally *tally,
+								 uint64_t max_records,
+								 write_record write)
+{
+	uint32_t first = (uint32_t)perf->first;
+	int error = 0;
+
+	/* Each time with another one: a busy CPU must not starve those behind it. */
+	perf->first = first + 1 < count ? first + 1 : 0;
+	for (uint32_t i = 0; i < count && !error; i++) {
+		struct ebpf_perf_ring *ring = &rings[(first + i) % count];
+
+		error = drain_ring(perf, ring, sink, tally, max_records, write);
+	}
+	return error;
+}
+
+/* The ring whose next sample is the oldest one, NULL when none is old enough; `*following` is when
+ * the next one of the others was written. */
+static struct ebpf_perf_ring *oldest(const struct ebpf_perf *perf, struct ebpf_perf_ring *rings,
+				     uint32_t count, uint64_t *following)
+{
+	struct ebpf_perf_ring *found = NULL;
+
+	*following = perf->until;
+	for (uint32_t i = 0; i < count; i++) {
+		if (rings[i].tail == rings[i].head || rings[i].time > perf->until)
+			continue;
+		if (!found || rings[i].time < found->time) {
+			if (found && found->time < *following)
+				*following = found->time;
+			found = &rings[i];
+		} else if (rings[i].time < *following) {
+			*following = rings[i].time;
+		}
+	}
+	return found;
+}
+
+static inline __attribute__((always_inline)) int drain_by_time(struct ebpf_perf *perf,
+								 struct ebpf_perf_ring *rings,
+								 uint32_t count, struct sink *sink,
+								 struct tally *tally,
+								 uint64_t max_records,
+								 write_record write)
+{
+	struct ebpf_perf_ring *ring;
+	uint64_t following;
+	int found = 0;
+
+	for (uint32_t i = 0; i < count && found >= 0; i++)
+		found = next_sample(perf, &rings[i]);
+	while (found >= 0 && (ring = oldest(perf, rings, count, &following))) {
+		/* Samples of one CPU often come in a row. */
+		do {
+			uint64_t end = ring->head;
+			struct perf_event_header header;
+
+			if (tally->records >= max_records)
+				return 0;
+			memcpy(&header, at(ring, ring->tail), sizeof(header));
+			ring->head = ring->tail + header.size;
+			found = drain_ring(perf, ring, sink, tally, max_records, write);
+			ring->head = end;
+			if (!found)
+				found = next_sample(perf, ring);
+		} while (found > 0 && ring->time <= following);
+	}
+	return found < 0 ? found : 0;
+}
+
+static inline __attribute__((always_inline)) int64_t drain(struct ebpf_perf *perf,
+							    struct ebpf_perf_ring *rings,
+							    uint32_t count, struct sink *sink,
+							    uint64_t max_records,
+							    write_record write)
+{
+	struct tally tally = { 0, 0, UINT64_MAX, 0 };
+	int64_t error = 0;
+
+	perf->shortest = 0;
+	perf->longest = 0;
+	for (uint32_t i = 0; i < count && !error; i++)
+		error = mark(&rings[i]);
+	if (error)
+		return error;
+	if (perf->timed)
+		error = drain_by_time(perf, rings, count, sink, &tally, max_records, write);
+	else
+		error = drain_by_ring(perf, rings, count, sink, &tally, max_records, write);
+	perf->records += tally.records;
+	perf->bytes += tally.bytes;
+	if (tally.records) {
+		perf->shortest = tally.shortest;
+		perf->longest = tally.longest;
+	}
+	/* What was copied before the obstacle counts; the next drain begins with it. */
+	return error && !tally.records ? error : (int64_t)tally.records;
+}
+
+int64_t ebpf_perf_drain(struct ebpf_perf *perf, struct ebpf_perf_ring *rings, uint32_t count,
+			void *buffer, uint64_t capacity, uint32_t *ends, uint64_t max_records)
+{
+	struct sink sink = packed_sink(buffer, capacity, ends);
+	int64_t records = drain(perf, rings, count, &sink, max_records, write_packed);
+
+	perf->used = (uint64_t)(sink.next - sink.start);
+	return records;
+}
+
+int64_t ebpf_perf_drain_pickle(struct ebpf_perf *perf, struct ebpf_perf_ring *rings, uint32_t count,
+			       void *buffer, uint64_t capacity, uint64_t max_records)
+{
+	struct sink sink;
+	int64_t records;
+
+	if (capacity < EBPF_RING_PICKLE_OVERHEAD)
+		return -EINVAL;
+	sink = pickled_sink(buffer, capacity);
+	records = drain(perf, rings, count, &sink, max_records, write_pickled);
+	finish_pickle(&sink);
+	perf->used = (uint64_t)(sink.next - sink.start);
+	return records;
+}
+
+/*
+ * The kernel writes such a ring towards lower positions, so the newest record is at the head and the
+ * older ones follow it, as far as they are not overwritten: up to the last snapshot's head, or once
+ * around. Returns how many there are, or -errno; `starts` has room for all that fit.
+ */
+static int64_t find_records(struct ebpf_perf_ring *ring, uint64_t head, uint64_t *starts)
+{
+	uint64_t all = ring->tail - head, left = all < ring->size ? all : ring->size, position = head;
+	int64_t found = 0;
+
+	while (left >= sizeof(struct perf_event_header)) {
+		struct perf_event_header header;
+
+		/* The oldest one may be cut, and where nothing was written yet there are zeros. */
+		if (load_header(ring, position, left, &header))
+			return all > ring->size ? found : -EPROTO;
+		starts[found++] = position;
+		position += header.size;
+		left -= header.size;
+	}
+	return found;
+}
+
+static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, struct sink *sink,
+			  uint64_t position)
+{
+	struct perf_event_header header;
+	struct source source;
+	uint64_t time;
+	uint32_t length;
+	int error;
+
+	memcpy(&header, at(ring, position), sizeof(header));
+	if (header.type != PERF_RECORD_SAMPLE) {
+		pass(ring, position, &header);
+		return 0;
+	}
+	error = payload(perf, ring, position, header.size, &source, &length);
+	if (error)
+		return error;
+	if ((uint64_t)(sink->end - sink->next) < (uint64_t)length + 13)
+		return -ENOSPC;
+	/* One bytes object of time and payload: as write_pickled() writes it. */
+	*sink->next++ = 'B';
+	for (int shift = 0; shift < 32; shift += 8)
+		*sink->next++ = (unsigned char)((length + 8) >> shift);
+	time = word_at(ring, position + sizeof(header));
+	memcpy(sink->next, &time, sizeof(time));
+	copy_source(sink->next + sizeof(time), source, length);
+	sink->next += sizeof(time) + length;
+	perf->records++;
+	perf->bytes += length;
+	return 0;
+}
+
+int64_t ebpf_perf_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, void *buffer,
+			   uint64_t capacity)
+{
+	uint64_t *starts, head;
+	struct sink sink;
+	int64_t found, error = 0;
+
+	if (!ring->base)
+		return -EBADF;
+	if (capacity < EBPF_RING_PICKLE_OVERHEAD)
+		return -EINVAL;
+	starts = malloc(ring->size / sizeof(struct perf_event_header) * sizeof(*starts));
+	if (!starts)
+		return -ENOMEM;
+	head = load_head(ring);
+	found = find_records(ring, head, starts);
+	sink = pickled_sink(buffer, capacity);
+	for (int64_t i = found; i-- > 0 && !error;)
+		error = write_snapshot(perf, ring, &sink, starts[i]);
+	free(starts);
+	finish_pickle(&sink);
+	perf->used = (uint64_t)(sink.next - sink.start);
+	/* The mapping can't be written to; this is for the next snapshot. */
+	ring->tail = head;
+	return found < 0 ? found : error ? error : found;
+}
