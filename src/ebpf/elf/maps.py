@@ -74,7 +74,7 @@ def read_maps(context: Context) -> list[MapPlace]:
     section = only(context.sections(Role.MAPS), "section of maps")
     if section is None:
         return places
-    parser = _Parser(context.need_btf(section).btf)
+    parser = MapParser(context.need_btf(section).btf)
     datasec = context.datasec(section)
     if datasec is None:
         raise section.error("no DATASEC of that name in the BTF")
@@ -91,18 +91,6 @@ def read_maps(context: Context) -> list[MapPlace]:
         context.map_at[section.index, placed.offset] = key
         places.append(MapPlace(key, section, placed.offset, placed.size, definition.values))
     return places
-
-
-def map_definition(btf: Btf, variable_id: int) -> MapSpec:
-    """What the type of a variable says as the definition of a map. Raises BtfError."""
-    variable = btf.type(variable_id)
-    struct = btf.resolve(variable.type_id) if isinstance(variable, t.Var) else variable
-    try:
-        if not isinstance(struct, t.Struct):
-            raise _Problem(f"is defined by {struct.kind.name}, not by a struct")
-        return _Parser(btf).parse(struct, inner=False).spec(variable.name, SECTION)
-    except _Problem as problem:
-        raise BtfError(f"map {variable.name!r}: {problem}") from None
 
 
 def fill_slots(context: Context, places: list[MapPlace]) -> None:
@@ -148,7 +136,7 @@ def _fill_slot(context: Context, place: MapPlace, rel: Rel, entries: dict[str, s
     spec.slots[distance // _POINTER_SIZE] = found
 
 
-class _Parser:
+class MapParser:
     """Reads the structs of definitions, each once: thousands of maps may be of one struct."""
 
     def __init__(self, btf: Btf) -> None:
@@ -168,6 +156,19 @@ class _Parser:
             return self.parse(struct, inner=False)
         except (_Problem, BtfError) as error:
             raise section.error(f"map {name!r}: {error}", placed.offset) from None
+
+    def declared(self, variable_id: int) -> MapSpec:
+        """The map that a variable defines or declares by its type. Raises BtfError."""
+        variable = self.btf.type(variable_id)
+        try:
+            if not isinstance(variable, t.Var):
+                raise _Problem(f"is {variable.kind.name}, no variable")
+            struct = self.btf.resolve(variable.type_id)
+            if not isinstance(struct, t.Struct):
+                raise _Problem(f"is defined by {struct.kind.name}, not by a struct")
+            return self.parse(struct, inner=False).spec(variable.name, SECTION)
+        except _Problem as problem:
+            raise BtfError(f"map {variable.name!r}: {problem}") from None
 
     def parse(self, struct: t.Struct, *, inner: bool) -> _Definition:
         made = self._known.get((struct.id, inner))
@@ -191,7 +192,7 @@ class _Parser:
         return made
 
 
-def _integer(parser: _Parser, member: t.Member) -> int:
+def _integer(parser: MapParser, member: t.Member) -> int:
     """The N of ``int (*name)[N]``."""
     pointer = parser.btf.resolve(member.type_id)
     if not isinstance(pointer, t.Pointer):
@@ -202,18 +203,18 @@ def _integer(parser: _Parser, member: t.Member) -> int:
     return array.length
 
 
-def _read_integer(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_integer(made: _Definition, parser: MapParser, member: t.Member) -> None:
     made.fields[member.name] = _integer(parser, member)
 
 
-def _read_pinning(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_pinning(made: _Definition, parser: MapParser, member: t.Member) -> None:
     value = _integer(parser, member)
     if value not in list(Pinning):
         raise _Problem(f"pinning {value}; it is 0 (none) or 1 (by name)")
     made.fields["pinning"] = value
 
 
-def _read_long(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_long(made: _Definition, parser: MapParser, member: t.Member) -> None:
     enum = parser.btf.resolve(member.type_id)
     if isinstance(enum, (t.Enum, t.Enum64)):
         if len(enum.values) != 1:
@@ -230,11 +231,11 @@ def _set_size(made: _Definition, name: str, size: int) -> None:
     made.fields[name] = size
 
 
-def _read_size(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_size(made: _Definition, parser: MapParser, member: t.Member) -> None:
     _set_size(made, member.name, _integer(parser, member))
 
 
-def _read_type(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_type(made: _Definition, parser: MapParser, member: t.Member) -> None:
     pointer = parser.btf.type(member.type_id)
     if not isinstance(pointer, t.Pointer):
         raise _Problem(f"field {member.name!r} is {pointer.kind.name}; declare it with __type")
@@ -242,7 +243,7 @@ def _read_type(made: _Definition, parser: _Parser, member: t.Member) -> None:
     made.fields[member.name] = pointer.type_id
 
 
-def _read_values(made: _Definition, parser: _Parser, member: t.Member) -> None:
+def _read_values(made: _Definition, parser: MapParser, member: t.Member) -> None:
     map_type = made.get("type")
     if map_type not in (*MAPS_OF_MAPS, MapType.PROG_ARRAY):
         raise _Problem("'values' in a map of another type than map of maps or program array")
@@ -264,7 +265,7 @@ def _read_values(made: _Definition, parser: _Parser, member: t.Member) -> None:
         raise _Problem(f"'values' of a map of maps point to {target.kind.name}, not to a struct")
 
 
-_MEMBERS: dict[str, Callable[[_Definition, _Parser, t.Member], None]] = {
+_MEMBERS: dict[str, Callable[[_Definition, MapParser, t.Member], None]] = {
     "type": _read_integer,
     "max_entries": _read_integer,
     "map_flags": _read_integer,

@@ -7,11 +7,9 @@ be a declaration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ebpf.btf import Btf
 from ebpf.btf import types as t
-from ebpf.elf.maps import map_definition
+from ebpf.elf.maps import MapParser
 from ebpf.errors import BtfError
 from ebpf.spec import MapSpec
 
@@ -23,13 +21,13 @@ class Mismatch(Exception):
     """What differs."""
 
 
-@dataclass
 class Matcher:
     """Compares types of `one` with types of `other`; what was found to be the same is kept."""
 
-    one: Btf
-    other: Btf
-    _same: set[Pair] = field(default_factory=set)
+    def __init__(self, one: Btf, other: Btf) -> None:
+        self.one, self.other = one, other
+        self._maps = MapParser(one), MapParser(other)
+        self._same: set[Pair] = set()
 
     def match(self, one_id: int, other_id: int) -> None:
         """Raises Mismatch, and BtfError for malformed types."""
@@ -47,7 +45,8 @@ class Matcher:
 
     def match_maps(self, one_id: int, other_id: int) -> None:
         """The same for two variables that are definitions of maps."""
-        self._match_maps(map_definition(self.one, one_id), map_definition(self.other, other_id))
+        one, other = self._maps
+        self._match_maps(one.declared(one_id), other.declared(other_id))
 
     def _match_maps(self, one: MapSpec, other: MapSpec) -> None:
         for name in ("type", "key_size", "value_size", "max_entries"):
