@@ -143,6 +143,7 @@ class _Code:
         self.functions = functions
         self.found: dict[int, Relocation] = {}
         self.shared: dict[tuple[int, int], FunctionSpec] = {}
+        self.tables: dict[tuple[int, int], tuple[int, ...]] = {}
         self.data = context.elf.data(section)
         self.starts = [function.start for function in functions]
         self.ends = [function.end for function in functions]
@@ -270,6 +271,12 @@ class _Code:
 
     def _jump_table(self, offset: int, function: Function, symbol: Symbol) -> tuple[int, ...]:
         """The slots, counted from the start of `function`, that a table of offsets leads to."""
+        key = symbol.number, function.start
+        if key not in self.tables:
+            self.tables[key] = self._read_jump_table(offset, function, symbol)
+        return self.tables[key]
+
+    def _read_jump_table(self, offset: int, function: Function, symbol: Symbol) -> tuple[int, ...]:
         section = self.context.elf.sections[symbol.section]
         data = self.context.elf.data(section)[symbol.value : symbol.value + symbol.size]
         misplaced = symbol.value % _TABLE_ENTRY or symbol.size % _TABLE_ENTRY
@@ -277,7 +284,7 @@ class _Code:
             raise self._error(offset, "no whole table in the section of jump tables", symbol)
         self.table_room -= symbol.size
         if self.table_room < 0:
-            raise self._error(offset, "jump tables of several instructions overlap", symbol)
+            raise self._error(offset, "jump tables of several functions overlap", symbol)
         table = []
         for (target,) in struct.iter_unpack(self.context.elf.order + "Q", data):
             if target % INSTRUCTION_SIZE or not function.start <= target < function.end:

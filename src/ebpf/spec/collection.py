@@ -73,6 +73,8 @@ class CollectionSpec:
         an object file of them. `name` is the first file's name up to its first dot. Raises
         LinkError for files that do not fit together, and what from_file raises.
         """
+        if isinstance(paths, (str, bytes, os.PathLike)):
+            raise TypeError(f"paths is one path, {paths!r}; give a list, or use from_file")
         from ebpf.elf.linker import link
 
         files = [os.fspath(path) for path in paths]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.elf.linker import link
+from ebpf.elf.reader import ElfFile
 from ebpf.errors import BtfError, ElfError, FormatError, LinkError
 from ebpf.spec import (
     CollectionSpec,
@@ -258,13 +259,15 @@ SEC("socket") __attribute__((naked)) int NAME_before(void *context)
 }
 SEC("socket") __attribute__((naked)) int NAME(void *context)
 {
-	asm volatile("r1 = NAME_table ll\\nr0 = 0\\nexit\\nexit");
+	asm volatile("r1 = NAME_table ll\\nr0 = 0\\nexit\\nr1 = NAME_table ll\\nexit");
 }
 """
     texts = [text.replace("NAME", name).replace("SIZE", "16") for name in ("one", "two")]
     spec = linked(*(compile_bpf(text) for text in texts))
-    tables = [spec.functions[name].relocations[0].table for name in ("one", "two")]
-    assert tables == [(3, 4), (3, 4)]
+    found = {name: spec.functions[name].relocations for name in ("one", "two")}
+    tables = {name: [one.table for one in some] for name, some in found.items()}
+    # Both instructions of a function use its table.
+    assert tables == {"one": [(3, 4)] * 2, "two": [(3, 4)] * 2}
 
 
 COMMON = '#include "bpf.h"\n'
@@ -491,8 +494,10 @@ def test_a_malformed_object_is_named(paths: tuple[Path, ...]) -> None:
         link([("first.o", first), ("second.o", broken)])
 
 
-def test_nothing_to_link() -> None:
-    """An empty list comes from a pattern that matches no file."""
+def test_what_is_no_list_of_files() -> None:
+    """An empty list comes from a pattern that matches no file, letters from one path."""
+    with pytest.raises(TypeError, match=r"one path, 'a.bpf.o'.*from_file"):
+        CollectionSpec.from_files("a.bpf.o")
     with pytest.raises(ValueError, match="nothing to link"):
         CollectionSpec.from_files([])
 
@@ -528,8 +533,43 @@ def test_alignments_are_checked(paths: tuple[Path, ...], alignment: int) -> None
         link([("a.o", paths[0].read_bytes()), ("b.o", bytes(data))])
 
 
+def with_symbol(data: bytes, name: str, changed: dict[str, int]) -> bytes:
+    """`data` with other fields in the symbol `name`."""
+    order = "<" if data[5] == 1 else ">"
+    row = struct.Struct(order + "IBBHQQ")
+    elf = ElfFile(data)
+    table = next(section for section in elf.sections if section.type == 2)
+    number = next(symbol.number for symbol in elf.symbols if symbol.name == name)
+    fields = ("name", "info", "other", "section", "value", "size")
+    made = bytearray(data)
+    at = table.offset + 24 * number
+    known = dict(zip(fields, row.unpack_from(made, at), strict=True))
+    row.pack_into(made, at, *(known | changed).values())
+    return bytes(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("hits", {"value": 2**64 - 1}, "'hits': at offset 0xffffffffffffffff of a section"),
+        ("limit", {"info": 0xA1}, "'limit': binding 10"),
+        ("limit", {"section": 0xFFF2}, "'limit': in special section 0xfff2.*-fno-common"),
+        ("in_main_only", {"info": 0x13}, "'in_main_only': a global symbol that is none of"),
+        ("in_main_only", {"info": 0x00}, "'in_main_only': a local symbol that nothing defines"),
+        ("limit", {"name": 0}, "symbol .*: a global symbol that is none"),
+    ],
+)
+def test_symbols_that_no_compiler_makes(
+    paths: tuple[Path, ...], name: str, changed: dict[str, int], message: str
+) -> None:
+    """A number that does not fit the output, or a place that nothing was put at."""
+    first, second = (path.read_bytes() for path in paths)
+    with pytest.raises(LinkError, match=f"^b.o: {message}"):
+        link([("a.o", first), ("b.o", with_symbol(second, name, changed))])
+
+
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_damaged_objects_raise_format_errors_only(

@@ -52,7 +52,7 @@ class Place:
     offset: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Input:
     """One object; ``label`` names it in messages.
 

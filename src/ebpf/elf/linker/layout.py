@@ -66,7 +66,7 @@ class Layout:
         start = align_up(output.size, output.alignment)
         output.size = start + section.size
         if output.size > _MAXIMUM_SIZE:
-            problem = f"{output.size} bytes with that of {output.label}, of {_MAXIMUM_SIZE}"
+            problem = f"{output.size} bytes with that of {output.label}, more than 4 GiB"
             raise LinkError(f"{input.label}: section {section.name!r}: {problem}")
         if section.type == SHT_NOBITS:
             if section.executable:

@@ -51,8 +51,9 @@ class Relocator:
             label = symbol.name or input.elf.sections[symbol.section].name
             problem = f"a relocation against {label!r}, of a section that is not linked"
             raise target.error(problem, rel.offset)
-        if symbol.type == STT_SECTION:
-            self._move_distance(input.places[symbol.section].offset, input, target, rel)
+        start = input.places.get(symbol.section)
+        if symbol.type == STT_SECTION and start is not None:
+            self._move_distance(start.offset, input, target, rel)
         return Rel(place.offset + rel.offset, number, rel.type)
 
     def _move_distance(self, by: int, input: Input, target: Section, rel: Rel) -> None:
@@ -87,12 +88,14 @@ class _JumpTables:
 
     def move(self, symbol: Symbol, target: Section, place: Place, rel: Rel) -> None:
         """Adds to each entry of the table `symbol`, if it is one, where its section begins now."""
-        if symbol.section not in self._room or symbol.special or not place.offset:
+        if symbol.section not in self._room or symbol.special:
             return
         table = symbol.section, symbol.value, symbol.size
-        known = self._moved.setdefault(table, target.index)
-        if known != target.index:
-            raise target.error(f"jump table {symbol.name!r} serves two sections", rel.offset)
+        if table in self._moved:
+            if self._moved[table] != target.index:
+                raise target.error(f"jump table {symbol.name!r} serves two sections", rel.offset)
+            return
+        self._moved[table] = target.index
         section = self._input.elf.sections[symbol.section]
         start = self._input.places[section.index]
         # Each table once; together they are not larger than their section.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ebpf.btf import types as t
 from ebpf.elf.linker.inputs import Entity, Input, blaming
 from ebpf.elf.linker.match import Matcher, Mismatch
-from ebpf.elf.reader import STB_GLOBAL, STB_LOCAL, STB_WEAK, STV_HIDDEN, Symbol
-from ebpf.errors import LinkError
+from ebpf.elf.reader import STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_SECTION, STV_HIDDEN, Symbol
+from ebpf.errors import BtfError, LinkError
 
 _MAPS, _JUMP_TABLES = ".maps", ".jumptables"
 _VISIBILITIES = (0, STV_HIDDEN)
@@ -115,8 +115,7 @@ class SymbolTable:
                 verb = "defined" if other.defined else "declared"
                 raise LinkError(
                     f"{one.symbol.name!r} is declared in {one.section!r} by {one.input.label}, "
-                    f"but {verb} {there} by {other.input.label}; give it "
-                    "one section, or two names"
+                    f"but {verb} {there} by {other.input.label}; give it one section, or two names"
                 )
 
     def _match_types(self, known: Global, new: Global) -> None:
@@ -139,6 +138,8 @@ class SymbolTable:
                 f"{new.symbol.name!r} differs between {labels}: {mismatch}; declare it alike, in "
                 "a header that both include"
             ) from None
+        except BtfError as error:
+            raise BtfError(f"{labels}: {new.symbol.name!r}: {error}") from None
 
 
 def _prevails(new: Global, known: Global) -> bool:
@@ -156,20 +157,30 @@ def _is_jump_table(input: Input, symbol: Symbol) -> bool:
 
 
 def _check(input: Input, symbol: Symbol) -> None:
-    problem = ""
-    if symbol.binding not in (STB_LOCAL, STB_GLOBAL, STB_WEAK):
-        problem = f"binding {symbol.binding}; BPF objects have local, global and weak symbols"
-    elif symbol.binding != STB_LOCAL:
-        if symbol.visibility not in _VISIBILITIES:
-            problem = f"visibility {symbol.visibility}; it is default (0) or hidden (2)"
-        elif symbol.special:
-            problem = (
-                f"in special section {symbol.section:#x}; is it not initialized? "
-                "compile with -fno-common"
-            )
-        elif not symbol.name:
-            problem = f"symbol {symbol.number} is global and has no name"
-    elif not symbol.section and symbol.name:
-        problem = "a local symbol that nothing defines"
+    """Raises LinkError for a symbol that no compiler makes of C."""
+    problem = _problem(symbol)
+    if symbol.section in input.places and not symbol.special:
+        size = input.elf.sections[symbol.section].size
+        if symbol.value > size:
+            problem = f"at offset {symbol.value:#x} of a section of {size} bytes"
     if problem:
-        raise LinkError(f"{input.label}: {symbol.name!r}: {problem}")
+        label = repr(symbol.name) if symbol.name else f"symbol {symbol.number}"
+        raise LinkError(f"{input.label}: {label}: {problem}")
+
+
+def _problem(symbol: Symbol) -> str:
+    if symbol.binding == STB_LOCAL:
+        if not symbol.section and symbol.name:
+            return "a local symbol that nothing defines"
+        moved = symbol.type == STT_SECTION and symbol.value
+        return f"the symbol of a section, at offset {symbol.value:#x} of it" if moved else ""
+    if symbol.binding not in (STB_GLOBAL, STB_WEAK):
+        return f"binding {symbol.binding}; BPF objects have local, global and weak symbols"
+    if symbol.visibility not in _VISIBILITIES:
+        return f"visibility {symbol.visibility}; make it default (0) or hidden (2)"
+    if symbol.special:
+        where = f"in special section {symbol.section:#x}"
+        return f"{where}; is it not initialized? compile with -fno-common"
+    if not symbol.name or symbol.type == STT_SECTION:
+        return "a global symbol that is none of a variable or function"
+    return ""
