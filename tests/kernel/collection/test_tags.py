@@ -13,6 +13,7 @@ from ebpf.collection.btf import knows_context_tags
 from ebpf.errors import NotSupportedError
 from ebpf.kernel_btf import loaded_btf
 from ebpf.spec import CollectionSpec
+from tests.kernel.environment import kernel_version
 from tests.objects import compiled
 
 IPV4 = 0x0800
@@ -65,7 +66,12 @@ def test_tags_are_known_since_their_release() -> None:
 @pytest.mark.needs_config("CONFIG_UNWINDER_ORC")
 def test_exceptions_end_in_the_callback() -> None:
     """Another callback, or none, returns another number; the frames in between must be left."""
-    with CollectionSpec.from_file(compiled("exceptions")).load() as objects:
+    spec = CollectionSpec.from_file(compiled("exceptions"))
+    if kernel_version() < (6, 7):
+        with pytest.raises(ebpf.RelocationError, match="bpf_throw"):
+            spec.load()
+        raise NotSupportedError("exceptions", (6, 7))
+    with spec.load() as objects:
         run = {name: program.test_run for name, program in objects.programs.items()}
         for program in run.values():
             assert program(bytes(60)).return_value == 5
