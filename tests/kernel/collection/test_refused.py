@@ -8,6 +8,8 @@ import pytest
 
 import ebpf
 from ebpf.spec import CollectionSpec
+from tests.kernel.environment import kernel_version
+from tests.kernel.samples import python
 from tests.objects import SOURCES, compiled
 
 SOURCE = (SOURCES / "refused.bpf.c").read_text(encoding="utf-8").splitlines()
@@ -53,3 +55,34 @@ def test_a_license_is_what_a_helper_asks_for() -> None:
     """The verifier says that the helper is restricted, not what to write."""
     error = refused("only_gpl", license="Proprietary")
     assert 'whose license is GPL-compatible ("GPL")' in str(error)
+
+
+LOAD = """
+from ebpf import CollectionSpec
+CollectionSpec.from_file({path!r}).load().close()
+"""
+# Root by its number only: another user could not look into every folder that the tests run from.
+POWERLESS = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+# CAP_IPC_LOCK would lift the limit, CAP_SYS_RESOURCE let the library raise it.
+LIMITED = (
+    *("prlimit", "--memlock=0:0"),
+    *("setpriv", "--bounding-set=-ipc_lock,-sys_resource"),
+)
+
+
+def test_without_rights_the_capability_is_named() -> None:
+    """EPERM of whatever comes first says nothing of what is missing."""
+    code = LOAD.format(path=str(compiled("data")))
+    told = python(code, prefix=POWERLESS, status=1)
+    assert "BpfPermissionError" in told
+    assert "This process has neither CAP_BPF nor CAP_SYS_ADMIN" in told
+
+
+def test_a_memlock_limit_that_cannot_be_raised_is_named() -> None:
+    """Kernels before 5.11 say EPERM to it, as they do to missing rights."""
+    code = LOAD.format(path=str(compiled("data")))
+    if kernel_version() >= (5, 11):
+        python(code, prefix=LIMITED)
+        return
+    told = python(code, prefix=LIMITED, status=1)
+    assert "RLIMIT_MEMLOCK: 0 bytes, and this kernel charges BPF memory to it" in told

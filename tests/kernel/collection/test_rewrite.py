@@ -12,7 +12,7 @@ import pytest
 import ebpf
 from ebpf.asm import R0, exit_, mov
 from ebpf.spec import CollectionSpec
-from tests.kernel.maps.support import bpftool
+from tests.kernel.samples import bpftool
 from tests.objects import compiled
 
 PACKET = bytes(64)

@@ -6,7 +6,7 @@ import pytest
 
 import ebpf
 from ebpf.asm import R0, R3, R10, Helper, call, exit_, mov
-from tests.kernel.maps.support import python
+from tests.kernel.samples import python
 
 SOCKET_FILTER = ebpf.ProgramType.SOCKET_FILTER
 
