@@ -32,7 +32,6 @@ def test_values_are_those_of_the_source(data: Path) -> None:
         "largest": 2**64 - 1,
         "flag": True,
         "mode": 5,
-        "minus": -1,
         "big": 0x100000001,
         "ratio": 0.5,
         "precise": -0.1,
@@ -54,6 +53,8 @@ def test_values_are_those_of_the_source(data: Path) -> None:
     }
     assert {name: variables[name].value for name in scalars} == scalars
     assert variables["mode"].value.name == "MODE_ON"
+    # clang before 15 does not say in BTF that an enumeration has negative values.
+    assert variables["minus"].value in (-1, 0xFFFFFFFF)
     assert variables["flag"].value is True
     packed = variables["packed"].value
     assert (packed.tag, packed.number) == (1, 0x01020304)

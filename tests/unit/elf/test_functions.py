@@ -126,9 +126,12 @@ def test_ext_is_handed_to_each_function(functions: Path) -> None:
         assert lines[0][0] == 100
         assert [slot for slot, *_ in lines] == sorted({slot for slot, *_ in lines})
         assert all(100 <= slot < 100 + function.slots for slot, *_ in lines)
-        for _, file, text, line_column in lines:
-            if spec.btf.strings.get(file).endswith("functions.bpf.c"):
-                assert spec.btf.strings.get(text) == source[(line_column >> 10) - 1]
+        own = [line for line in lines if spec.btf.strings.get(line[1]).endswith("functions.bpf.c")]
+        texts = [spec.btf.strings.get(text) for _, _, text, _ in own]
+        assert any(texts)
+        for text, (*_, line_column) in zip(texts, own, strict=True):
+            # clang before 19 leaves the text of some lines out.
+            assert text in ("", source[(line_column >> 10) - 1])
 
 
 def test_core_relocations_count_from_their_function(compile_bpf: Compile) -> None:
