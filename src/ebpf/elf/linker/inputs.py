@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from ebpf.btf import types as t
@@ -15,6 +14,7 @@ from ebpf.btf.words import BODY, INFO, NAME, own_words
 from ebpf.elf.context import ObjectBtf, Role, only, read_btf, role_of
 from ebpf.elf.reader import SHT_NOBITS, SHT_PROGBITS, ElfFile, Section, Symbol
 from ebpf.errors import BtfError, FormatError, LinkError
+from ebpf.plain import dataclass
 
 # Where clang puts extern variables that no section claims: another object has them.
 PLAIN_EXTERNS = ".extern"
@@ -31,7 +31,7 @@ def blaming(label: str) -> Iterator[None]:
         raise type(error)(f"{label}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entity:
     """A variable or function of an object's BTF that is not static.
 
@@ -44,7 +44,7 @@ class Entity:
     section: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where a section of an object has gone: `offset` bytes into the output section `name`."""
 
@@ -52,7 +52,6 @@ class Place:
     offset: int
 
 
-@dataclass(eq=False)
 class Input:
     """One object; ``label`` names it in messages.
 
@@ -61,17 +60,17 @@ class Input:
     there. ``linked`` are its symbols that all objects share, {name: symbol indices}.
     """
 
-    label: str
-    elf: ElfFile
-    btf: ObjectBtf | None = None
-    ext: BtfExt | None = None
-    records: list[array[int]] = field(default_factory=list)
-    entities: dict[str, Entity] = field(default_factory=dict)
-    places: dict[int, Place] = field(default_factory=dict)
-    symbol_numbers: dict[int, int] = field(default_factory=dict)
-    type_ids: dict[int, int] = field(default_factory=dict)
-    strings: dict[int, int] = field(default_factory=dict)
-    linked: dict[str, list[int]] = field(default_factory=dict)
+    def __init__(self, label: str, elf: ElfFile) -> None:
+        self.label, self.elf = label, elf
+        self.btf: ObjectBtf | None = None
+        self.ext: BtfExt | None = None
+        self.records: list[array[int]] = []
+        self.entities: dict[str, Entity] = {}
+        self.places: dict[int, Place] = {}
+        self.symbol_numbers: dict[int, int] = {}
+        self.type_ids: dict[int, int] = {}
+        self.strings: dict[int, int] = {}
+        self.linked: dict[str, list[int]] = {}
 
     @cached_property
     def kept(self) -> list[Section]:

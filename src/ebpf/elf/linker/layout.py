@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ebpf.codec.layout import align_up
 from ebpf.elf.context import Role, role_of
 from ebpf.elf.linker.inputs import Input, Place, blaming
 from ebpf.elf.reader import SHT_NOBITS, Section
 from ebpf.errors import LinkError
+from ebpf.plain import dataclass, field
 
 _MAXIMUM_SIZE = 0xFFFFFFFF
 # Padding that a file may ask for in excess of its own length: alignments are just numbers.
 _PADDING = 1 << 24
 
 
-@dataclass(slots=True)
+@dataclass
 class OutputSection:
     """One section of the output; ``size`` in bytes, ``data`` is empty for NOBITS.
 

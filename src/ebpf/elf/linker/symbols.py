@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ebpf.btf import types as t
 from ebpf.elf.linker.inputs import Entity, Input, blaming
 from ebpf.elf.linker.match import Matcher, Mismatch
 from ebpf.elf.reader import STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_SECTION, STV_HIDDEN, Symbol
 from ebpf.errors import BtfError, LinkError
+from ebpf.plain import dataclass
 
 _MAPS, _JUMP_TABLES = ".maps", ".jumptables"
 _VISIBILITIES = (0, STV_HIDDEN)
 
 
-@dataclass(slots=True)
+@dataclass
 class Global:
     """A symbol that objects share: its definition, or the first declaration where none has one.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from ebpf.codec.layout import align_up
 from ebpf.elf.linker.inputs import Input
@@ -26,6 +25,7 @@ from ebpf.elf.reader import (
     Symbol,
 )
 from ebpf.errors import LinkError
+from ebpf.plain import dataclass
 
 _HEADER_SIZE, _SECTION_SIZE, _SYMBOL_SIZE, _REL_SIZE = 64, 64, 24, 16
 _ALIGNMENT = 8
@@ -94,7 +94,7 @@ class SymbolWriter:
         self.data += self._row.pack(name, info, symbol.visibility, section, value, symbol.size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Header:
     """One section and its header; ``size`` is that of the data unless it has none in the file."""
 
