@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from ebpf.spec import (
     VariableSpec,
 )
 
-from .conftest import TARGETS, Compile, Libbpf
+from .conftest import OBJECTS, TARGETS, Compile, Libbpf
+from .conftest import SOURCES as SOURCE_FOLDER
 from .test_against_libbpf import compare
 from .test_malformed import damage
 
@@ -35,6 +37,13 @@ MISPLACED_BY_LIBBPF = "moved"
 
 def linked(*paths: Path) -> CollectionSpec:
     return CollectionSpec.from_bytes(link([(p.name, p.read_bytes()) for p in paths]), name="both")
+
+
+def linked_if_they_fit(*paths: Path) -> CollectionSpec | None:
+    try:
+        return linked(*paths)
+    except LinkError:
+        return None
 
 
 @pytest.fixture(scope="session", params=TARGETS)
@@ -439,6 +448,26 @@ def test_what_fits_is_linked_as_libbpf_does(
     output = tmp_path / "out.bpf.o"
     assert libbpf.link(output, *paths)
     assert facts(linked(*paths)) == facts(CollectionSpec.from_file(output))
+
+
+@pytest.mark.parametrize("first", [name for name, since in OBJECTS.items() if since])
+def test_any_two_objects_are_linked_as_libbpf_does(
+    compile_bpf: Compile, libbpf: Libbpf, tmp_path: Path, first: str
+) -> None:
+    """Objects that were not written to be linked: what they share by chance must not be mixed up.
+
+    Without their licenses, of which most have different ones.
+    """
+    output = tmp_path / "out.bpf.o"
+    known = [name for name, since in OBJECTS.items() if since and since <= libbpf.version]
+    for second in known if first in known else ():
+        texts = [(SOURCE_FOLDER / name).read_text() for name in (first, second)]
+        texts = [re.sub(r"^LICENSE.*$", "", text, flags=re.MULTILINE) for text in texts]
+        paths = [compile_bpf(text) for text in texts]
+        ours = linked_if_they_fit(*paths)
+        assert libbpf.link(output, *paths) == bool(ours), second
+        if ours:
+            assert facts(ours) == facts(CollectionSpec.from_file(output)), second
 
 
 def test_what_libbpf_gets_wrong(compile_bpf: Compile) -> None:
