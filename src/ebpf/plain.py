@@ -141,6 +141,23 @@ def _members(
 
 
 def _initializer(name: str, every: dict[str, Field], frozen: bool, kw_only: bool) -> Any:
+    """``__init__``, which replaces itself by a compiled one when the first instance is made.
+
+    Most programs use few of the classes that they import, and compiling is what costs time.
+    """
+
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        made = _compiled(name, every, frozen, kw_only)
+        for cls in type(self).__mro__:
+            # Another thread may have been here before.
+            if cls.__dict__.get("__init__") is __init__:
+                type.__setattr__(cls, "__init__", made)
+        made(self, *args, **options)
+
+    return __init__
+
+
+def _compiled(name: str, every: dict[str, Field], frozen: bool, kw_only: bool) -> Any:
     """``__init__`` as written by hand, so that calls are as fast and errors as clear."""
     scope: dict[str, Any] = {"_MISSING": MISSING, "_set": object.__setattr__}
     arguments, body = [], []

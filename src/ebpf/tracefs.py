@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
 from ebpf._sys.arguments import check_text
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
 from ebpf.info import Info
+from ebpf.patterns import Pattern
 
 # The mount point of its own, and the one inside debugfs that came first.
 MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -71,9 +71,9 @@ class TracepointField(Info):
         return "[" in self.declaration
 
 
-_FIELD = re.compile(r"\tfield:([^;]*);\toffset:(\d+);\tsize:(\d+);\tsigned:([01]);")
+_FIELD = Pattern(r"\tfield:([^;]*);\toffset:(\d+);\tsize:(\d+);\tsigned:([01]);")
 # The last word: "int ret", "const char * name", "char comm[16]", "void (*func)(void)".
-_NAME = re.compile(r"(\w+)(?:\[[^]]*\])*$|\(\*\s*(\w+)\)")
+_NAME = Pattern(r"(\w+)(?:\[[^]]*\])*$|\(\*\s*(\w+)\)")
 
 
 def tracepoint_fields(category: str, name: str) -> dict[str, TracepointField]:

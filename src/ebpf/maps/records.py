@@ -89,7 +89,7 @@ class RecordQueue:
 
     def __init__(self, map: Map[Any, Any], codec: Codec[Any] | None, ring: Any) -> None:
         # Here and not where it is used: a signal handler that reads must not find it half imported.
-        import pickle
+        from _pickle import loads  # not pickle, which imports re: two milliseconds
 
         self.map = map
         self.codec = codec
@@ -98,7 +98,7 @@ class RecordQueue:
         # The buffer that the core filled last, until its records are pending or taken. The core
         # wrote that pickle itself: there is nothing in it but bytes.
         self._copied: bytearray | None = None
-        self._loads = pickle.loads
+        self._loads = loads
         # Held while draining and while records go into or out of `pending` in bulk, so that
         # threads which share the ring keep the records in order. Reentrant, because a signal
         # handler may close what it interrupts; reading it is refused, as files refuse it.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ebpf._sys import facts
+from ebpf.patterns import Pattern
 
 _OLDER_INSTRUCTIONS = (
     "kernels say so of instructions that are newer than they are; clang -mcpu=v3 or -mcpu=v2 makes"
@@ -15,12 +14,12 @@ _PERFMON = "this process does not have CAP_PERFMON, without which the verifier a
 
 # Reason -> advice.
 _ADVICE = (
-    (re.compile(r"unknown opcode|uses reserved fields|invalid atomic opcode"), _OLDER_INSTRUCTIONS),
-    (re.compile(r"GPL-restricted function|from non-GPL compatible program"), _LICENSE),
+    (Pattern(r"unknown opcode|uses reserved fields|invalid atomic opcode"), _OLDER_INSTRUCTIONS),
+    (Pattern(r"GPL-restricted function|from non-GPL compatible program"), _LICENSE),
 )
 
 # What CAP_PERFMON permits (allow_ptr_leaks, and the helpers of bpf_base_func_proto).
-_OF_PERFMON = re.compile(
+_OF_PERFMON = Pattern(
     r"leaks addr|pointer .*prohibited|unknown func |program of this type cannot use helper "
 )
 
