@@ -23,3 +23,7 @@ int64_t ebpf_btf_index(const void *types, uint64_t types_len, const void *layout
 int64_t ebpf_btf_find(const void *types, uint64_t types_len, uint32_t swap,
 		      const uint32_t *offsets, uint64_t count, uint32_t name_off,
 		      uint32_t kind_mask, uint64_t start);
+
+/* The offset at which `text` begins in `strings`. -ENOENT: it is not in there. */
+int64_t ebpf_btf_text(const void *strings, uint64_t strings_len, const void *text,
+		      uint64_t text_len);

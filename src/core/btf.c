@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -123,4 +124,12 @@ int64_t ebpf_btf_find(const void *types, uint64_t types_len, uint32_t swap,
 			return (int64_t)i;
 	}
 	return -ENOENT;
+}
+
+int64_t ebpf_btf_text(const void *strings, uint64_t strings_len, const void *text,
+		      uint64_t text_len)
+{
+	const char *found = memmem(strings, strings_len, text, text_len);
+
+	return found ? found - (const char *)strings : -ENOENT;
 }

@@ -138,6 +138,7 @@ class _Lib:
         offsets: Any,
         capacity: int,
     ) -> int: ...
+    def ebpf_btf_text(self, strings: Any, strings_len: int, text: Any, text_len: int) -> int: ...
     def ebpf_btf_find(
         self,
         types: Any,

@@ -10,12 +10,11 @@ import errno
 import mmap
 import os
 from _thread import allocate_lock
-from array import array
 from functools import partial
 
 from ebpf._sys import bpf, check, ffi, lib
 from ebpf.btf import Btf
-from ebpf.btf.raw import Data, Header, parse_header
+from ebpf.btf.raw import TYPE_SIZE, Data, Header, parse_header
 from ebpf.errors import NotSupportedError, from_errno
 
 TYPE_CHECKING = False
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 BTF_DIRECTORY = "/sys/kernel/btf"
 MODULE_DIRECTORY = "/sys/module"
 VMLINUX = "vmlinux"
+
+WORD_SIZE = 4
+# Shorter texts are found soon: the end of a string.
+_SHORT = 3
 
 _cache: dict[str, Btf] = {}
 _lock = allocate_lock()
@@ -105,10 +108,23 @@ def _contents(path: str) -> Data:
     with open(path, "rb", buffering=0) as file:
         try:
             # The kernel refuses shared mappings of this file, and those that may be written.
-            return mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+            return _Mapping(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
         except (OSError, ValueError):
             # Before Linux 6.16 it cannot be mapped at all; read() gives the same bytes or raises.
             return file.readall()
+
+
+class _Mapping(mmap.mmap):
+    """Searches for longer texts in C: mmap's own find() compares byte by byte."""
+
+    def find(self, text: Any, start: int = 0, end: int | None = None) -> int:
+        length = len(self)
+        end = length if end is None else end
+        if len(text) < _SHORT or not 0 <= start <= end <= length:
+            return super().find(text, start, end)
+        with memoryview(self) as view, ffi.from_buffer(view) as buffer:
+            found = int(lib.ebpf_btf_text(buffer + start, end - start, text, len(text)))
+        return -1 if found < 0 else start + found
 
 
 def _index(data: Data, header: Header) -> memoryview | None:
@@ -116,15 +132,16 @@ def _index(data: Data, header: Header) -> memoryview | None:
     with memoryview(data) as view, ffi.from_buffer(view) as buffer:
         types = buffer + header.types.start
         layout = buffer + header.layout.start
-        walk = partial(
-            lib.ebpf_btf_index, types, len(header.types), layout, len(header.layout), header.swapped
+        # Room for as many types as can be: pages that are not written to cost nothing.
+        room = max(len(header.types) // TYPE_SIZE, 1) * WORD_SIZE
+        index = memoryview(mmap.mmap(-1, room)).cast("I")
+        count = int(
+            lib.ebpf_btf_index(
+                *(types, len(header.types), layout, len(header.layout), header.swapped),
+                *(_words(index), len(index)),
+            )
         )
-        count = int(walk(ffi.NULL, 0))
-        if count < 0:
-            return None
-        index = memoryview(array("I", [0]) * count)
-        check(int(walk(_words(index), count)), "index the types of BTF")
-        return index
+    return None if count < 0 else index[:count]
 
 
 def _search(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ebpf.btf import Btf
 from ebpf.errors import BpfFileNotFoundError, BtfError, NotSupportedError
@@ -95,7 +98,7 @@ def test_a_file_that_cannot_be_mapped_is_read(
     def refuse(*args: Any) -> mmap.mmap:
         raise OSError(errno.ENODEV, "no mapping")
 
-    monkeypatch.setattr(kernel_btf.mmap, "mmap", refuse)
+    monkeypatch.setattr(kernel_btf, "_Mapping", refuse)
     data = kernel_btf._contents(str(directory / "vmlinux"))
     assert data == (directory / "vmlinux").read_bytes()
     monkeypatch.undo()
@@ -118,3 +121,22 @@ def test_malformed_btf_is_explained_by_the_pure_code() -> None:
     blob.add(90)
     with pytest.raises(BtfError, match="type 2 at offset 16: unknown kind 90"):
         kernel_btf.indexed_btf(blob.build())
+
+
+@given(
+    data=st.lists(st.sampled_from([b"\0", b"a", b"b", b"___"]), min_size=1, max_size=40),
+    text=st.lists(st.sampled_from([b"\0", b"a", b"b", b"_"]), max_size=5),
+    start=st.integers(0, 50),
+    end=st.none() | st.integers(0, 50),
+)
+def test_texts_are_found_where_bytes_have_them(
+    data: list[bytes], text: list[bytes], start: int, end: int | None
+) -> None:
+    """Fails when the search in C finds another place than Python's, or looks past the end."""
+    raw, needle = b"".join(data), b"".join(text)
+    with tempfile.TemporaryFile() as file:
+        file.write(raw)
+        file.flush()
+        with kernel_btf._Mapping(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapping:
+            stop = len(raw) if end is None else end
+            assert mapping.find(needle, start, end) == raw.find(needle, start, stop)

@@ -1,0 +1,45 @@
+"""What loading costs of the kernel's BTF: it is opened once, and given back on request."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.objects import compiled
+
+SCRIPT = """
+import sys
+import ebpf
+from ebpf import kernel_btf
+
+opened = []
+sys.addaudithook(
+    lambda event, args: opened.append(args[0]) if event == "open" and "btf/vmlinux" in str(args[0])
+    else None
+)
+
+def kept():
+    with open("/proc/self/maps") as maps:
+        mapped = any("/sys/kernel/btf/vmlinux" in line for line in maps)
+    return mapped or bool(kernel_btf._cache)
+
+spec = ebpf.CollectionSpec.from_file(sys.argv[1])
+counts = []
+for _ in range(2):
+    spec.load().close()
+    counts.append(len(opened))
+with spec.load() as objects:
+    before = kept()
+    kernel_btf.release()
+    after = kept()
+    spec.load().close()
+counts.append(len(opened))
+print(*counts, before, after)
+"""
+
+
+def test_the_kernels_btf_is_opened_once_and_given_back() -> None:
+    """Fails when a second collection reads the kernel's BTF again, or release() keeps it mapped."""
+    command = [sys.executable, "-c", SCRIPT, str(compiled("tracer"))]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["1", "1", "2", "True", "False"]
