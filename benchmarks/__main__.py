@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.table import Table
 
-NAMES = ("ring",)
+NAMES = ("ring", "loader")
 
 
 def main() -> int:
@@ -24,13 +24,14 @@ def main() -> int:
     if os.geteuid() != 0:
         print("the benchmarks load programs and fill maps: run them as root", file=sys.stderr)
         return 1
-    tables: dict[str, Table] = {}
+    tables: dict[str, list[Table]] = {}
     for name in options.names or NAMES:
         tables[name] = importlib.import_module(f"benchmarks.{name}").run()
         if not options.json:
-            print(tables[name], flush=True)
+            print("\n".join(map(str, tables[name])), flush=True)
     if options.json:
-        print(json.dumps({name: table.as_dict() for name, table in tables.items()}, indent=1))
+        rows = {name: [table.as_dict() for table in made] for name, made in tables.items()}
+        print(json.dumps(rows, indent=1))
     return 0
 
 

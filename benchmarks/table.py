@@ -6,10 +6,16 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Table:
-    """Rows of (way, median nanoseconds, ratio to the first row)."""
+    """Rows of (way, median, minimum, maximum, ratio of the medians to the first row).
+
+    Of times in nanoseconds the rate per second is shown as well.
+    """
 
     def __init__(self, title: str, unit: str, samples: Mapping[str, list[float]]) -> None:
         self.title = title
@@ -38,21 +44,22 @@ class Table:
         limit = next(iter(self.medians.values()))
         width = max(map(len, self.medians))
         lines = [f"{self.title} ({self.unit}; {machine()})"]
-        heads = f"{'median':>9}  {'min':>9}  {'max':>9}  {'x C':>6}  {'M/s':>7}"
+        rate = self.unit.startswith("ns")
+        heads = f"{'median':>9}  {'min':>9}  {'max':>9}  {'x':>6}" + rate * f"  {'M/s':>7}"
         lines.append(f"  {'':{width}}  {heads}")
         for way, median in self.medians.items():
             low, high = self.spread[way]
             lines.append(
                 f"  {way:{width}}  {median:9.2f}  {low:9.2f}  {high:9.2f}"
-                f"  {median / limit:6.2f}  {1000 / median:7.1f}"
+                f"  {median / limit:6.2f}" + (f"  {1000 / median:7.1f}" if rate else "")
             )
         return "\n".join(lines) + "\n"
 
 
-def interleave(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def interleave(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Call each way in turn, `rounds` times after one round that does not count: what slows the
     machine down for a while slows them all."""
-    samples: dict[str, list[float]] = {way: [] for way in ways}
+    samples: dict[str, list[T]] = {way: [] for way in ways}
     for number in range(rounds + 1):
         for way, measure in ways.items():
             time = measure()
