@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 import warnings
 from _thread import RLock
@@ -39,31 +40,31 @@ class _Waiter:
     descriptor."""
 
     # What `__del__` finds where `__init__` did not get that far.
-    selector: Any = None
+    _epoll: Any = None
     _event = -1
 
     def __init__(self, descriptors: list[int]) -> None:
-        import selectors
-
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self._event, selectors.EVENT_READ)
-        for descriptor in descriptors:
-            self.selector.register(descriptor, selectors.EVENT_READ)
+        self._epoll = select.epoll()
+        for descriptor in (self._event, *descriptors):
+            self._epoll.register(descriptor, select.EPOLLIN)
 
     def fileno(self) -> int:
-        return int(self.selector.fileno())
+        return int(self._epoll.fileno())
 
     def wait(self, timeout: float | None) -> bool:
-        # epoll counts milliseconds in 32 bits: a longer wait is made of several.
-        return bool(self.selector.select(timeout if timeout is None else min(timeout, _LONGEST)))
+        if timeout is not None:
+            # epoll counts milliseconds in 32 bits: a longer wait is made of several. What is
+            # below 0 would have no end.
+            timeout = min(max(timeout, 0), _LONGEST)
+        return bool(self._epoll.poll(timeout))
 
     def wake(self) -> None:
         os.eventfd_write(self._event, 1)
 
     def __del__(self) -> None:
-        if self.selector is not None:
-            self.selector.close()
+        if self._epoll is not None:
+            self._epoll.close()
         if self._event >= 0:
             os.close(self._event)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import ebpf
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "ebpf"
@@ -98,13 +101,33 @@ def test_pyproject_lists_every_package() -> None:
     assert listed == present | {"ebpf.include.ebpf"}
 
 
+# What `import ebpf` takes is on the start-up path of every tool; these cost 1 to 80 ms each.
+HEAVY = {
+    *("typing", "dataclasses", "inspect", "pathlib", "asyncio", "selectors", "pickle", "re"),
+    *("difflib", "argparse", "numpy", "cffi", "json", "subprocess", "urllib", "ctypes"),
+    *("threading", "contextlib", "weakref", "tempfile", "logging", "email", "importlib.metadata"),
+    *("ebpf.asm", "ebpf.features", "ebpf.cli", "ebpf.elf.linker", "ebpf.btf.dedup", "ebpf.btf.c"),
+}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that `statement` imports, in an interpreter that has imported nothing for the
+    way in which the package is installed."""
+    pytest.importorskip("ebpf._ffi", reason="the extension is not built", exc_type=ImportError)
+    backend = importlib.util.find_spec("_cffi_backend")
+    assert backend is not None
+    assert backend.origin is not None
+    folders = [str(Path(ebpf.__file__).parents[1]), str(Path(backend.origin).parent)]
+    code = f"import sys; sys.path += {folders}; {statement}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-ISc", code], text=True).split())
+
+
 def test_import_pulls_in_nothing_heavy() -> None:
-    """`import ebpf` is on the start-up path of every tool: these cost 5 to 80 ms each."""
-    heavy = {
-        *("typing", "dataclasses", "inspect", "pathlib", "asyncio", "selectors", "pickle"),
-        *("difflib", "argparse", "numpy", "cffi", "json", "subprocess", "urllib", "ctypes"),
-        *("ebpf.asm", "ebpf.btf", "ebpf.features", "ebpf.cli", "ebpf.kernel_btf"),
-    }
-    code = "import sys; before = set(sys.modules); import ebpf; print(*set(sys.modules) - before)"
-    out = subprocess.check_output([sys.executable, "-I", "-c", code], text=True)
-    assert not heavy & set(out.split())
+    """A tool that starts pays for what it does not use."""
+    unused = {"ebpf.btf", "ebpf.spec", "ebpf.kernel_btf", "ebpf.collection", "ebpf.elf"}
+    assert not (HEAVY | unused) & loaded_by("import ebpf")
+
+
+def test_the_loader_pulls_in_nothing_heavy() -> None:
+    """The first event of a tool that loads an object comes later than it could."""
+    assert not HEAVY & loaded_by("import ebpf, ebpf.collection, ebpf.elf.object")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
 from enum import IntEnum
 
 from ebpf.btf.btf import Btf
@@ -115,17 +114,18 @@ class Records:
     def __len__(self) -> int:
         return len(self.data) // self.size if self.size else 0
 
-    def rows(self, format: str) -> Iterator[tuple[int, ...]]:
+    def rows(self, format: str) -> list[tuple[int, ...]]:
         """Each record as struct `format`. Raises BtfError for an offset inside an instruction."""
         known = struct.calcsize("=" + format)
         reader = struct.Struct(f"{self._order}{format}{max(self.size - known, 0)}x")
-        for number, row in enumerate(reader.iter_unpack(self.data)):
+        rows = list(reader.iter_unpack(self.data))
+        for number, row in enumerate(rows):
             if row[0] % INSTRUCTION_SIZE:
                 raise BtfError(
                     f".BTF.ext {self._what} at offset {self._offset + number * self.size}: "
                     f"instruction offset {row[0]} is no multiple of {INSTRUCTION_SIZE}"
                 )
-            yield row
+        return rows
 
 
 class SectionInfo:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
 from operator import itemgetter
 
-from ebpf.btf.ext import BtfExt, SectionInfo
+from ebpf.btf.ext import BtfExt, CoreRelocation, SectionInfo
 from ebpf.elf.functions import Function
 from ebpf.errors import BtfError
 from ebpf.spec import CollectionSpec
@@ -28,18 +27,19 @@ def _join_section(spec: CollectionSpec, info: SectionInfo, functions: list[Funct
     types = {record.insn_offset: record.type_id for record in info.functions}
     relocations = sorted(info.relocations, key=itemgetter(0))
     offsets = [relocation.insn_offset for relocation in relocations]
-    lines = [row[0] for row in info.line_records.rows("IIII")]
-    if any(after < before for before, after in pairwise(lines)):
+    lines = [offset for (offset,) in info.line_records.rows("I")]
+    if lines != sorted(lines):
         raise BtfError(f".BTF.ext line_info of section {info.name!r}: not in order of offsets")
     size = info.line_records.size
     for function in functions:
         made = spec.functions[function.key]
-        made.type_id = types.get(function.start, made.type_id)
-        first, last = bisect_left(lines, function.start), bisect_left(lines, function.end)
+        start, end = function.start, function.end
+        made.type_id = types.get(start, made.type_id)
+        first, last = bisect_left(lines, start), bisect_left(lines, end)
         made.line_records = bytes(info.line_records.data[first * size : last * size])
         made.line_record_size = size
-        first, last = bisect_left(offsets, function.start), bisect_left(offsets, function.end)
+        first, last = bisect_left(offsets, start), bisect_left(offsets, end)
         made.core_relocations = tuple(
-            relocation._replace(insn_offset=relocation.insn_offset - function.start)
-            for relocation in relocations[first:last]
+            CoreRelocation(offset - start, type_id, access, kind, section)
+            for offset, type_id, access, kind, section in relocations[first:last]
         )
