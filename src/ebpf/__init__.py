@@ -78,7 +78,6 @@ from ebpf.maps import (
     StackTraceMap,
     StorageMap,
 )
-from ebpf.perfbuf import PerfBuffer, PerfCounters
 from ebpf.pin import unpin
 from ebpf.programs import Program, RunTimeStats, TestRun
 from ebpf.ringbuf import Records, RingBuffer, RingCounters
@@ -99,6 +98,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf import asm, btf, features
     from ebpf.collection import Collection
+    from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
 
 __version__ = "0.1.0"
@@ -172,6 +172,8 @@ _LAZY = {
     "Collection": "collection",
     "CollectionSpec": "spec",
     "MapSpec": "spec",
+    "PerfBuffer": "perfbuf",
+    "PerfCounters": "perfbuf",
     "ProgramSpec": "spec",
     "VariableSpec": "spec",
     "asm": "asm",

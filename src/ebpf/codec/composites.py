@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Sequence
 from itertools import chain
 
 from ebpf.codec.layout import HOST_ORDER, Node, Padding, Scalar, align_up, located, pad_codes, shown
+from ebpf.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+_PART = Pattern(r"\d*\D")
 
 
 class ArrayOf(Node):
@@ -139,7 +141,7 @@ class TupleOf(Node):
     def located(self) -> Iterator[tuple[int, Node]]:
         """Each leaf, after its offset."""
         offset, leaves = 0, iter(self._nodes)
-        for part in re.findall(r"\d*\D", self._codes):
+        for part in _PART.findall(self._codes):
             if not part.endswith("x"):
                 yield offset, next(leaves)
             offset += struct.calcsize("=" + part)

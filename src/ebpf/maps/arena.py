@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-import weakref
+from _weakref import ref  # without the weak dictionaries of `weakref`
 
 from ebpf._sys import bpf, ffi, lib
 from ebpf._sys.call import fail
@@ -29,7 +29,7 @@ class ArenaMap(Made["ArenaMap"], Map[None, None]):  # type: ignore[misc]
     default_type = MapType.ARENA
 
     # The mapping, which views of it keep alive.
-    _mapped: weakref.ref[Any] | None = None
+    _mapped: ref[Any] | None = None
 
     @property
     def memory(self) -> memoryview:
@@ -61,7 +61,7 @@ class ArenaMap(Made["ArenaMap"], Map[None, None]):  # type: ignore[misc]
                 self._refuse_mapping(-address, wanted)
             unmap = lib.ebpf_unmap_memory
             mapped = ffi.gc(ffi.cast("char *", address), lambda _: unmap(address, size))
-            self._mapped = weakref.ref(mapped)
+            self._mapped = ref(mapped)
         return mapped
 
     def _refuse_mapping(self, code: int, wanted: int) -> None:

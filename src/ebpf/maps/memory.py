@@ -6,7 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
-import weakref
+from _weakref import ref  # without the weak dictionaries of `weakref`
 
 from ebpf._sys import bpf, facts
 from ebpf.codec.layout import align_up
@@ -26,14 +26,14 @@ class SharedMemory:
     def __init__(self) -> None:
         # Only views hold the mapping: without any the map can be frozen, and closing the map
         # leaves the memory to them.
-        self._mapped: weakref.ref[mmap.mmap] | None = None
+        self._mapped: ref[mmap.mmap] | None = None
 
     def bytes(self, map: ArrayMap[Any]) -> memoryview:
         """The slots of `map`, as bytes."""
         mapped = self._mapped() if self._mapped is not None else None
         if mapped is None:
             mapped = _map(map)
-            self._mapped = weakref.ref(mapped)
+            self._mapped = ref(mapped)
         return memoryview(mapped)[: map.max_entries * slot_size(map)]
 
     def view(self, map: ArrayMap[Any]) -> memoryview:
