@@ -25,7 +25,8 @@ ebpf.asm                       programs written in Python
 ebpf.features                  what the running kernel can do
 EbpfError and its kind         `ebpf.errors` draws the tree
 
-``python -m ebpf doctor`` looks at the machine and says what is missing.
+``python -m ebpf doctor`` looks at the machine and says what is missing, ``python -m ebpf object
+show FILE`` says what is in an object file.
 """
 
 # Imports point only downwards in this list (tests/unit/test_layers.py):

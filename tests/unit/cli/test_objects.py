@@ -387,7 +387,7 @@ def test_objects_that_are_cut_off_are_one_line(show: Show, tmp_path: Path) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_objects_are_shown_or_refused(data: st.DataObject) -> None:
     """A damaged file would end in a traceback."""
     image = bytearray(Path(built("maps")).read_bytes())
