@@ -134,3 +134,10 @@ def libbpf(tmp_path_factory: pytest.TempPathFactory) -> Libbpf:
     command = [tool("cc"), f"-I{include}", "-o", str(program), str(HERE / "libbpf_says.c")]
     subprocess.run([*command, *libraries], check=True)
     return Libbpf(program)
+
+
+@pytest.fixture(scope="session", params=TARGETS)
+def link_paths(compile_bpf: Compile, request: pytest.FixtureRequest) -> tuple[Path, ...]:
+    """Two objects that are written to be linked, in both byte orders."""
+    names = ("link_main.bpf.c", "link_parts.bpf.c")
+    return tuple(compile_bpf(name, request.param) for name in names)
