@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.table import Table
 
-NAMES = ("ring", "loader")
+NAMES = ("ring", "perf", "loader")
 
 
 def main() -> int:

@@ -92,26 +92,46 @@ static int load_header(const struct ebpf_perf_ring *ring, uint64_t position, uin
 	return 0;
 }
 
-/* The payload of the sample at `position`; the time before it is a part of it with `timed` 2. */
-static inline int payload(const struct ebpf_perf *perf, const struct ebpf_perf_ring *ring,
-			  uint64_t position, uint32_t size, struct source *source, uint32_t *length)
+/*
+ * What a drain of one ring needs of it, in variables of its own: the copies of records go through
+ * pointers to bytes, which to the compiler may point at any struct.
+ */
+struct view {
+	const unsigned char *data;
+	uint64_t size;
+	uint32_t before;      /* bytes of a sample before the length of its data */
+	uint32_t record_size; /* as in struct ebpf_perf */
+	uint32_t padded;      /* what the kernel makes of record_size */
+};
+
+static inline struct view view_of(const struct ebpf_perf *perf, const struct ebpf_perf_ring *ring)
 {
-	uint32_t before = sizeof(struct perf_event_header) + (perf->timed ? 8 : 0);
+	struct view view = { at(ring, 0), ring->size, sizeof(struct perf_event_header), 0, 0 };
+
+	view.before += perf->timed ? 8 : 0;
+	view.record_size = (uint32_t)perf->record_size;
+	/* It pads data and length together to 8 bytes, and calls that the length. */
+	view.padded = view.record_size ? ((view.record_size + 4 + 7) & ~7u) - 4 : UINT32_MAX;
+	return view;
+}
+
+/* The payload of the sample of `size` bytes at `position`. */
+static inline int payload(const struct view *view, uint64_t position, uint32_t size,
+			  struct source *source, uint32_t *length)
+{
 	uint32_t raw;
 
-	if (size < before + 8)
+	if (size < view->before + 8)
 		return -EPROTO;
-	memcpy(&raw, at(ring, position + before), sizeof(raw));
-	if (raw > size - before - sizeof(raw))
+	position = (position + view->before) & (view->size - 1);
+	memcpy(&raw, view->data + position, sizeof(raw));
+	if (raw > size - view->before - sizeof(raw))
 		return -EPROTO;
-	position += before + sizeof(raw);
-	source->at = at(ring, position);
-	source->start = at(ring, 0);
-	source->room = ring->size - (position & (ring->size - 1));
-	/* The kernel pads data and length together to 8 bytes, and calls that the length. */
-	if (perf->record_size && raw == ((perf->record_size + 4 + 7) & ~7u) - 4)
-		raw = (uint32_t)perf->record_size;
-	*length = raw;
+	position = (position + sizeof(raw)) & (view->size - 1);
+	source->at = view->data + position;
+	source->start = view->data;
+	source->room = view->size - position;
+	*length = raw == view->padded ? view->record_size : raw;
 	return 0;
 }
 
@@ -201,27 +221,38 @@ static inline __attribute__((always_inline)) int drain_ring(const struct ebpf_pe
 							      uint64_t max_records,
 							      write_record write)
 {
+	const struct view view = view_of(perf, ring);
+	const uint64_t head = ring->head;
 	uint64_t tail = ring->tail;
+	struct sink out = *sink;
+	struct tally found = *tally;
 	int error = 0;
 
-	while (!error && tail != ring->head && tally->records < max_records) {
+	while (tail != head && found.records < max_records) {
 		struct perf_event_header header;
 		struct source source;
 		uint32_t length;
 
-		error = load_header(ring, tail, ring->head - tail, &header);
-		if (!error && header.type == PERF_RECORD_SAMPLE) {
-			error = payload(perf, ring, tail, header.size, &source, &length);
-			if (!error && !write(sink, source, length))
-				error = -ENOSPC;
-			if (!error)
-				count(tally, length);
-		} else if (!error) {
-			pass(ring, tail, &header);
+		memcpy(&header, view.data + (tail & (view.size - 1)), sizeof(header));
+		if (header.size < sizeof(header) || header.size % 8 || header.size > head - tail) {
+			error = -EPROTO;
+			break;
 		}
-		if (!error)
+		if (header.type != PERF_RECORD_SAMPLE) {
+			pass(ring, tail, &header);
 			tail += header.size;
+			continue;
+		}
+		error = payload(&view, tail, header.size, &source, &length);
+		if (!error && !write(&out, source, length))
+			error = -ENOSPC;
+		if (error)
+			break;
+		count(&found, length);
+		tail += header.size;
 	}
+	*sink = out;
+	*tally = found;
 	store_tail(ring, tail);
 	return error;
 }
@@ -380,6 +411,7 @@ static int64_t find_records(struct ebpf_perf_ring *ring, uint64_t head, uint64_t
 static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, struct sink *sink,
 			  uint64_t position)
 {
+	const struct view view = view_of(perf, ring);
 	struct perf_event_header header;
 	struct source source;
 	uint64_t time;
@@ -391,7 +423,7 @@ static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, s
 		pass(ring, position, &header);
 		return 0;
 	}
-	error = payload(perf, ring, position, header.size, &source, &length);
+	error = payload(&view, position, header.size, &source, &length);
 	if (error)
 		return error;
 	if ((uint64_t)(sink->end - sink->next) < (uint64_t)length + 13)

@@ -189,6 +189,9 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 	const unsigned char *data;
 	unsigned long consumer, producer, oldest, first = 0;
 	struct tally tally = { 0, 0, UINT64_MAX, 0 };
+	/* Copies: records are copied through pointers to bytes, which may point at any struct. */
+	const uint64_t mask = ring->size - 1;
+	struct sink out = *sink;
 	uint64_t discarded = 0;
 	int error;
 
@@ -203,19 +206,19 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 		ring->overwritten += consumer - first;
 	data = data_of(ring);
 	while (producer - consumer >= BPF_RINGBUF_HDR_SZ && tally.records < max_records) {
-		const unsigned char *at = data + (consumer & (ring->size - 1));
+		const unsigned char *at = data + (consumer & mask);
 		struct source source = { at + BPF_RINGBUF_HDR_SZ, NULL, UINT64_MAX };
 		struct header header = load_header(at);
-		struct sink before = *sink;
+		struct sink before = out;
 		int fits = 1;
 
 		/* Only a corrupted ring says this; without the check it would be read past. */
 		if (!(header.flags & BPF_RINGBUF_BUSY_BIT) && header.step > producer - consumer)
 			error = -EPROTO;
 		else if (!header.flags)
-			fits = write(sink, source, header.length);
+			fits = write(&out, source, header.length);
 		if (overwrite && overwritten(ring, consumer, &oldest)) {
-			*sink = before;
+			out = before;
 			error = 0;
 			ring->overwritten += oldest - consumer;
 			consumer = oldest;
@@ -233,6 +236,7 @@ static inline __attribute__((always_inline)) int64_t drain(struct ebpf_ring *rin
 			count(&tally, header.length);
 		consumer += header.step;
 	}
+	*sink = out;
 	store_position(ring->consumer, consumer);
 	ring->records += tally.records;
 	ring->bytes += tally.bytes;

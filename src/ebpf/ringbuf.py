@@ -78,6 +78,8 @@ class RingBuffer(RecordReader):
             NotSupportedError: this process has 32 bits and the kernel 64.
         """
         super().__init__(coalesce, fill_level)
+        if not (drops is None or callable(drops) or hasattr(drops, "items") or _is_value(drops)):
+            raise TypeError(f"drops: {drops!r} is no map, variable or function")
         self._single = hasattr(maps, "fileno")
         self._drops = drops
         self._closed = False
@@ -135,9 +137,12 @@ def _count(drops: Any) -> int:
     if hasattr(drops, "items"):
         values = [value for _, value in drops.items()]
         return sum(sum(value) if isinstance(value, (list, tuple)) else value for value in values)
-    if hasattr(drops, "value"):
-        return int(drops.value)
-    raise TypeError(f"drops: {drops!r} is no map, variable or function")
+    return int(drops.value)
+
+
+def _is_value(drops: object) -> bool:
+    # Not hasattr() of an instance, which would read the variable.
+    return hasattr(type(drops), "value")
 
 
 def _with_codecs(maps: Any, codec: object) -> list[tuple[Map[Any, Any], object]]:

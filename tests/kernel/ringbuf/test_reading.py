@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ebpf import (
+    ArrayMap,
     BpfError,
     ClosedError,
     CodecError,
@@ -38,7 +39,7 @@ from ebpf.asm import (
     stdw,
     stxdw,
 )
-from tests.kernel.samples import Producer, load, ring_map
+from tests.kernel.samples import Flood, Producer, load, ring_map
 
 SIZES = [0, 1, 7, 8, 9, 16, 63, 64, 65, 255, 256, 257, 500]
 
@@ -502,13 +503,81 @@ def test_a_slice_of_records_is_refused() -> None:
         assert [bytes(record) for record in list(records)[0:2]] == producer.records(0, 2)
 
 
-def test_a_ring_in_overwrite_mode_is_refused() -> None:
-    """The kernel replaces its records while they are read (6.19)."""
+def overwritten_ring(size: int = 4096) -> Map[Any, Any]:
+    made: Map[Any, Any] = Map.create(
+        MapType.RINGBUF, max_entries=size, flags=MapFlags.RB_OVERWRITE, name="recorder"
+    )
+    return made
+
+
+@pytest.mark.parametrize("form", ["batch", "read", "buffer"])
+def test_a_ring_in_overwrite_mode_has_the_newest_records(form: str) -> None:
+    """A flight recorder that stops when it is full records the wrong flight (6.19)."""
     with (
-        Map.create(MapType.RINGBUF, max_entries=4096, flags=MapFlags.RB_OVERWRITE) as ring,
-        pytest.raises(ValueError, match="overwrite mode"),
+        overwritten_ring() as ring,
+        Producer(ring, 8, batch=1000) as producer,
+        RingBuffer(ring) as reader,
     ):
-        RingBuffer(ring)
+
+        def everything() -> list[bytes]:
+            if form == "batch":
+                return reader.read_batch()
+            if form == "buffer":
+                return [bytes(record) for record in reader.read_buffer()]
+            return list(iter(reader.read, None))
+
+        fit = 4095 // 16
+        assert producer.run(0) == 1000
+        assert reader.poll(10)
+        assert everything() == producer.records(1000 - fit, fit)
+        assert reader.counters.overwritten == 16 * (1000 - fit)
+        assert everything() == []
+        assert reader.poll(0) is False
+        assert producer.run(1000) == 1000
+        assert everything() == producer.records(2000 - fit, fit)
+        assert reader.counters.records == 2 * fit
+
+
+def test_records_that_are_overwritten_meanwhile_are_left_out_whole() -> None:
+    """A reader that is overtaken must not hand out one half of an old record and one of a new."""
+    with (
+        overwritten_ring() as ring,
+        Producer(ring, 64, batch=2000) as producer,
+        RingBuffer(ring) as reader,
+    ):
+        seen: list[bytes] = []
+        with Flood(producer):
+            while len(seen) < 5000 or reader.counters.overwritten < 100_000:
+                reader.poll(10)
+                seen += reader.read_batch(20)
+                seen += map(bytes, reader.read_buffer(20))
+        numbers = [int.from_bytes(record[:8], sys.byteorder) for record in seen]
+        assert seen == [producer.record(number) for number in numbers]
+        assert numbers == sorted(set(numbers))
+
+
+def test_drops_that_the_program_counts_are_read_with_the_ring() -> None:
+    """The kernel counts none: without this, nobody knows what is missing."""
+    with (
+        ring_map(4096) as ring,
+        Producer(ring, 8, batch=300) as producer,
+        ArrayMap.create(value="Q", max_entries=2) as drops,
+        ArrayMap.create(MapType.PERCPU_ARRAY, value="Q", max_entries=1) as by_cpu,
+    ):
+        with RingBuffer(ring, drops=drops) as reader:
+            assert reader.counters.dropped == 0
+            drops[0] = 300 - producer.run(0)
+            drops[1] = 5
+            assert reader.counters.dropped == 300 - 4095 // 16 + 5
+        by_cpu[0] = [2] * len(by_cpu[0])
+        with RingBuffer(ring, drops=by_cpu) as reader:
+            assert reader.counters.dropped == 2 * len(by_cpu[0])
+        with RingBuffer(ring, drops=lambda: 9) as reader:
+            assert reader.counters.dropped == 9
+        with RingBuffer(ring) as reader:
+            assert reader.counters.dropped is None
+        with pytest.raises(TypeError, match="drops: 7 is no map"), RingBuffer(ring, drops=7):
+            pass
 
 
 def test_a_ring_buffer_holds_its_map_open() -> None:
