@@ -76,9 +76,8 @@ class Bench:
         self, drain: Callable[[ebpf.PerfBuffer], int], codec: object = None
     ) -> Callable[[], float]:
         """A measurement: fill, drain, nanoseconds per record."""
-        options = {} if codec else {"record_size": RECORD_SIZE}
         reader = self.stack.enter_context(
-            ebpf.PerfBuffer(self.events, codec, size=RING_SIZE, **options)
+            ebpf.PerfBuffer(self.events, codec, size=RING_SIZE, record_size=RECORD_SIZE)
         )
 
         def measure() -> float:
