@@ -42,6 +42,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if os.geteuid() != 0:
         raise pytest.UsageError("the kernel tests need root")
     environment.private_mounts()
+    environment.bpftool_on_path()
     session.stash[_descriptors] = environment.descriptors()
 
 
