@@ -18,6 +18,8 @@ import pytest
 
 from ebpf.errors import BpfPermissionError, NotSupportedError
 from tests.kernel import environment
+from tests.objects import NoCompiler
+from tests.tools import bpftool
 
 RESULTS = "EBPF_TEST_RESULTS"
 
@@ -42,7 +44,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if os.geteuid() != 0:
         raise pytest.UsageError("the kernel tests need root")
     environment.private_mounts()
-    environment.bpftool_on_path()
+    path = bpftool()
+    if path is None:
+        raise pytest.UsageError(
+            "no bpftool that works: its package is bpftool or linux-tools-generic"
+        )
+    os.environ["PATH"] = f"{Path(path).parent}{os.pathsep}{os.environ['PATH']}"
     session.stash[_descriptors] = environment.descriptors()
 
 
@@ -97,6 +104,8 @@ def _excused(item: pytest.Item, error: BaseException) -> str | None:
         for marker in item.iter_markers("refused_like"):
             if environment.c_program_is_refused(marker.args[0]):
                 return f"refused (as {marker.args[0]} is)"
+    if isinstance(error, NoCompiler):
+        return f"not built (clang {error.needed})"
     return None
 
 

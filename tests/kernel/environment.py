@@ -8,7 +8,6 @@ import gzip
 import os
 import platform
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -61,24 +60,6 @@ def private_mounts() -> None:
         mounted = re.search(rf" {directory} {kind} ", Path("/proc/self/mounts").read_text())
         if not mounted:
             subprocess.run(["mount", "-t", kind, kind, directory], check=True)
-
-
-def bpftool_on_path() -> None:
-    """Let a plain "bpftool" be one that works.
-
-    Debian has it where only root looks. Ubuntu's is a script that finds the tool built with the
-    running kernel, and no other; any other does as well.
-    """
-    found = [shutil.which("bpftool"), "/usr/sbin/bpftool"]
-    found += sorted(map(str, Path("/usr/lib").glob("linux-tools*/*/bpftool")), reverse=True)
-    for path in filter(None, found):
-        if (
-            Path(path).is_file()
-            and not subprocess.run([path, "version"], capture_output=True).returncode
-        ):
-            os.environ["PATH"] = f"{Path(path).parent}{os.pathsep}{os.environ['PATH']}"
-            return
-    raise AssertionError("no bpftool that works: its package is bpftool, or linux-tools-generic")
 
 
 def descriptors() -> dict[int, str]:

@@ -126,7 +126,11 @@ class SymbolTable:
         if number >= len(self._version_numbers):
             return None, True
         index = self._version_numbers[number]
-        name = self._versions[undefined].get(index & ~_NOT_DEFAULT)
+        defined, needed = (versions.get(index & ~_NOT_DEFAULT) for versions in self._versions)
+        if not undefined and defined is None and needed is not None:
+            # A variable of a library that an executable has its own copy of.
+            return needed, False
+        name = needed if undefined else defined
         return name, name is None or not index & _NOT_DEFAULT
 
     @cached_property

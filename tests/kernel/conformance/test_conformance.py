@@ -17,7 +17,7 @@ from tests.kernel.conformance.compare import (
     with_ebpf,
     with_libbpf,
 )
-from tests.objects import SOURCES, clangs, compiled
+from tests.objects import NEEDED_CLANG, SOURCES, clangs, compiled, release
 
 KCONFIG = {"CONFIG_BPF": "y"}
 
@@ -33,26 +33,22 @@ LOADS_HERE_ONLY = {
     "link_parts": "libbpf refuses an object that needs another one as a whole",
     "externs": "libbpf resolves the externs of programs that are left out too",
 }
-# TYPE_MATCHES begins with clang 15 (14 crashes), address spaces of BPF programs with 19.
-NEWER_CLANG = {"core_kernel": 15, "core_local": 15, "core_moved": 15, "arena": 19, "arena_load": 19}
 
 NAMES = sorted(path.name.removesuffix(".bpf.c") for path in SOURCES.glob("*.bpf.c"))
-
-
-def release(clang: str) -> int:
-    return int(Path(clang).name.partition("-")[2] or 0)
 
 
 CASES = [
     (name, clang)
     for clang in clangs()
-    if release(clang)
+    if clang[-1].isdigit()  # the plain name is one of them
     for name in NAMES
-    if release(clang) >= NEWER_CLANG.get(name, 0)
+    if release(clang) >= NEEDED_CLANG.get(name, 0)
 ]
 
 
-@pytest.mark.parametrize(("name", "clang"), CASES, ids=lambda value: Path(value).name)
+@pytest.mark.parametrize(
+    ("name", "clang"), CASES, ids=[f"{name}-{Path(clang).name}" for name, clang in CASES]
+)
 def test_the_kernel_gets_the_same_from_both(name: str, clang: str) -> None:
     """A map, an instruction or a BTF record that differs is a program that behaves differently."""
     path = compiled(name, clang=clang)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import tools
+
 HERE = Path(__file__).parent
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -29,7 +31,10 @@ def clang() -> str:
 
 @pytest.fixture(scope="session")
 def bpftool() -> str:
-    return tool("bpftool")
+    path = tools.bpftool()
+    if path is None:
+        pytest.skip("bpftool is not installed")
+    return path
 
 
 @pytest.fixture(scope="session")
