@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.table import Table
 
-NAMES = ("ring", "perf", "loader")
+NAMES = ("maps", "ring", "perf", "loader")
 
 
 def main() -> int:

@@ -98,9 +98,10 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
 
     def __getitem__(self, index: int) -> V:
         # As in HashMap.__getitem__: what is done most, without the call of `_get`.
-        if index.__class__ is int and self._get_scalar is not None:
+        read = self._get_scalar
+        if read is not None and type(index) is int:
             try:
-                value = self._get_scalar(self._fd, index)
+                value = read(self._fd, index)
                 if value < ABSENT_SCALAR:
                     return value  # type: ignore[no-any-return]
             except OverflowError:
@@ -109,9 +110,10 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
         return self._get(index)
 
     def __setitem__(self, index: int, value: V) -> None:
-        if index.__class__ is int and value.__class__ is int and self._set_scalar is not None:
+        write = self._set_scalar
+        if write is not None and type(index) is type(value) is int:
             try:
-                if self._set_scalar(self._fd, index, value) == 0:
+                if not write(self._fd, index, value):
                     return
             except OverflowError:
                 pass

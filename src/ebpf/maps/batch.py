@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     # Cffi buffers with keys and values, and how many there are.
     Chunk = tuple[Any, Any, int]
 
-# Entries of a chunk: few at first, for who wants just one; from 4096 on more make no difference.
+# Entries of a chunk: few at first, for who wants just one; then as many as the caches hold well.
 FIRST_CHUNK = 64
-CHUNK = 4096
+CHUNK = 16384
 _CHUNK_BYTES = 1 << 20
 # Entries of one system call where the buffers are there anyway: signal handlers run between two.
 _STEP = 1 << 15

@@ -57,9 +57,10 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
 
     def __getitem__(self, key: K) -> V:
         # The first lines of `_get`, without the call: this is what is done most.
-        if key.__class__ is int and self._get_scalar is not None:
+        read = self._get_scalar
+        if read is not None and type(key) is int:
             try:
-                value = self._get_scalar(self._fd, key)
+                value = read(self._fd, key)
             except OverflowError:
                 pass
             else:
@@ -78,9 +79,10 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
         return default if value is ABSENT else value
 
     def __setitem__(self, key: K, value: V) -> None:
-        if key.__class__ is int and value.__class__ is int and self._set_scalar is not None:
+        write = self._set_scalar
+        if write is not None and type(key) is type(value) is int:
             try:
-                if self._set_scalar(self._fd, key, value) == 0:
+                if not write(self._fd, key, value):
                     return
             except OverflowError:
                 pass

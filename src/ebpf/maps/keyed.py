@@ -61,9 +61,10 @@ class KeyedMap(ValueMap[K, V]):
         """The value for `key`, or ABSENT."""
         # A bool, or what only behaves like an int, is for the codec to judge, and so is what does
         # not fit.
-        if key.__class__ is int and self._get_scalar is not None:
+        read = self._get_scalar
+        if read is not None and type(key) is int:
             try:
-                value = self._get_scalar(self._fd, key)
+                value = read(self._fd, key)
             except OverflowError:
                 pass
             else:

@@ -10,6 +10,7 @@ import pytest
 
 import ebpf
 from ebpf import (
+    ArenaMap,
     ArrayMap,
     BloomFilterMap,
     DescriptorArray,
@@ -65,7 +66,7 @@ CASES = [
     case(MapType.RINGBUF, Map, None, max_entries=PAGE),
     case(MapType.BLOOM_FILTER, BloomFilterMap, None, **SLOTS),
     case(MapType.USER_RINGBUF, Map, None, max_entries=PAGE),
-    case(MapType.ARENA, Map, None, max_entries=1),
+    case(MapType.ARENA, ArenaMap, None, max_entries=1),
     # struct bpf_insn_array_value: orig_off, xlated_off, jitted_off, padding.
     case(MapType.INSN_ARRAY, ArrayMap, None, value="4I", max_entries=3),
     case(MapType.RHASH, HashMap, None, **ENTRIES),
