@@ -221,11 +221,22 @@ def test_what_libbpf_gets_wrong(compile_bpf: Compile) -> None:
     assert spec.variables["v"].value == 3
 
 
-def test_a_function_of_the_kernel_cannot_be_defined(compile_bpf: Compile) -> None:
-    """libbpf links it, and what it makes of it cannot be loaded."""
+def test_a_function_may_stand_in_for_one_of_the_kernel(compile_bpf: Compile) -> None:
+    """libbpf links them too, but leaves in the BTF what kernels refuse."""
     texts = "extern int g(void) KSYM; int f(void) { return g(); }", "int g(void) { return 1; }"
     for order in (texts, texts[::-1]):
-        with pytest.raises(LinkError, match=r"'g' is declared in '.ksyms' by .*defined in '.text'"):
+        spec = linked(*(compile_bpf(f"{COMMON}{text}\n") for text in order))
+        assert not spec.externs
+        assert [one.target for one in spec.functions["f"].relocations] == ["g"]
+        assert spec.btf is not None
+        assert spec.btf.find_all(".ksyms") == []
+
+
+def test_a_variable_is_in_one_place_only(compile_bpf: Compile) -> None:
+    """What one object finds in the kernel, and another in its own data, is not one variable."""
+    texts = "extern int v KSYM; int f(void) { return v; }", "int v = 1;"
+    for order in (texts, texts[::-1]):
+        with pytest.raises(LinkError, match=r"'v' is declared in '.ksyms' by .*in '.data' by"):
             linked(*(compile_bpf(f"{COMMON}{text}\n") for text in order))
 
 
