@@ -52,8 +52,8 @@ class Deduplicated(NamedTuple):
 def dedup(btf: Btf) -> Deduplicated:
     """`btf` with each type and each string once. Split BTF also drops what its base has.
 
-    `btf` is not changed. Raises BtfError for malformed BTF, and for types that refer to each
-    other in a circle without a struct, union or typedef in it.
+    `btf` is not changed. Raises BtfError for malformed BTF, for types that refer to each other in
+    a circle without a struct, union or typedef in it, and for types made to take too long.
     """
     builder = BtfBuilder(btf.byte_order, btf.base)
     builder.add_all(btf)
@@ -169,6 +169,7 @@ class _Pass:
         graph = self.graph
         words = graph.types[type_id]
         for candidate in reversed(self.enums.get(words[NAME], [])):
+            graph.count_step(type_id)
             other = graph.types[candidate]
             if not compatible_enums(words, other):
                 continue

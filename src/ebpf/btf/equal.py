@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ebpf.btf.raw import info_kind, info_vlen
 from ebpf.btf.types import Kind
 from ebpf.btf.words import INFO, NAME, reference_slots, references
+from ebpf.errors import BtfError
 
 Words = Sequence[int]
 Key = tuple[int, ...]
@@ -14,6 +15,10 @@ Key = tuple[int, ...]
 # How far a key looks for names: pointer, const, array and the like before a named type.
 _NAME_AHEAD = 5
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
+# Comparisons of two types, in all: a kernel's takes one for each of its types. Chains of structs
+# made to differ only at their ends would take the cube of their number.
+_STEPS = 100_000
+_STEPS_PER_TYPE = 32
 
 
 def kind_of(words: Words) -> int:
@@ -58,6 +63,16 @@ class TypeGraph:
         self.hypothesis: dict[int, int] = {}
         # Whether the last comparison wanted a declaration of the base to be a definition.
         self.completes_base = False
+        self._steps_left = _STEPS + _STEPS_PER_TYPE * len(types)
+
+    def count_step(self, type_id: int) -> None:
+        """To be called for each comparison. Raises BtfError after too many."""
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise BtfError(
+                f"BTF type {type_id}: so many types are alike except for what they refer to that "
+                "finding those that are the same would take too long"
+            )
 
     def kind(self, type_id: int) -> int:
         return kind_of(self.types[type_id])
@@ -113,6 +128,7 @@ class TypeGraph:
         candidate's side is not: the candidate's graph comes from one compilation, where a
         definition would have been used.
         """
+        self.count_step(candidate)
         if self.resolve(candidate) == self.resolve(canonical):
             return []
         canonical = self._definition(canonical)
@@ -161,6 +177,7 @@ class TypeGraph:
             if left == right or pair in seen:
                 continue
             seen.add(pair)
+            self.count_step(left)
             if is_enum(self.types[left]):
                 if not compatible_enums(self.types[left], self.types[right]):
                     return False
