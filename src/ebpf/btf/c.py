@@ -23,6 +23,8 @@ Need = tuple[int, bool]
 _COMPOSITES = (t.Struct, t.Union)
 _ENUMS = (t.Enum, t.Enum64)
 _LEFT_OUT = frozenset({t.Kind.FUNC, t.Kind.VAR, t.Kind.DATASEC, t.Kind.DECL_TAG})
+# In the characters that CText counts: many types may mention one long chain of others.
+_MENTION = 8
 # The compiler has it built in, and other compilers have another one.
 _BUILTIN = "__builtin_va_list"
 
@@ -87,6 +89,8 @@ class _Writer:
         self.text = CText(btf)
         self.output: list[str] = []
         self._state: dict[Need, _State] = {}
+        # What types without a name mentioned, which is written.
+        self._mentioned: set[Need] = set()
 
     def write(self, type_id: int) -> None:
         """Writes the definition of a type after all that it needs."""
@@ -96,7 +100,8 @@ class _Writer:
         if isinstance(type, (*_COMPOSITES, t.Typedef, t.Fwd, *_ENUMS)):
             first = [(type_id, True)] if type.name or isinstance(type, _ENUMS) else []
         else:
-            first = self._needs_of(type_id, False)
+            first = []
+            self._collect(type_id, False, first, self._mentioned)
         for need in first:
             self._satisfy(need)
 
@@ -152,6 +157,7 @@ class _Writer:
     def _members(self, composite: t.Struct | t.Union) -> list[Need]:
         needs: list[Need] = []
         seen: set[Need] = set()
+        self.text.make_room(composite, len(composite.members))
         for member in composite.members:
             if (member.type_id, True) not in seen:
                 self._collect(member.type_id, True, needs, seen)
@@ -172,6 +178,7 @@ class _Writer:
             seen.add(mention)
             current, complete = mention
             type = self.btf.type(current)
+            self.text.spend(type, _MENTION)
             if isinstance(type, t.Pointer):
                 pending.append((type.type_id, False))
             elif isinstance(type, t.Array):

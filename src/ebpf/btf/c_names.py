@@ -53,6 +53,7 @@ class Names:
         self._ordinary: set[str] = set()
         self._known: dict[int, str] = {}
         self._tries: dict[str, int] = {}
+        self._tag_tries: dict[tuple[str, str, bool], int] = {}
 
     def tag(self, type: t.Type, keyword: str, defines: bool) -> str:
         """The tag of a struct, union or enum; a declaration shares that of a definition."""
@@ -63,13 +64,18 @@ class Names:
 
     def _new_tag(self, type: t.Type, keyword: str, defines: bool) -> str:
         plain = candidate = identifier(type.name)
-        count = 1
+        tried = (plain, keyword, defines)
+        # What could not be shared cannot be later: it has its definition.
+        count = self._tag_tries.get(tried, 1)
+        if count > 1:
+            candidate = f"{plain}___{count}"
         while candidate in self._tags:
             other, owner = self._tags[candidate]
             if other == keyword and (owner is None or not defines):
                 break
             count += 1
             candidate = f"{plain}___{count}"
+        self._tag_tries[tried] = count
         if defines or candidate not in self._tags:
             self._tags[candidate] = (keyword, type.id if defines else None)
         return candidate

@@ -17,6 +17,9 @@ _MAXIMUM_CHAIN = 128
 _ENUM_MODES = {1: "byte", 2: "HI", 4: "SI", 8: "DI"}
 _INT_MIN, _INT_MAX, _UINT_MAX = -(1 << 31), (1 << 31) - 1, (1 << 32) - 1
 _LONG_MIN = -(1 << 63)
+# Characters: each part of each type makes room for as many, once; a line of a kernel's types has
+# 25. Beyond that there is room for some repetition, of which every line costs something.
+_PART, _LINE, _ROOM = 128, 32, 1 << 20
 
 
 class CText:
@@ -26,8 +29,10 @@ class CText:
         self.btf = btf
         self.names = Names()
         self.layout = CLayout(btf)
-        # A few anonymous types inside each other can be written out in exponentially many ways.
-        self._budget = 100_000 + 64 * btf.end_id
+        # A few anonymous types inside each other can be written out in exponentially many ways,
+        # and a thousand types can have one long name.
+        self._room = _ROOM
+        self._known: set[tuple[int, int]] = set()
 
     def declare(self, type_id: int, name: str, level: int = 0) -> str:
         """`name` declared to be of type `type_id`; an empty name gives the type alone."""
@@ -60,6 +65,19 @@ class CText:
 
     def define(self, type: t.Type) -> str:
         """The definition of a named type, or of an enum."""
+        self.make_room(type, 0)
+        text = self._definition(type)
+        self.spend(type, _LINE + len(text))
+        return text
+
+    def forward(self, type: t.Type) -> str:
+        """The declaration of a struct or union."""
+        self.make_room(type, 0)
+        text = self._tagged(type)
+        self.spend(type, _LINE + len(text))
+        return text
+
+    def _definition(self, type: t.Type) -> str:
         if isinstance(type, (t.Struct, t.Union)):
             return self._composite(type, 0)
         if isinstance(type, (t.Enum, t.Enum64)):
@@ -70,18 +88,15 @@ class CText:
             return f"typedef {self.declare(type.type_id, self.names.typedef(type))}"
         return self._tagged(type)
 
-    def forward(self, type: t.Type) -> str:
-        """The declaration of a struct or union."""
-        return self._tagged(type)
-
     def _suffix(self, type: t.Array | t.FuncProto, level: int) -> str:
         if isinstance(type, t.Array):
             return f"[{type.length}]"
+        self.make_room(type, len(type.parameters))
         parameters = []
         for parameter in type.parameters:
-            self._spend(type)
             name = parameter.name and identifier(parameter.name)
             parameters.append(self.declare(parameter.type_id, name, level + 1))
+            self.spend(type, _LINE + len(parameters[-1]))
         if len(parameters) > 1 and not type.parameters[-1].type_id:
             parameters[-1] = "..."
         return f"({', '.join(parameters) or 'void'})"
@@ -116,10 +131,11 @@ class CText:
     def _composite(self, composite: t.Struct | t.Union, level: int) -> str:
         indent = "\t" * (level + 1)
         lines = []
+        self.make_room(composite, len(composite.members))
         for line in self.layout.lines(composite):
-            self._spend(composite)
             text = line if isinstance(line, str) else self._member(line, level + 1)
             lines.append(f"{indent}{text}\n")
+            self.spend(composite, _LINE + len(lines[-1]))
         body = "\n" + "".join(lines) + "\t" * level if lines else ""
         packed = " __attribute__((packed))" if self.layout.shape(composite).packed else ""
         return f"{self._tagged(composite)} {{{body}}}{packed}"
@@ -135,16 +151,25 @@ class CText:
             return head
         indent = "\t" * (level + 1)
         lines = []
+        self.make_room(enum, len(enum.values))
         for name, value in enum.values:
-            self._spend(enum)
             lines.append(f"{indent}{self.names.ordinary(name)} = {_number(enum, value)},\n")
+            self.spend(enum, _LINE + len(lines[-1]))
         return f"{head} {{\n{''.join(lines)}{chr(9) * level}}}{_enum_mode(enum)}"
 
-    def _spend(self, type: t.Type) -> None:
-        self._budget -= 1
-        if self._budget < 0:
+    def make_room(self, type: t.Type, parts: int) -> None:
+        """For what `type` says, once: its text has room however many types there are."""
+        if (type.id, parts) not in self._known:
+            self._known.add((type.id, parts))
+            self._room += _PART * (parts + 1)
+
+    def spend(self, type: t.Type, cost: int) -> None:
+        """Takes room for `cost` characters. Raises BtfError where none is left."""
+        self._room -= cost
+        if self._room < 0:
             raise BtfError(
-                f"BTF type {type.id}: its anonymous types repeat so often that the C would not end"
+                f"BTF type {type.id}: its anonymous types or its long names repeat so often that "
+                "the C would not end"
             )
 
 

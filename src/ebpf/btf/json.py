@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
+from ebpf.errors import BtfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 # bpftool's word for the name of what has none.
 ANONYMOUS = "(anon)"
+# Characters that the name of each part of a type may have, and some more in all: many may have one
+# name, which is in the data only once.
+_PART, _ROOM = 256, 1 << 20
 _LINKAGE = {t.Linkage.STATIC: "static", t.Linkage.GLOBAL: "global", t.Linkage.EXTERN: "extern"}
 _ENCODING = {
     0: "(none)",
@@ -31,9 +35,25 @@ def to_json(btf: Btf) -> str:
     Each has ``id``, ``kind``, ``name`` (``"(anon)"`` if it has none) and the fields of its kind
     under bpftool's names: ``size``, ``type_id``, ``members`` with ``bits_offset`` and, for
     bitfields, ``bitfield_size``, ``values``, ``params``, ``vars``, ``linkage`` and so on. Values
-    of enums have the sign that the enum has. Raises BtfError for malformed BTF.
+    of enums have the sign that the enum has. Raises BtfError for malformed BTF, and for BTF of many
+    types that share names of thousands of characters.
     """
-    return json.dumps({"types": [type_row(type) for type in btf.types()]}, separators=(",", ":"))
+    return f'{{"types":[{",".join(_rows(btf))}]}}'
+
+
+def _rows(btf: Btf) -> Iterator[str]:
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    room = _ROOM
+    for type in btf.types():
+        row = type_row(type)
+        parts = row.get("members") or row.get("values") or row.get("params") or ()
+        room += _PART * (len(parts) + 1)
+        room -= len(row["name"]) + sum(len(part["name"]) for part in parts)
+        if room < 0:
+            raise BtfError(
+                f"BTF type {type.id}: its long names repeat so often that the JSON would not end"
+            )
+        yield encode(row)
 
 
 def type_row(type: t.Type) -> Row:
