@@ -39,6 +39,7 @@ class _Known:
         self.flavours: dict[str, list[int]] | None = None
         self.ids: dict[tuple[str, t.Kind], tuple[int, ...]] = {}
         self.members: dict[int, dict[str, Found]] = {}
+        self.enumerators: dict[int, dict[str, int]] = {}
 
 
 def _of(btf: Btf) -> _Known:
@@ -147,6 +148,17 @@ def members(btf: Btf, composite: t.Struct | t.Union) -> dict[str, Found]:
     found = known.get(composite.id)
     if found is None:
         found = known[composite.id] = _collect(btf, composite)
+    return found
+
+
+def enumerators(btf: Btf, enum: t.Enum | t.Enum64) -> dict[str, int]:
+    """The position of every enumerator by its essential name, of several the first."""
+    known = _of(btf).enumerators
+    found = known.get(enum.id)
+    if found is None:
+        found = known[enum.id] = {}
+        for position, (name, _) in enumerate(enum.values):
+            found.setdefault(essential_name(name), position)
     return found
 
 

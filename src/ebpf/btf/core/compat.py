@@ -9,39 +9,45 @@ from ebpf.errors import RelocationError
 
 # How many signatures or structs inside each other are followed: libbpf's limit, too.
 MAX_LEVEL = 32
-# Steps for one answer. The kernel's task_struct takes some thousands.
-MAX_WORK = 1_000_000
+# Steps for all relocations of one object. The kernel's task_struct takes some thousands.
+MAX_WORK = 300_000
 
 
-def types_are_compat(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
-    """Whether the types agree in kind, behind pointers and arrays too, and in signature.
-
-    Names and what structs, unions and enums hold do not matter, nor do sizes and typedefs; the
-    caller has compared the names. Raises RelocationError for types nested too deeply, BtfError.
-    """
-    return _Compatibility(local, target).compare(local_id, target_id, MAX_LEVEL)
-
-
-def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
-    """Whether the target has every part of the local type: by name, and as the same type.
-
-    Structs and unions behind a pointer need only the name and the kind; a declaration counts as
-    one there. Enumerators need the name, enums the size; integers size and sign. The caller has
-    compared the names of the types themselves. Raises as types_are_compat.
-    """
-    return _Match(local, target).compare(local_id, target_id, False, MAX_LEVEL)
-
-
-class _Work:
+class Work:
     """Counts steps, so that types made to be compared for ever are not."""
 
     def __init__(self) -> None:
         self._left = MAX_WORK
 
     def add(self, steps: int) -> None:
+        """Raises RelocationError after too many."""
         self._left -= steps
         if self._left < 0:
             raise RelocationError("the types are too complex to be compared")
+
+
+def types_are_compat(
+    local: Btf, local_id: int, target: Btf, target_id: int, work: Work | None = None
+) -> bool:
+    """Whether the types agree in kind, behind pointers and arrays too, and in signature.
+
+    Names and what structs, unions and enums hold do not matter, nor do sizes and typedefs; the
+    caller has compared the names. `work` counts the steps of several comparisons together. Raises
+    RelocationError for types nested too deeply or after too many steps, BtfError.
+    """
+    return _Compatibility(local, target, work or Work()).compare(local_id, target_id, MAX_LEVEL)
+
+
+def types_match(
+    local: Btf, local_id: int, target: Btf, target_id: int, work: Work | None = None
+) -> bool:
+    """Whether the target has every part of the local type: by name, and as the same type.
+
+    Structs and unions behind a pointer need only the name and the kind; a declaration counts as
+    one there. Enumerators need the name, enums the size; integers size and sign. The caller has
+    compared the names of the types themselves. Raises as types_are_compat.
+    """
+    return _Match(local, target, work or Work()).compare(local_id, target_id, False, MAX_LEVEL)
 
 
 def _too_deep() -> RelocationError:
@@ -49,10 +55,10 @@ def _too_deep() -> RelocationError:
 
 
 class _Compatibility:
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, work: Work) -> None:
         self._local = local
         self._target = target
-        self._work = _Work()
+        self._work = work
         self._known: dict[tuple[int, int, int], bool] = {}
 
     def compare(self, local_id: int, target_id: int, level: int) -> bool:
@@ -102,10 +108,10 @@ def _same_leaf(mine: t.Type, theirs: t.Type) -> bool:
 
 
 class _Match:
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, work: Work) -> None:
         self._local = local
         self._target = target
-        self._work = _Work()
+        self._work = work
         self._known: dict[tuple[int, int, bool, int], bool] = {}
         self._members: dict[int, dict[str, list[int]]] = {}
 

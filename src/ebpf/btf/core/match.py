@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import MAX_RESOLVE_DEPTH, Btf
-from ebpf.btf.core.candidates import members
+from ebpf.btf.core.candidates import enumerators, members
 from ebpf.btf.core.names import essential_name, kinds_compatible, same_name
 from ebpf.btf.core.spec import Accessor, Spec, checked_bits, is_flexible
 from ebpf.errors import RelocationError
@@ -108,9 +108,8 @@ def match_enumerator(local: Spec, target: Btf, root_id: int) -> Spec | Mismatch:
     """The enumerator of the enum `root_id` that has the name of that of `local`, or a flavour."""
     holder = target.resolve(root_id)
     if isinstance(holder, (t.Enum, t.Enum64)):
-        wanted = essential_name(local.accessors[0].name or "")
-        for index, enumerator in enumerate(holder.values):
-            if essential_name(enumerator.name) == wanted:
-                accessor = Accessor(holder.id, index, enumerator.name)
-                return Spec(target, root_id, (accessor,))
+        index = enumerators(target, holder).get(essential_name(local.accessors[0].name or ""))
+        if index is not None:
+            accessor = Accessor(holder.id, index, holder.values[index].name)
+            return Spec(target, root_id, (accessor,))
     return Mismatch(0, holder.id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ebpf.btf.btf import Btf
 from ebpf.btf.core import explain as explanations
 from ebpf.btf.core.candidates import candidates
-from ebpf.btf.core.compat import types_are_compat, types_match
+from ebpf.btf.core.compat import Work, types_are_compat, types_match
 from ebpf.btf.core.match import Mismatch, match_enumerator, match_field
 from ebpf.btf.core.names import ENUM_KINDS, FIELD_KINDS, TYPE_KINDS, describe, essential_name
 from ebpf.btf.core.patch import patch
@@ -16,6 +16,9 @@ from ebpf.btf.core.values import CoreResult, compute
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreKind, CoreRelocation, LineInfo
 from ebpf.errors import BtfError, RelocationError
 from ebpf.plain import NamedTuple
+
+# What looking for a field in one candidate counts as.
+_STEPS_PER_CANDIDATE = 8
 
 
 class Candidate(NamedTuple):
@@ -47,6 +50,7 @@ class Relocator:
         self._targets = targets
         self._candidates: dict[int, list[Candidate]] = {}
         self._results: dict[tuple[int, str, int], CoreResult] = {}
+        self._work = Work()
 
     def resolve(self, relocation: CoreRelocation) -> CoreResult:
         """What becomes of the relocation's instruction.
@@ -108,7 +112,8 @@ class Relocator:
             raise RelocationError("an anonymous type cannot be found in the target")
         matches: list[tuple[Candidate, Spec, CoreResult]] = []
         for candidate in self._find(local.root_id):
-            spec = _match(kind, local, candidate)
+            self._work.add(_STEPS_PER_CANDIDATE)
+            spec = _match(kind, local, candidate, self._work)
             if spec is not None:
                 result = compute(kind, local, spec, self.local.byte_order)
                 matches.append((candidate, spec, result))
@@ -132,7 +137,9 @@ class Relocator:
                     f"the object is {self.local.byte_order}-endian, "
                     f"the target {target.byte_order}-endian"
                 )
-            found += [Candidate(target, i) for i in candidates(target, name, local.kind)]
+            ids = candidates(target, name, local.kind)
+            self._work.add(len(ids))
+            found += [Candidate(target, type_id) for type_id in ids]
             if found and number == 0:
                 break
         self._candidates[type_id] = found
@@ -173,7 +180,7 @@ class Relocator:
         return f"{name}.{path}" if path and not path.startswith("[") else name + path
 
 
-def _match(kind: int, local: Spec, candidate: Candidate) -> Spec | None:
+def _match(kind: int, local: Spec, candidate: Candidate, work: Work) -> Spec | None:
     """The place in the type of `candidate` that answers to `local`, if there is one."""
     btf, type_id = candidate
     if kind in FIELD_KINDS:
@@ -183,7 +190,7 @@ def _match(kind: int, local: Spec, candidate: Candidate) -> Spec | None:
         found = match_enumerator(local, btf, type_id)
         return None if isinstance(found, Mismatch) else found
     same = types_match if kind == CoreKind.TYPE_MATCHES else types_are_compat
-    return Spec(btf, type_id) if same(local.btf, local.root_id, btf, type_id) else None
+    return Spec(btf, type_id) if same(local.btf, local.root_id, btf, type_id, work) else None
 
 
 def _poisoned(result: CoreResult) -> CoreResult:
