@@ -103,6 +103,7 @@ class BtfEditor(BtfBuilder):
         section = self._section(type_id)
         integer = self._four_byte_int()
         dummy = 0
+        named: set[int] = set()
         variables = []
         for position, variable in enumerate(section.variables):
             entry_id = variable.type_id
@@ -111,7 +112,9 @@ class BtfEditor(BtfBuilder):
                 dummy = dummy or self.add(
                     t.Var(name=_DUMMY_KSYM, type_id=integer, linkage=t.Linkage.GLOBAL)
                 )
-                self._name_parameters(entry)
+                if entry.type_id not in named:
+                    named.add(entry.type_id)
+                    self._name_parameters(entry)
                 self.set_linkage(entry_id, t.Linkage.GLOBAL)
                 entry_id = dummy
             elif isinstance(entry, t.Var):

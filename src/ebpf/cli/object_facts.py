@@ -102,7 +102,7 @@ def core_counts(spec: CollectionSpec) -> dict[str, int]:
     """How many CO-RE relocations of each kind there are, by the kinds' numbers."""
     counts = Counter(
         relocation.kind
-        for function in spec.functions.values()
+        for function in _relocated(spec).values()
         for relocation in function.core_relocations
     )
     return {kind_name(kind): counts[kind] for kind in sorted(counts)}
@@ -130,9 +130,18 @@ def core_rows(spec: CollectionSpec) -> list[CoreRow]:
     """Every CO-RE relocation, by function. Raises BtfError for a type that does not exist."""
     return [
         _row(spec, name, function, relocation)
-        for name, function in spec.functions.items()
+        for name, function in _relocated(spec).items()
         for relocation in function.core_relocations
     ]
+
+
+def _relocated(spec: CollectionSpec) -> dict[str, FunctionSpec]:
+    """The functions with CO-RE relocations; of several names of one function the first."""
+    first: dict[int, tuple[str, FunctionSpec]] = {}
+    for name, function in spec.functions.items():
+        if function.core_relocations:
+            first.setdefault(id(function.core_relocations), (name, function))
+    return dict(first.values())
 
 
 def _row(

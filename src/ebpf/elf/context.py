@@ -68,15 +68,28 @@ def role_of(section: Section) -> Role | None:
     return _BY_DATA_NAME.get(section.name)
 
 
+# Characters: what the numbered keys of one kind may take together.
+_REPEATED_NAMES = 1 << 20
+
+
 class Keys:
     """Gives out keys: the name itself, then ``name#2``, ``name#3``."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._count = dict.fromkeys(taken, 1)
+        self._room = _REPEATED_NAMES
 
     def key(self, name: str) -> str:
+        """Raises ElfError for one long name many times over, which would fill the memory."""
         number = self._count.get(name, 0) + 1
         self._count[name] = number
+        if number > 1:
+            self._room -= len(name)
+        if self._room < 0:
+            raise ElfError(
+                f"ELF file: {number} definitions, each with the same name of {len(name)} "
+                f"characters, {name[:40]!r}...; no compiler writes such names"
+            )
         # Neither a C name nor a section's contains #, so this is taken by no other name.
         return name if number == 1 else f"{name}#{number}"
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from ebpf.btf.ext import BtfExt, CoreRelocation, SectionInfo
 from ebpf.elf.functions import Function
 from ebpf.errors import BtfError
-from ebpf.spec import CollectionSpec
+from ebpf.spec import CollectionSpec, FunctionSpec
 
 
 def join_ext(spec: CollectionSpec, ext: BtfExt, functions: list[Function]) -> None:
@@ -31,13 +31,19 @@ def _join_section(spec: CollectionSpec, info: SectionInfo, functions: list[Funct
     if lines != sorted(lines):
         raise BtfError(f".BTF.ext line_info of section {info.name!r}: not in order of offsets")
     size = info.line_records.size
+    # Two names of one function share their records: there may be many names.
+    shared: dict[tuple[int, int], FunctionSpec] = {}
     for function in functions:
         made = spec.functions[function.key]
         start, end = function.start, function.end
         made.type_id = types.get(start, made.type_id)
+        made.line_record_size = size
+        alias = shared.setdefault((start, end), made)
+        if alias is not made:
+            made.line_records, made.core_relocations = alias.line_records, alias.core_relocations
+            continue
         first, last = bisect_left(lines, start), bisect_left(lines, end)
         made.line_records = bytes(info.line_records.data[first * size : last * size])
-        made.line_record_size = size
         first, last = bisect_left(offsets, start), bisect_left(offsets, end)
         made.core_relocations = tuple(
             CoreRelocation(offset - start, type_id, access, kind, section)

@@ -11,12 +11,14 @@ import struct
 from ebpf.btf import types as t
 from ebpf.elf.context import Context, Role
 from ebpf.elf.reader import STT_NOTYPE, STT_OBJECT, Section, Symbol
+from ebpf.errors import ElfError
 from ebpf.spec import Iproute2, MapSpec
 from ebpf.types import MapFlags, MapType
 
 _SHORTEST = 20
 _IPROUTE2, _IPROUTE2_SIZE = "bpf_elf_map", 36  # of iproute2's bpf_elf.h
 _NO_INDEX = -1
+_MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 
 
 def read_legacy_maps(context: Context) -> None:
@@ -92,15 +94,23 @@ def _fill_iproute2(context: Context) -> None:
     numbered = {spec.iproute2.id: key for key, spec in maps.items() if spec.iproute2}
     outer = {spec.iproute2.inner_id: spec for spec in maps.values() if spec.iproute2}
     for spec in maps.values():
-        of_maps = spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
-        if spec.iproute2 and spec.iproute2.inner_id and of_maps:
+        if spec.iproute2 and spec.iproute2.inner_id and spec.type in _MAPS_OF_MAPS:
             template = numbered.get(spec.iproute2.inner_id)
             if template is not None and maps[template] is not spec:
-                inner = maps[template].copy()
-                inner.name = f"{spec.name}.inner"
-                spec.inner = inner
+                spec.inner = _template(spec, maps[template])
     for key, spec in maps.items():
         if spec.iproute2 and spec.iproute2.id and spec.iproute2.inner_index != _NO_INDEX:
             holder = outer.get(spec.iproute2.id)
             if holder is not None and holder is not spec and holder.inner:
                 holder.slots[spec.iproute2.inner_index] = key
+
+
+def _template(outer: MapSpec, template: MapSpec) -> MapSpec:
+    if template.type in _MAPS_OF_MAPS:
+        raise ElfError(
+            f"map {outer.name!r} in section {outer.section!r}: its template, {template.name!r}, is "
+            "a map of maps too, and kernels take no maps of maps of maps"
+        )
+    inner = template.copy()
+    inner.name = f"{outer.name}.inner"
+    return inner
