@@ -43,6 +43,8 @@ __all__ = ["EnumValue", "Record", "from_btf"]
 # Values of this many items are no values to convert one by one; they are read as raw bytes.
 _MAXIMUM_ITEMS = 1 << 20
 _MAXIMUM_DEPTH = 32
+# No struct of a kernel has a twentieth of that.
+_MAXIMUM_FIELDS = 1 << 14
 
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
@@ -176,7 +178,7 @@ class _Builder:
         layout = self._btf.layout(target.id)
         for member in target.members:
             self._steps += 1
-            if self._steps > _MAXIMUM_ITEMS:
+            if self._steps > _MAXIMUM_FIELDS:
                 raise CodecError(f"{_label(owner)} has too many fields")
             if member.name:
                 field = layout._field(member.name, member.type_id, member.bit_offset, member)

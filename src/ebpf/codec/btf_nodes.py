@@ -22,6 +22,14 @@ SIGNED = {1: "b", 2: "h", 4: "i", 8: "q"}
 UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
+# Characters of a type's name that messages show; each codec keeps that. Names in C are shorter.
+_LONGEST_LABEL = 512
+
+
+def _short(name: str) -> str:
+    return name[:_LONGEST_LABEL]
+
+
 class EnumValue(int):
     """A number that has a name in an enum; equal to the plain number.
 
@@ -140,10 +148,11 @@ class RecordNode(Node):
     ) -> None:
         self.size = type.size
         self.align = 1
-        self._label = type.name or f"anonymous {type.kind.name.lower()}"
+        self._label = _short(type.name) or f"anonymous {type.kind.name.lower()}"
         self._byte_order = byte_order
         self.members = {member.name: member for member in members}
-        self._mask = self._covered()
+        self._mask: int | None = None
+        self._mask_known = False
         self.cls = _record_class(self._label, self)
         self.encode = self._encode
         self.decode = self._decode
@@ -199,6 +208,9 @@ class RecordNode(Node):
     def _encode(self, value: Any) -> bytes:
         if isinstance(value, self.cls):
             raw: bytes = value._raw  # type: ignore[attr-defined]
+            if not self._mask_known:
+                # As large as the value, so not made for every struct inside of another one.
+                self._mask, self._mask_known = self._covered(), True
             if self._mask is None:
                 return raw
             # Padding may hold what the kernel's stack held; as a key it would find nothing.
@@ -315,7 +327,7 @@ class EnumNode(Node):
         codes = SIGNED if type.signed else UNSIGNED
         self._scalar = Scalar(codes[type.size])
         self.size = self.align = type.size
-        self._label = f"enum {type.name}".rstrip()
+        self._label = f"enum {_short(type.name)}".rstrip()
         wrap = (1 << 8 * type.size) - 1
         self._numbers = {
             name: value if type.signed else value & wrap for name, value in type.values
