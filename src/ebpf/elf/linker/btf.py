@@ -24,7 +24,8 @@ def merge_btf(inputs: Sequence[Input], layout: Layout, symbols: SymbolTable) -> 
     merger.number()
     merger.write_types()
     merger.write_sections()
-    ids = dedup_builder(merger.builder)
+    with blaming(", ".join(input.label for input in inputs)):
+        ids = dedup_builder(merger.builder)
     for input in inputs:
         input.type_ids = {old: ids[new] for old, new in input.type_ids.items()}
     return merger.builder

@@ -133,10 +133,11 @@ class SymbolTable:
         pair = known.entity.type_id, new.entity.type_id
         labels = f"{known.input.label} and {new.input.label}"
         try:
-            if _MAPS in (known.section, new.section) and known.entity.kind == t.Kind.VAR:
-                matcher.match_maps(*pair)
-            else:
-                matcher.match(*pair)
+            with blaming(labels):
+                if _MAPS in (known.section, new.section) and known.entity.kind == t.Kind.VAR:
+                    matcher.match_maps(*pair)
+                else:
+                    matcher.match(*pair)
         except Mismatch as mismatch:
             raise LinkError(
                 f"{new.symbol.name!r} differs between {labels}: {mismatch}; declare it alike, in "
