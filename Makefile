@@ -5,6 +5,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 KERNELS ?= all
+SECONDS ?= 600
 SOURCES := $(shell find src include -name '*.py' -o -name '*.pyi' -o -name '*.c' -o -name '*.h')
 
 # Where sudo has made .venv, say so and do not fail in the middle of a build.
@@ -14,7 +15,7 @@ $(error .venv belongs to another user: use sudo again, or remove it)
 endif
 endif
 
-.PHONY: help demo test test-kernels test-arm64 test-packaging lint bench wheel clean
+.PHONY: help demo test test-kernels test-arm64 test-packaging fuzz lint bench wheel clean
 
 help:
 	@echo "make demo            the programs that this machine executes, live (as root)"
@@ -22,6 +23,7 @@ help:
 	@echo "make test-kernels    the kernel tests in VMs (KERNELS=\"5.10 6.1 6.12 7.x\")"
 	@echo "make test-arm64      unit and kernel tests in an emulated arm64 machine"
 	@echo "make test-packaging  wheel, sdist, embedding, header sets, cross compilers"
+	@echo "make fuzz            damaged files for every reader (SECONDS=600 each; nightly)"
 	@echo "make lint            ruff and mypy --strict"
 	@echo "make bench           the figures of docs/performance.md, beside C"
 	@echo "make wheel           dist/*.whl and dist/*.tar.gz"
@@ -64,6 +66,11 @@ test-arm64: .venv/tools
 
 test-packaging: .venv/tools
 	$(PY) -m pytest tests/packaging
+
+# bash counts a SECONDS of its own, which it does not export.
+fuzz: .venv/tools
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group fuzz
+	$(PY) -m tests.fuzz --seconds $(SECONDS) $(if $(CORPUS),--corpus $(CORPUS))
 
 lint: .venv/tools
 	$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""make test: the unit tests and, as root, the kernel tests, whatever the first ones say."""
+"""make test: the tests without a kernel and, as root, the kernel tests, whatever the first say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    parts = ["tests/unit"]
+    parts = ["tests/unit", "tests/fuzz"]
     if os.geteuid() == 0:
         parts.append("tests/kernel")
     failed = []

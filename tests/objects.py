@@ -57,8 +57,11 @@ def release(clang: str) -> int:
 def compiled(
     name: str, *, clang: str | None = None, target: str = "bpfel", folder: Path = SOURCES
 ) -> Path:
-    """The object of tests/bpf/NAME.bpf.c, from the cache or compiled into it."""
-    source = folder / f"{name}.bpf.c"
+    """The object of tests/bpf/NAME.bpf.c, from the cache or compiled into it.
+
+    A name with a dot is that of the file.
+    """
+    source = folder / (name if "." in name else f"{name}.bpf.c")
     headers = sorted(folder.glob("*.h"))
     content = b"\0".join(path.read_bytes() for path in (source, *headers))
     compiler = Path(clang).name if clang else "any"
