@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
 
 from tests.fuzz.limits import SECONDS, TooSlow, address_space, memory_for, processor_time
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, NoPlace
 
 _PACKAGE = f"{os.sep}ebpf{os.sep}"
 
@@ -37,6 +38,8 @@ def _label(error: BaseException) -> str:
         if _PACKAGE in frame.filename
     ]
     anywhere = isinstance(error, (TooSlow, MemoryError, RecursionError))
+    if isinstance(error, NoPlace):
+        return f"NoPlace: {re.sub(r'[0-9]+', 'N', str(error))[:80]}"
     place = (frames[:1] if anywhere else frames[-1:]) or ["the target itself"]
     return f"{type(error).__name__} in {place[0]}"
 
