@@ -36,7 +36,7 @@ show FILE`` says what is in an object file.
 #     kernel  _ffi        the compiled core
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
-#             maps, links, verifier
+#             maps, links, symbols, verifier
 #             programs, reader, ringbuf, perfbuf
 #     join    collection  a Spec and the kernel make a Collection
 #     above   cli         python -m ebpf
@@ -97,10 +97,11 @@ from ebpf.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf import asm, btf, features
+    from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
+    from ebpf.symbols import Symbolizer
 
 __version__ = "0.1.0"
 
@@ -155,6 +156,7 @@ __all__ = [
     "RunTimeStats",
     "StackTraceMap",
     "StorageMap",
+    "Symbolizer",
     "TestRun",
     "TestRunFlags",
     "UpdateFlags",
@@ -164,6 +166,7 @@ __all__ = [
     "btf",
     "features",
     "get_include",
+    "symbols",
     "unpin",
 ]
 
@@ -176,10 +179,12 @@ _LAZY = {
     "PerfBuffer": "perfbuf",
     "PerfCounters": "perfbuf",
     "ProgramSpec": "spec",
+    "Symbolizer": "symbols",
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",
     "features": "features",
+    "symbols": "symbols",
 }
 
 

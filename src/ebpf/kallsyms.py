@@ -22,6 +22,15 @@ def symbols() -> Iterator[tuple[int, str, str, str]]:
         yield int(address, 16), kind, name, module[0].strip("[]") if module else ""
 
 
+def function_lines() -> Iterator[tuple[int, str]]:
+    """(address, name) of every function; behind the name of one of a module are a tab and
+    ``[module]``. Addresses are 0 where the kernel hides them."""
+    for line in _read().splitlines():
+        address, kind, name = line.split(" ", 2)
+        if kind in _FUNCTIONS:
+            yield int(address, 16), name
+
+
 def functions() -> Iterator[str]:
     """The names of the functions, each as often as the kernel has it."""
     return (name for _, kind, name, _ in symbols() if kind in _FUNCTIONS)

@@ -25,7 +25,7 @@ LAYERS = [
     {"_ffi"},
     {"_sys"},
     {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin"},
-    {"maps", "links", "verifier"},
+    {"maps", "links", "symbols", "verifier"},
     {"programs", "reader", "ringbuf", "perfbuf"},
     {"collection"},
     {""},  # ebpf itself

@@ -95,7 +95,7 @@ _SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
 _CLOCK_MONOTONIC = 1
 
 
-def _bit(name: str) -> int:
+def _flag(name: str) -> int:
     """The bit field `name` of ``struct perf_event_attr``, in its place in ``flags``."""
     number = int(getattr(lib, f"EBPF_PERF_BIT_{name}"))
     return 1 << (number if sys.byteorder == "little" else 63 - number)
@@ -118,10 +118,10 @@ def output_open(
     attribute.wakeup_events = wakeup_events or wakeup_bytes
     if timed:
         attribute.sample_type |= _SAMPLE_TIME
-        attribute.flags |= _bit("USE_CLOCKID")
+        attribute.flags |= _flag("USE_CLOCKID")
         attribute.clockid = _CLOCK_MONOTONIC
     if backward:
-        attribute.flags |= _bit("WRITE_BACKWARD")
+        attribute.flags |= _flag("WRITE_BACKWARD")
     if not wakeup_events:
-        attribute.flags |= _bit("WATERMARK")
+        attribute.flags |= _flag("WATERMARK")
     return int(lib.ebpf_perf_event_open(attribute, -1, cpu, -1, 0))

@@ -85,12 +85,14 @@ class SymbolTable:
     def rows(self) -> Iterator[Row]:
         """Every symbol as its numbers, unnamed: what is fast."""
         layout = struct.Struct(self.image.order + _LAYOUT[self.image.bits])
-        if self._section.entry_size != layout.size or len(self._data) % layout.size:
+        # Not kept: it is the largest part of most files, and read once.
+        data = self.image.data(self._section)
+        if self._section.entry_size != layout.size or len(data) % layout.size:
             raise self._section.error(
-                f"{len(self._data)} bytes in entries of {self._section.entry_size}; a symbol has"
+                f"{len(data)} bytes in entries of {self._section.entry_size}; a symbol has"
                 f" {layout.size}"
             )
-        rows = layout.iter_unpack(self._data)
+        rows = layout.iter_unpack(data)
         if self.image.bits == 64:
             return rows
         return (
@@ -117,10 +119,6 @@ class SymbolTable:
     @cached_property
     def names(self) -> StringTable:
         return self.image.strings(self._section.link, f"section {self.name!r}")
-
-    @cached_property
-    def _data(self) -> bytes:
-        return self.image.data(self._section)
 
     def _version(self, number: int, undefined: bool) -> tuple[str | None, bool]:
         if number >= len(self._version_numbers):

@@ -1,0 +1,220 @@
+"""Addresses of a process to names, by what it has mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from bisect import bisect_right
+
+from ebpf._sys.arguments import check_number
+from ebpf.elf.debug import DEBUG_DIRECTORY
+from ebpf.elf.image import ElfImage
+from ebpf.errors import ElfError, from_errno
+from ebpf.plain import NamedTuple
+from ebpf.symbols.files import FileSymbols
+from ebpf.symbols.frame import Frame
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    # (device, inode, size, time of the last change) -> symbols; None for what is no ELF file
+    FileCache = dict[tuple[int, int, int, int], FileSymbols | None]
+
+# No perf map is larger, and whoever owns the process can put any file there.
+_LARGEST_PERF_MAP = 1 << 28
+
+
+class Mapping(NamedTuple):
+    """One executable mapping; `offset` is that of its beginning in the file."""
+
+    start: int
+    end: int
+    offset: int
+    path: str
+
+
+class ProcessSymbols:
+    """The executable mappings of a process, and the symbols of what is mapped.
+
+    Files are opened as the process sees them, also in another mount namespace, and also when they
+    were deleted since. Code that a just-in-time compiler made is looked up in the process's perf
+    map (``/tmp/perf-PID.map``), where it writes one.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        debug_directory: str | None = DEBUG_DIRECTORY,
+        cache: FileCache | None = None,
+    ) -> None:
+        """Read the mappings.
+
+        Args:
+            pid: the process, by its id in this process's namespace.
+            debug_directory: where debug files are, in the root directory of the process and in
+                that of this one; None to use none.
+            cache: symbols of files, to share with other processes.
+
+        Raises:
+            BpfProcessLookupError: there is no such process.
+            PermissionError: this process may not look at it.
+        """
+        check_number("pid", pid, 31)
+        self.pid = pid
+        self._debug_directory = debug_directory
+        self._cache: FileCache = {} if cache is None else cache
+        self._symbols: dict[Mapping, FileSymbols | None] = {}
+        self._perf_map = _PerfMap()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the mappings again: the process may have loaded a library since."""
+        self._mappings = _read_mappings(self.pid)
+        self._starts = [mapping.start for mapping in self._mappings]
+
+    def resolve(self, addresses: Iterable[int]) -> list[Frame]:
+        """A Frame for each address, in their order."""
+        wanted = list(addresses)
+        if any(self._mapping(address) is None for address in wanted):
+            # Of a process that is gone, what was read while it ran is still right.
+            with contextlib.suppress(ProcessLookupError):
+                self.refresh()
+        return [self._frame(address) for address in wanted]
+
+    def _mapping(self, address: int) -> Mapping | None:
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._mappings[at].end:
+            return None
+        return self._mappings[at]
+
+    def _frame(self, address: int) -> Frame:
+        mapping = self._mapping(address)
+        module = "" if mapping is None else mapping.path
+        symbols = None if mapping is None else self._file_symbols(mapping)
+        if symbols is not None and mapping is not None:
+            place = symbols.find(address - mapping.start + mapping.offset)
+            name, offset = place or (None, 0)
+            return Frame(address, name, offset, module)
+        # In no file that has symbols: code that was made at run time.
+        found = self._perf_map.find(self.pid, address)
+        return Frame(address, None, 0, module) if found is None else Frame(address, *found)
+
+    def _file_symbols(self, mapping: Mapping) -> FileSymbols | None:
+        if mapping not in self._symbols:
+            self._symbols[mapping] = self._open(mapping)
+        return self._symbols[mapping]
+
+    def _open(self, mapping: Mapping) -> FileSymbols | None:
+        """The symbols of what is mapped, None where that has none."""
+        try:
+            if mapping.path == "[vdso]":
+                return FileSymbols(ElfImage(self._memory(mapping)), debug_directory=None)
+            if not mapping.path.startswith("/"):
+                return None
+            return self._open_file(mapping)
+        except (OSError, ElfError):
+            # Gone with the process, out of reach, or no ELF file: the address stays a number, and
+            # the frame says in which file.
+            return None
+
+    def _open_file(self, mapping: Mapping) -> FileSymbols | None:
+        root = f"/proc/{self.pid}/root"
+        path = mapping.path.removesuffix(" (deleted)")
+        # The file itself, whatever has its name by now; the kernel shows it to few.
+        exact = f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        try:
+            status, name = os.stat(exact), exact
+        except OSError:
+            name = root + path
+            status = os.stat(name)
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if key not in self._cache:
+            self._cache[key] = None
+            with ElfImage.open(name) as image:
+                self._cache[key] = FileSymbols(image, path, root, self._debug_directory)
+        return self._cache[key]
+
+    def _memory(self, mapping: Mapping) -> bytes:
+        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(mapping.start)
+            return memory.read(mapping.end - mapping.start)
+
+
+def _read_mappings(pid: int) -> list[Mapping]:
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        raise from_errno(errno.ESRCH, f"read the mappings of process {pid}") from None
+    found = []
+    for line in lines:
+        place, permissions, offset, _, _, *path = line.split(None, 5)
+        if "x" in permissions:
+            start, _, end = place.partition("-")
+            name = path[0].replace("\\012", "\n") if path else ""
+            found.append(Mapping(int(start, 16), int(end, 16), int(offset, 16), name))
+    return found
+
+
+class _PerfMap:
+    """What a just-in-time compiler says of its code: lines of start, size and name."""
+
+    def __init__(self) -> None:
+        self._read: tuple[int, int, int] | None = None
+        self._starts: list[int] = []
+        self._entries: list[tuple[int, int, str]] = []
+        self._path = ""
+
+    def find(self, pid: int, address: int) -> tuple[str, int, str] | None:
+        """(name, offset, path of the map) of the function at `address`."""
+        self._refresh(pid)
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
+            return None
+        start, size, name = self._entries[at]
+        return (name, address - start, self._path) if address < start + size else None
+
+    def _refresh(self, pid: int) -> None:
+        number = _own_pid(pid)
+        self._path = f"/tmp/perf-{number}.map"
+        try:
+            # Not a link or a pipe, which its owner may have put there.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            fd = os.open(f"/proc/{pid}/root{self._path}", flags)
+        except OSError:
+            return
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            state = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if state != self._read and stat.S_ISREG(status.st_mode):
+                self._read = state
+                self._parse(file.read(_LARGEST_PERF_MAP))
+
+    def _parse(self, data: bytes) -> None:
+        # Later lines are of later code, in the place of what was thrown away.
+        entries: dict[int, tuple[int, int, str]] = {}
+        for line in data.decode("utf-8", "replace").splitlines():
+            parts = line.split(None, 2)
+            try:
+                start, size = int(parts[0], 16), int(parts[1], 16)
+                entries[start] = (start, size, parts[2].strip())
+            except (ValueError, IndexError):
+                # The last line may be in the midst of being written.
+                continue
+        self._entries = [entries[start] for start in sorted(entries)]
+        self._starts = sorted(entries)
+
+
+def _own_pid(pid: int) -> int:
+    """The id that the process has in its own namespace."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("NSpid:"):
+                    return int(line.split()[-1])
+    except OSError:
+        pass
+    return pid

@@ -1,0 +1,177 @@
+"""Many stacks at once, of the kernel and of many processes."""
+
+from __future__ import annotations
+
+import os
+
+from ebpf.elf.debug import DEBUG_DIRECTORY
+from ebpf.symbols import demangle as demangling
+from ebpf.symbols.files import FileSymbols
+from ebpf.symbols.frame import Frame
+from ebpf.symbols.kernel import KernelSymbols
+from ebpf.symbols.process import ProcessSymbols
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ebpf.symbols.process import FileCache
+
+# ``struct bpf_stack_build_id``: what the kernel knew of the frame.
+_BUILD_ID_VALID = 1
+_BUILD_ID_IP = 2
+
+
+class Symbolizer:
+    """Resolves addresses, and remembers files, processes and answers.
+
+    ::
+
+        symbolizer = Symbolizer()
+        for frame in symbolizer.process(pid, stacks[user_id]):
+            print(frame)
+        for frame in symbolizer.kernel(stacks[kernel_id]):
+            print(frame)
+
+    Zero addresses, with which the values of a STACK_TRACE map end, are left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        demangle: Callable[[str], str] | bool = True,
+        debug_directory: str | None = DEBUG_DIRECTORY,
+    ) -> None:
+        """
+        Args:
+            demangle: makes of a name what the source has; True takes the libraries that are
+                installed (`ebpf.symbols.demangle`), False leaves names as they are.
+            debug_directory: where debug files are; None to use none.
+        """
+        self._demangle = demangling.installed() if demangle is True else demangle or None
+        self._debug_directory = debug_directory
+        self._kernel: KernelSymbols | None = None
+        self._files: FileCache = {}
+        self._processes: dict[int, tuple[str, ProcessSymbols]] = {}
+        self._by_build_id: dict[bytes, tuple[FileSymbols, str]] = {}
+        self._names: dict[str, str] = {}
+
+    def kernel(self, addresses: Iterable[int]) -> list[Frame]:
+        """The frames of a kernel stack.
+
+        Raises:
+            BpfPermissionError: the kernel hides its addresses from this process.
+        """
+        if self._kernel is None:
+            self._kernel = KernelSymbols()
+        return self._kernel.resolve(address for address in addresses if address)
+
+    def process(self, pid: int, addresses: Iterable[int]) -> list[Frame]:
+        """The frames of a stack of the process `pid`.
+
+        Resolve them while the process runs: of one that is gone, only what was looked at before
+        is known, and the frames are bare addresses otherwise.
+
+        Raises:
+            PermissionError: this process may not look at the other.
+        """
+        wanted = [address for address in addresses if address]
+        symbols = self._process(pid)
+        frames = (
+            [Frame(address) for address in wanted] if symbols is None else symbols.resolve(wanted)
+        )
+        return [self._demangled(frame) for frame in frames]
+
+    def stacks(self, stacks: Iterable[tuple[int | None, Sequence[int]]]) -> list[list[Frame]]:
+        """The frames of many stacks: of each its process (None for the kernel) and addresses.
+
+        Each address of a process is resolved once, however many stacks have it.
+        """
+        wanted = [(pid, [address for address in addresses if address]) for pid, addresses in stacks]
+        of_pid: dict[int | None, set[int]] = {}
+        for pid, addresses in wanted:
+            of_pid.setdefault(pid, set()).update(addresses)
+        known: dict[int | None, dict[int, Frame]] = {}
+        for pid, unique in of_pid.items():
+            frames = self.kernel(unique) if pid is None else self.process(pid, unique)
+            known[pid] = {frame.address: frame for frame in frames}
+        return [[known[pid][address] for address in addresses] for pid, addresses in wanted]
+
+    def add_file(self, path: str | os.PathLike[str]) -> FileSymbols:
+        """Have stacks with build ids look into the file at `path`.
+
+        Raises:
+            OSError: it cannot be opened.
+            ElfError: it is no ELF file.
+        """
+        symbols = FileSymbols.open(path, self._debug_directory)
+        if symbols.build_id is not None:
+            self._by_build_id[symbols.build_id] = (symbols, os.fspath(path))
+        return symbols
+
+    def build_ids(self, entries: Iterable[tuple[int, bytes, int]]) -> list[Frame]:
+        """The frames of a stack that was taken with build ids (STACK_BUILD_ID).
+
+        Args:
+            entries: of ``struct bpf_stack_build_id`` the status, the build id and the offset in
+                the file (or the address). Entries of status 0 are empty, and left out.
+
+        Files are known by `add_file`; the frame of an unknown one has the build id as its module.
+        """
+        return [
+            self._build_id_frame(status, build_id, offset)
+            for status, build_id, offset in entries
+            if status in (_BUILD_ID_VALID, _BUILD_ID_IP)
+        ]
+
+    def _build_id_frame(self, status: int, build_id: bytes, offset: int) -> Frame:
+        if status == _BUILD_ID_IP:
+            return Frame(offset)
+        # The kernel fills shorter ones up with zeros.
+        known = self._by_build_id.get(build_id) or next(
+            (
+                found
+                for own, found in self._by_build_id.items()
+                if len(own) < len(build_id) and build_id == own.ljust(len(build_id), b"\0")
+            ),
+            None,
+        )
+        if known is None:
+            return Frame(offset, None, 0, f"[{build_id.hex()}]")
+        symbols, path = known
+        place = symbols.find(offset)
+        frame = Frame(offset, None, 0, path) if place is None else Frame(offset, *place, path)
+        return self._demangled(frame)
+
+    def _process(self, pid: int) -> ProcessSymbols | None:
+        started = _start_time(pid)
+        known = self._processes.get(pid)
+        # The same id may be another process by now.
+        if known is not None and started in (known[0], None):
+            return known[1]
+        if started is None:
+            return None
+        try:
+            made = ProcessSymbols(pid, self._debug_directory, self._files)
+        except ProcessLookupError:
+            return None
+        self._processes[pid] = (started, made)
+        return made
+
+    def _demangled(self, frame: Frame) -> Frame:
+        if self._demangle is None or frame.name is None:
+            return frame
+        name = self._names.get(frame.name)
+        if name is None:
+            name = self._names[frame.name] = self._demangle(frame.name)
+        return frame._replace(name=name)
+
+
+def _start_time(pid: int) -> str | None:
+    """When the process began, which no other one of the same id did; None where it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name, in parentheses, may have any character in it.
+            return file.read().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
