@@ -23,7 +23,7 @@ FLAGS = ("-O2", "-g", "-mcpu=v3", "-Wall", "-Wno-unused-function")
 
 # TYPE_MATCHES begins with clang 15 (14 crashes), address spaces of BPF programs with 19.
 NEEDED_CLANG = {"core_kernel": 15, "core_local": 15, "core_moved": 15}
-NEEDED_CLANG |= {"arena": 19, "arena_load": 19}
+NEEDED_CLANG |= {"arena": 19, "arena_load": 19, "arena_peek": 19}
 
 
 class NoCompiler(Exception):
@@ -44,6 +44,13 @@ def clangs() -> tuple[str, ...]:
             if match and os.access(path, os.X_OK):
                 found.setdefault(path.name, (int(match[1] or 0), str(path)))
     return tuple(path for _, path in sorted(found.values(), reverse=True))
+
+
+def newest_clang() -> str:
+    """The newest clang on PATH. Raises NoCompiler."""
+    if not clangs():
+        raise NoCompiler("any")
+    return clangs()[0]
 
 
 @functools.cache

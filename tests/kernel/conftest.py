@@ -20,6 +20,7 @@ from ebpf.errors import BpfPermissionError, NotSupportedError
 from tests.kernel import environment
 from tests.objects import NoCompiler
 from tests.tools import bpftool
+from tests.vm.host import NoArchive
 
 RESULTS = "EBPF_TEST_RESULTS"
 
@@ -106,6 +107,8 @@ def _excused(item: pytest.Item, error: BaseException) -> str | None:
                 return f"refused (as {marker.args[0]} is)"
     if isinstance(error, NoCompiler):
         return f"not built (clang {error.needed})"
+    if isinstance(error, NoArchive):
+        return "not built (libbpf of Debian: set DEBIAN_MIRROR)"
     return None
 
 

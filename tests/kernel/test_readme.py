@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.objects import clangs
+from tests.objects import newest_clang
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -67,7 +67,7 @@ def test_object_example_works_as_pasted(tmp_path: Path) -> None:
     (tmp_path / "exits.bpf.c").write_text(source)
     (tmp_path / "examples").mkdir()
     shutil.copy(README.with_name("examples") / "bpf.h", tmp_path / "examples")
-    subprocess.run([clangs()[0], *arguments.split()], check=True, cwd=tmp_path)
+    subprocess.run([newest_clang(), *arguments.split()], check=True, cwd=tmp_path)
     failing = ["sh", "-c", "exit 7"]
     lines = printed(tmp_path, example(1), failing, b" sh ended with 7\n", status=7)
     # The program was told to leave out what ended with 0 or 1.

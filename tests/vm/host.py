@@ -39,6 +39,10 @@ class HarnessError(Exception):
     """The harness could not do its work: this says nothing about the command under test."""
 
 
+class NoArchive(HarnessError):
+    """Nothing on this machine says where Debian's packages are."""
+
+
 def cache_dir() -> Path:
     """The folder for downloads: ``$EBPF_CACHE``, ``$XDG_CACHE_HOME/ebpf-tests``, or
     ``~/.cache/ebpf-tests``."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 
-from .host import HarnessError, cache_dir, run
+from .host import HarnessError, NoArchive, cache_dir, run
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -114,7 +114,7 @@ def mirror() -> str:
             return found
     if found := environ.get("DEBIAN_MIRROR"):
         return found
-    raise HarnessError(
+    raise NoArchive(
         "no Debian archive is known: this machine's apt sources name none; set DEBIAN_MIRROR "
         "to the address of a Debian mirror (the folder that contains dists/ and pool/)"
     )
