@@ -130,6 +130,13 @@ def test_types_are_there_once(both: CollectionSpec) -> None:
     assert [len(one.members) for one in both.btf.find_all("task_struct")] == [2, 1]  # type: ignore[attr-defined]
 
 
+def test_the_sections_of_the_types_are_complete(both: CollectionSpec) -> None:
+    """Kernels refuse variables out of order, and loaders leave a section that has a size alone."""
+    assert both.btf is not None
+    (kconfig,) = both.btf.find_all(".kconfig")
+    assert list(both.btf_fixups.sections) == [kconfig.id]
+
+
 def test_what_was_linked_can_be_linked_again(compile_bpf: Compile) -> None:
     """A library of objects that is one object."""
     sources = [
