@@ -13,6 +13,7 @@ ffibuilder = runpy.run_path("src/ebpf/embed.py")["ffi_builder"](
         "src/core/perf.c",
         "src/core/ring.c",
         "src/core/sys.c",
+        "src/core/user_ring.c",
     ],
     extra_compile_args=["-std=gnu11", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"],
 )

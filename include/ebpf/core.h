@@ -17,6 +17,7 @@
 #include "ebpf/sys.h"
 #include "ebpf/map.h"
 #include "ebpf/ring.h"
+#include "ebpf/user_ring.h"
 #include "ebpf/perf.h"
 #include "ebpf/btf.h"
 

@@ -78,6 +78,7 @@ from ebpf.maps import (
     QueueMap,
     StackTraceMap,
     StorageMap,
+    UserRingBuffer,
 )
 from ebpf.pin import unpin
 from ebpf.programs import Program, RunTimeStats, TestRun
@@ -160,6 +161,7 @@ __all__ = [
     "TestRun",
     "TestRunFlags",
     "UpdateFlags",
+    "UserRingBuffer",
     "VariableSpec",
     "VerifierError",
     "asm",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import cffi
 
 # In the order of their use of each other; core.h includes them in the same order.
-HEADERS = ("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "perf.h", "btf.h")
+HEADERS = ("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "user_ring.h", "perf.h", "btf.h")
 
 
 def get_include() -> str:

@@ -151,8 +151,9 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
     (lambda: ebpf.Map.create(MapType.RINGBUF, max_entries=1 << 16, name="closed"), MAP),
 ]
 
-# What needs no kernel, or makes new objects.
+# What needs no kernel, or makes new objects; what is for values per CPU only.
 HARMLESS = {
+    *("lookup_cpu", "put_cpu"),
     *("create", "open", "from_id", "from_fd", "unpin", "close", "closed"),
     *("types", "default_type"),
     *("__init__", "__del__", "__exit__", "__bool__", "__eq__", "__hash__", "__repr__"),

@@ -14,7 +14,7 @@ dataclass their C types; :class:`PerCpu` is for the values of per-CPU maps.
     scalars      u32 and its like (imports typing: only on use)
     records      dataclasses to layouts (imports dataclasses and typing: only on use)
     foreign      raw bytes, objects with pack and unpack, ctypes, numpy
-    percpu       PerCpu
+    percpu       PerCpu, CpuValues
     btf          from_btf: the types of a kernel or an object (imports ebpf.btf: only on use)
     to_btf       BTF for the types of a codec (imports ebpf.btf: only on use)
     dtypes       dtype_of: numpy's view of a codec (imports numpy: only on use)
@@ -29,7 +29,7 @@ from ebpf.codec.base import Codec, plural
 from ebpf.codec.foreign import CtypesCodec, NumpyCodec, ObjectCodec, RawCodec, is_ctypes, is_numpy
 from ebpf.codec.formats import from_format
 from ebpf.codec.markers import Array, Char, CType, Marker, Pad, Raw
-from ebpf.codec.percpu import PerCpu
+from ebpf.codec.percpu import CpuValues, PerCpu
 from ebpf.errors import CodecError
 from ebpf.generic import overload
 
@@ -62,6 +62,7 @@ __all__ = [
     "CType",
     "Char",
     "Codec",
+    "CpuValues",
     "Pad",
     "PerCpu",
     "Raw",

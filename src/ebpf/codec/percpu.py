@@ -16,6 +16,46 @@ if TYPE_CHECKING:
     from ebpf.codec.base import Buffer
 
 
+class CpuValues(list[T]):
+    """The values of one entry of a per-CPU map: a list, in the order of the CPUs' numbers."""
+
+    __slots__ = ()
+
+    def sum(self) -> T:
+        """All CPUs together: of numbers their sum, of tuples, arrays and dataclasses that of each
+        item or field.
+
+        Raises:
+            TypeError: there is something else than numbers among them.
+        """
+        added: T = _added(list(self))
+        return added
+
+
+def _added(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, (int, float)) and not isinstance(first, bool):
+        return sum(values)
+    if isinstance(first, (list, tuple)):
+        return type(first)(_added(list(items)) for items in zip(*values, strict=True))
+    names = list(getattr(first, "__dataclass_fields__", ()))
+    if not names:
+        raise TypeError(
+            f"sum: {shown(first)} is no number; add up what you need of it:"
+            " sum(value.packets for value in values)"
+        )
+    from copy import copy
+
+    # A copy, because not every field may be given to the constructor.
+    made = copy(first)
+    for name in names:
+        column = [getattr(value, name) for value in values]
+        # Padding is no value.
+        if not isinstance(column[0], bytes) or any(column):
+            object.__setattr__(made, name, _added(column))
+    return made
+
+
 class PerCpu(Codec["Sequence[T]"]):
     """One value of `inner` for each possible CPU, in the order of their numbers: a list.
 
@@ -58,15 +98,15 @@ class PerCpu(Codec["Sequence[T]"]):
         except CodecError as error:
             raise CodecError(f"CPU {cpu}: {error}") from None
 
-    def unpack(self, buffer: Buffer) -> list[T]:
+    def unpack(self, buffer: Buffer) -> CpuValues[T]:
         view = memoryview(buffer)
         if view.nbytes != self.size:
             raise self._wrong_size(buffer)
         if self._slot is not None:
-            return list(self._slot.iter_unpack(view))
+            return CpuValues(self._slot.iter_unpack(view))
         view, size = view.cast("B"), self.inner.size
         unpack = self.inner.unpack
-        return [unpack(view[at : at + size]) for at in range(0, self.size, self.stride)]
+        return CpuValues([unpack(view[at : at + size]) for at in range(0, self.size, self.stride)])
 
     def _meaning(self) -> tuple[object, ...]:
         return (PerCpu, self.inner, self.ncpus)

@@ -18,6 +18,7 @@ array     ArrayMap, DescriptorArray
 stack     StackTraceMap
 storage   StorageMap
 arena     ArenaMap
+user_ring UserRingBuffer, the writing end of a USER_RINGBUF
 queue     QueueMap, BloomFilterMap, which have no keys
 """
 
@@ -30,6 +31,7 @@ from ebpf.maps.queue import BloomFilterMap, QueueMap
 from ebpf.maps.stack import StackTraceMap
 from ebpf.maps.storage import StorageMap
 from ebpf.maps.trie import LpmTrieMap
+from ebpf.maps.user_ring import UserRingBuffer
 from ebpf.types import MapType
 
 # A later class has the last word on a type.
@@ -59,4 +61,5 @@ __all__ = [
     "QueueMap",
     "StackTraceMap",
     "StorageMap",
+    "UserRingBuffer",
 ]

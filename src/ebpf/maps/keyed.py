@@ -6,6 +6,7 @@ import errno
 import sys
 
 from ebpf._sys import ffi, lib
+from ebpf.codec import PerCpu
 from ebpf.errors import CodecError, EbpfError
 from ebpf.maps.base import K, V
 from ebpf.maps.scalars import ABSENT_SCALAR, scalar_functions
@@ -102,6 +103,46 @@ class KeyedMap(ValueMap[K, V]):
     def _too_big(self) -> str:
         """What E2BIG means."""
         return f"the map is full: max_entries is {self.max_entries}"
+
+    def lookup_cpu(self, key: K, cpu: int) -> Any:
+        """The value that the CPU number `cpu` has for `key`, None where the map has no such key.
+
+        Of a per-CPU map, and read alone (flag CPU, 7.0): ``m[key][cpu]`` reads those of all CPUs.
+        """
+        one = self._one_cpu(cpu)
+        value = ffi.new("unsigned char[]", one.stride)
+        flags = UpdateFlags.CPU | cpu << 32
+        result = lib.ebpf_map_lookup(self._fd, self._pack_key(key), value, flags)
+        if result == -errno.ENOENT:
+            return None
+        if result < 0:
+            self._fail(result, _READ, flags)
+        return one.inner.unpack(ffi.buffer(value, one.inner.size))
+
+    def put_cpu(self, key: K, value: Any, cpu: int | None) -> None:
+        """Write the value of the CPU number `cpu` for `key`, and leave those of the others; None
+        writes the same value for all CPUs (flags CPU and ALL_CPUS, 7.0).
+
+        A key that is not there is created, with zeros for the other CPUs.
+        """
+        one = self._one_cpu(cpu or 0)
+        flags = UpdateFlags.ALL_CPUS if cpu is None else UpdateFlags.CPU | cpu << 32
+        try:
+            packed = one.inner.pack(value) + bytes(one.stride - one.inner.size)
+        except CodecError as error:
+            raise CodecError(f"value of {self!r}: {error}") from None
+        result = lib.ebpf_map_update(self._fd, self._pack_key(key), packed, flags)
+        if result < 0:
+            self._fail(result, f"write the key {key!r}{self._put_hint(-result, flags)} to", flags)
+
+    def _one_cpu(self, cpu: int) -> PerCpu[Any]:
+        """The codec, once `cpu` is known to be one of its CPUs."""
+        made = self.value_codec
+        if not isinstance(made, PerCpu):
+            raise TypeError(f"{self!r} has one value for all CPUs")
+        if not isinstance(cpu, int) or not 0 <= cpu < made.ncpus:
+            raise ValueError(f"cpu: {cpu!r}, but the possible CPUs are 0 to {made.ncpus - 1}")
+        return made
 
     def _delete(self, key: bytes) -> bool:
         """Delete the packed `key`; False where the map has no such key."""

@@ -113,3 +113,47 @@ def test_clear() -> None:
         hash[1] = [5] * CPUS
         hash.clear()
         assert hash.to_dict() == {}
+
+
+def test_sums(m: Any) -> None:
+    """The sum over the CPUs is of other values, or not of each field."""
+    m[1] = list(range(10, 10 + CPUS))
+    assert m[1].sum() == sum(range(10, 10 + CPUS))
+    assert {key: values.sum() for key, values in m.items()}[1] == m[1].sum()
+    with create(m.type, Sample) as samples:
+        samples[1] = [Sample(-1, 5)] * CPUS
+        assert samples[1].sum() == Sample(-CPUS, 5 * CPUS)
+        assert samples.lookup_many([1])[0].sum() == Sample(-CPUS, 5 * CPUS)
+
+
+def test_the_value_of_one_cpu(m: Any) -> None:
+    """With the flag CPU (7.0) another CPU's value is read or written, or all are."""
+    m[3] = list(range(CPUS))
+    last = CPUS - 1
+    assert m.lookup_cpu(3, last) == last
+    assert m.lookup_cpu(3, 0) == 0
+    m.put_cpu(3, 77, last)
+    assert m[3] == [*range(last), 77]
+    m.put_cpu(3, 5, None)
+    assert m[3] == [5] * CPUS
+    if m.type != MapType.PERCPU_ARRAY:
+        assert m.lookup_cpu(4, 0) is None
+        m.put_cpu(4, 9, last)
+        assert m[4] == [0] * last + [9]
+    with create(m.type, "3s") as narrow:
+        narrow.put_cpu(1, b"abc", None)
+        assert narrow.lookup_cpu(1, last) == b"abc"
+        assert narrow[1] == [b"abc"] * CPUS
+
+
+def test_wrong_cpus(m: Any) -> None:
+    """A CPU that there is not is passed on to the kernel, or a map with one value is read so."""
+    for cpu in (-1, CPUS, "0", 1.5):
+        with pytest.raises(ValueError, match=rf"^cpu: .* 0 to {CPUS - 1}"):
+            m.lookup_cpu(1, cpu)
+        with pytest.raises(ValueError, match=r"^cpu: "):
+            m.put_cpu(1, 1, cpu)
+    with HashMap.create(key="I", value="Q", max_entries=1) as plain:
+        for use in (lambda: plain.lookup_cpu(1, 0), lambda: plain.put_cpu(1, 1, 0)):
+            with pytest.raises(TypeError, match=r"one value for all CPUs"):
+                use()

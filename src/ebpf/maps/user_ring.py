@@ -1,0 +1,205 @@
+"""Ring buffers that user space writes and programs read (USER_RINGBUF, Linux 6.1)."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import select
+import time
+from _thread import RLock
+
+from ebpf._sys import ffi, lib
+from ebpf._sys.call import fail
+from ebpf.codec import codec as make_codec
+from ebpf.errors import BpfError, ClosedError, CodecError
+from ebpf.types import MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from ebpf.maps.base import Map
+
+_HEADER_SIZE = 8
+
+
+class UserRingBuffer:
+    """The writing end of a USER_RINGBUF map; a program drains it with bpf_user_ringbuf_drain.
+
+    ::
+
+        with ebpf.UserRingBuffer(commands, codec="IQ") as ring:
+            ring.write((1, 2))
+            with ring.reserve(100) as buffer:     # 100 bytes of the ring itself
+                buffer[:5] = b"hello"
+
+    With `codec`, records are what it packs; else they are bytes. Threads may share one; two
+    objects, or two processes, must not write the same ring at a time.
+    """
+
+    def __init__(self, map: Map[Any, Any], codec: object = None) -> None:
+        if getattr(map, "type", None) != MapType.USER_RINGBUF:
+            raise TypeError(f"{map!r} is not a USER_RINGBUF map")
+        self.map = map
+        self.codec = None if codec is None else make_codec(codec)
+        self._size = map.max_entries
+        self._lock = RLock()
+        page = mmap.PAGESIZE
+        try:
+            # The kernel maps the data twice in a row, so a record that wraps is one piece.
+            self._consumer = mmap.mmap(map.fileno(), page, mmap.MAP_SHARED, mmap.PROT_READ)
+            self._producer = mmap.mmap(map.fileno(), page + 2 * self._size, offset=page)
+        except OSError as error:
+            fail(error.errno or 0, f"map the memory of {map!r}")
+        # What makes the addresses also keeps the mappings.
+        self._kept = ffi.from_buffer(self._consumer), ffi.from_buffer(self._producer)
+        addresses = [int(ffi.cast("uintptr_t", one)) for one in self._kept]
+        self._ring: Any = ffi.new("struct ebpf_user_ring *", [*addresses, self._size, page])
+
+    def write(self, record: Any, *, timeout: float | None = 0.0) -> None:
+        """Write one record.
+
+        Args:
+            record: what the codec packs, or bytes.
+            timeout: seconds to wait for room, None for as long as it takes. The kernel says when
+                a program has drained the ring, unless that asked for no wake-up.
+
+        Raises:
+            CodecError: the record does not fit the codec.
+            BpfError: ENOSPC, no room within the timeout; E2BIG, larger than the ring.
+        """
+        packed = self._packed(record)
+        action = f"write a record of {len(packed)} bytes to"
+        self._retried(
+            lambda: lib.ebpf_user_ring_write(self._open(), packed, len(packed), 1), action, timeout
+        )
+
+    def write_many(self, records: Any) -> int:
+        """Write records of one size as long as there is room; how many were written.
+
+        Raises:
+            CodecError: a record does not fit the codec, or the sizes differ; none is written.
+        """
+        packed = [self._packed(record) for record in records]
+        if len({len(one) for one in packed}) > 1:
+            raise CodecError("write_many takes records of one size; write takes them one by one")
+        size = len(packed[0]) if packed else 0
+        joined = b"".join(packed)
+        with self._lock:
+            written = lib.ebpf_user_ring_write(self._open(), joined, size, len(packed))
+        if written == -errno.ENOSPC:
+            return 0
+        if written < 0:
+            self._refuse(-written, f"write records of {size} bytes to")
+        return int(written)
+
+    def reserve(self, size: int, *, timeout: float | None = 0.0) -> Reservation:
+        """Room for a record of `size` bytes, to be filled in place: a context manager that gives a
+        writable memoryview, and at its end hands the record over or, after an exception, discards
+        it.
+
+        Programs read no record behind one that is reserved. Raises as `write`.
+        """
+        if not isinstance(size, int) or not 0 < size < 1 << 30:
+            raise ValueError(f"size: {size!r}, but a record has 1 byte to 1 GiB")
+        action = f"reserve {size} bytes of"
+        position = self._retried(
+            lambda: lib.ebpf_user_ring_reserve(self._open(), size), action, timeout
+        )
+        return Reservation(self, position, size)
+
+    def close(self) -> None:
+        """Let go of the memory; reservations that are left keep it. The map stays open."""
+        self._ring = None
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._ring is None
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _packed(self, record: Any) -> bytes:
+        if self.codec is not None:
+            return self.codec.pack(record)
+        if not isinstance(record, (bytes, bytearray, memoryview)):
+            raise CodecError(f"record: {record!r} is not bytes, and there is no codec to pack it")
+        if not len(record):
+            raise CodecError("record: a record has 1 byte or more")
+        return bytes(record)
+
+    def _open(self) -> Any:
+        ring = self._ring
+        if ring is None:
+            raise ClosedError(f"the UserRingBuffer of {self.map!r} is closed")
+        return ring
+
+    def _retried(self, attempt: Any, action: str, timeout: float | None) -> int:
+        """What `attempt` answers once there is room."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                result = int(attempt())
+            if result >= 0:
+                return result
+            left = None if end is None else end - time.monotonic()
+            if result != -errno.ENOSPC or (left is not None and left <= 0):
+                self._refuse(-result, action)
+            poller = select.poll()
+            poller.register(self.map.fileno(), select.POLLOUT)
+            # The wake-up of a drain may come between the attempt and this: so not for ever.
+            poller.poll(100 if left is None else min(100, 1000 * left))
+
+    def _refuse(self, code: int, action: str) -> None:
+        reasons = {
+            errno.ENOSPC: "there is no room until a program drains it",
+            errno.E2BIG: f"the ring has {self._size} bytes, {_HEADER_SIZE} of them for each header",
+            errno.EPROTO: "the positions in it are not those of a ring",
+        }
+        raise BpfError(code, f"{action} {self.map!r}: {reasons.get(code, 'refused')}")
+
+
+class Reservation:
+    """A record on its way into a ring, see `UserRingBuffer.reserve`.
+
+    ``buffer`` is its memory. Leaving the with block calls `commit`, or `discard` after an
+    exception; either ends the reservation, once.
+    """
+
+    def __init__(self, ring: UserRingBuffer, position: int, size: int) -> None:
+        self._ring = ring
+        self._memory = ring._open()
+        self._kept = ring._kept
+        self._position: int | None = position
+        start = mmap.PAGESIZE + position % ring._size + _HEADER_SIZE
+        self.buffer = memoryview(ring._producer)[start : start + size]
+
+    def commit(self) -> None:
+        """Hand the record to the programs. `buffer` can't be used any more."""
+        self._finish(0)
+
+    def discard(self) -> None:
+        """Give the room back: programs pass the record over."""
+        self._finish(1)
+
+    def __enter__(self) -> memoryview:
+        return self.buffer
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if self._position is not None:
+            self._finish(0 if kind is None else 1)
+
+    def _finish(self, discard: int) -> None:
+        position, self._position = self._position, None
+        if position is None:
+            raise ValueError("the reservation was committed or discarded already")
+        lib.ebpf_user_ring_finish(self._memory, position, discard)
+        # After that the kernel may read it, and somebody else may write there.
+        self.buffer.release()
