@@ -49,7 +49,8 @@ import time
 print(time.monotonic_ns(), peak)
 """
 
-Measurement = tuple[float, float]
+# Milliseconds from start to end, milliseconds of CPU time, MiB.
+Measurement = tuple[float, float, float]
 
 
 def run() -> list[Table]:
@@ -77,17 +78,17 @@ def _starting(peer: str) -> list[Table]:
     }
     if _has_bcc():
         ways["bcc"] = _process([SYSTEM_PYTHON, str(HERE / "loader_bcc.py")])
-    return _pair("start of a process to its first event, one CO-RE program", ways)
+    return _tables("start of a process to its first event, one CO-RE program", ways)
 
 
 def _kernel_types(peer: str) -> list[Table]:
     """Opening the kernel's BTF and finding one type, in a new process."""
     script = BTF_SCRIPT.format(type=TYPE)
     ways = {
-        "libbpf in C": _numbers([peer, "btf", TYPE]),
-        "this library": _numbers([sys.executable, "-I", "-c", script]),
+        "libbpf in C": _part([peer, "btf", TYPE]),
+        "this library": _part([sys.executable, "-I", "-c", script]),
     }
-    return _pair(f"open the kernel's BTF, find {TYPE}", ways)
+    return _tables(f"open the kernel's BTF, find {TYPE}", ways)
 
 
 def _importing() -> list[Table]:
@@ -99,7 +100,7 @@ def _importing() -> list[Table]:
         way: _process([sys.executable, "-I", "-c", IMPORT_SCRIPT.format(statement=statement)])
         for way, statement in statements.items()
     }
-    return _pair("start of an interpreter", ways)
+    return _tables("start of an interpreter", ways)
 
 
 def _many_programs(peer: str) -> list[Table]:
@@ -169,36 +170,50 @@ def _less(numbers: list[int]) -> float:
 
 
 def _process(command: list[str]) -> Callable[[], Measurement]:
-    """Milliseconds from the start of `command` to the time that it prints, and MiB."""
+    """From the start of `command` to the time that it prints; CPU time to its end."""
 
     def measure() -> Measurement:
         start = time.monotonic_ns()
-        end, memory = map(int, _output(command).split())
-        return (end - start) / 1e6, memory / 1024
+        end, memory, cpu = _numbers(command)
+        return (end - start) / 1e6, cpu, memory / 1024
 
     return measure
 
 
-def _numbers(command: list[str]) -> Callable[[], Measurement]:
-    """Milliseconds and MiB as `command` prints them, in ns and KiB."""
+def _part(command: list[str]) -> Callable[[], Measurement]:
+    """What `command` has measured of itself, ns and KiB."""
 
     def measure() -> Measurement:
-        elapsed, memory = map(int, _output(command).split())
-        return elapsed / 1e6, memory / 1024
+        elapsed, memory, _ = _numbers(command)
+        return elapsed / 1e6, 0.0, memory / 1024
 
     return measure
 
 
-def _pair(title: str, ways: dict[str, Callable[[], Measurement]]) -> list[Table]:
-    """A table of the times and one of the memory."""
-    samples: dict[str, list[Measurement]] = interleave(ways, ROUNDS)
-    times = {way: [pair[0] for pair in pairs] for way, pairs in samples.items()}
-    memory = {way: [pair[1] for pair in pairs] for way, pairs in samples.items()}
-    return [Table(title, "ms", times), Table(f"{title}: memory", "MiB", memory)]
+def _numbers(command: list[str]) -> tuple[int, int, float]:
+    """The two numbers that `command` prints, and milliseconds of CPU time."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    first, second = map(int, output.split())
+    return first, second, 1000 * (usage.ru_utime + usage.ru_stime)
 
 
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+def _tables(title: str, ways: dict[str, Callable[[], Measurement]]) -> list[Table]:
+    """The times, the CPU times where there are any, and the memory."""
+    samples = interleave(ways, ROUNDS)
+
+    def column(number: int) -> dict[str, list[float]]:
+        return {way: [row[number] for row in rows] for way, rows in samples.items()}
+
+    tables = [Table(title, "ms", column(0)), Table(f"{title}: memory", "MiB", column(2))]
+    if all(all(times) for times in column(1).values()):
+        tables.insert(1, Table(f"{title}: CPU time", "ms", column(1)))
+    return tables
 
 
 def _runs(command: list[str]) -> bool:
