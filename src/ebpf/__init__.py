@@ -31,8 +31,8 @@ show FILE`` says what is in an object file.
 
 # Imports point only downwards in this list (tests/unit/test_layers.py):
 #
-#     pure    errors, types, generic, plain, opcodes, codec, asm, btf, elf, spec, embed:
-#             no system call
+#     pure    errors, types, generic, plain, patterns, opcodes, codec, asm, btf, elf, spec,
+#             embed: no system call
 #     kernel  _ffi        the compiled core
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
@@ -66,7 +66,6 @@ from ebpf.errors import (
     VerifierError,
 )
 from ebpf.info import LinkInfo, MapInfo, ProgramInfo
-from ebpf.links import Link
 from ebpf.maps import (
     ArenaMap,
     ArrayMap,
@@ -81,8 +80,6 @@ from ebpf.maps import (
     UserRingBuffer,
 )
 from ebpf.pin import unpin
-from ebpf.programs import Program, RunTimeStats, TestRun
-from ebpf.ringbuf import Records, RingBuffer, RingCounters
 from ebpf.types import (
     AttachType,
     LinkType,
@@ -100,7 +97,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
+    from ebpf.links import Link
     from ebpf.perfbuf import PerfBuffer, PerfCounters
+    from ebpf.programs import Program, RunTimeStats, TestRun
+    from ebpf.ringbuf import Records, RingBuffer, RingCounters
     from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
     from ebpf.symbols import Symbolizer
 
@@ -177,15 +177,25 @@ __all__ = [
 _LAZY = {
     "Collection": "collection",
     "CollectionSpec": "spec",
+    "Link": "links",
     "MapSpec": "spec",
     "PerfBuffer": "perfbuf",
     "PerfCounters": "perfbuf",
+    "Program": "programs",
     "ProgramSpec": "spec",
+    "Records": "ringbuf",
+    "RingBuffer": "ringbuf",
+    "RingCounters": "ringbuf",
+    "RunTimeStats": "programs",
     "Symbolizer": "symbols",
+    "TestRun": "programs",
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",
     "features": "features",
+    "links": "links",
+    "programs": "programs",
+    "ringbuf": "ringbuf",
     "symbols": "symbols",
 }
 
@@ -196,7 +206,9 @@ def __getattr__(name: str) -> object:
     import importlib
 
     module = importlib.import_module(f"ebpf.{_LAZY[name]}")
-    return module if name == _LAZY[name] else getattr(module, name)
+    found = module if name == _LAZY[name] else getattr(module, name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

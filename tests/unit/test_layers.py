@@ -131,3 +131,10 @@ def test_import_pulls_in_nothing_heavy() -> None:
 def test_the_loader_pulls_in_nothing_heavy() -> None:
     """The first event of a tool that loads an object comes later than it could."""
     assert HEAVY & loaded_by("import ebpf, ebpf.collection, ebpf.elf.object") == set()
+
+
+def test_every_public_name_comes_on_first_use() -> None:
+    """A name that is listed, and imported when it is asked for, is missing from its module."""
+    pytest.importorskip("ebpf._ffi", reason="the extension is not built", exc_type=ImportError)
+    assert [name for name in ebpf.__all__ if getattr(ebpf, name, None) is None] == []
+    assert set(ebpf.__all__) <= set(dir(ebpf))

@@ -7,6 +7,8 @@ from ebpf.errors import BtfError
 
 # Names are C identifiers; anything else comes back unchanged through this.
 ENCODING_ERRORS = "surrogateescape"
+# Few names are longer: so much is looked through in one piece.
+_USUAL = 64
 
 
 class StringTable:
@@ -56,7 +58,9 @@ class StringTable:
         if not self.start <= offset < self.end:
             raise BtfError(f"BTF string section: offset {offset} is outside 0..{self.end}")
         begin = self.section.start + offset - self.start
-        raw = self.data[begin : self.data.find(b"\0", begin, self.section.end)]
+        raw, end, _ = self.data[begin : min(begin + _USUAL, self.section.end)].partition(b"\0")
+        if not end:
+            raw = self.data[begin : self.data.find(b"\0", begin, self.section.end)]
         if raw and begin > self.section.start and self.data[begin - 1] != 0:
             self._account(offset, len(raw))
         text = raw.decode("utf-8", ENCODING_ERRORS)

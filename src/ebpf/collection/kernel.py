@@ -6,7 +6,6 @@ import os
 
 from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
-from ebpf.elf.image import ElfImage
 from ebpf.errors import BpfFileNotFoundError, BtfError, FormatError
 from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, indexed_btf, kernel_btf, open_btf
 
@@ -48,6 +47,8 @@ def external_btf(source: Btf | str | os.PathLike[str]) -> Btf:
 
 
 def _btf_section(path: str) -> bytes:
+    from ebpf.elf.image import ElfImage
+
     with ElfImage.open(path) as image:
         section = image.section(".BTF")
         if section is None:

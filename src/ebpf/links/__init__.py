@@ -7,10 +7,15 @@ kprobe       attach_kprobe, attach_kretprobe
 section      attach_by_section: by the name of an object file's section
 """
 
+from __future__ import annotations
+
 from ebpf.links.base import Link, PerfEventAttachment
-from ebpf.links.kprobe import attach_kprobe, attach_kretprobe
-from ebpf.links.section import attach as attach_by_section
-from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.links.kprobe import attach_kprobe, attach_kretprobe
+    from ebpf.links.section import attach_by_section
+    from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
 
 __all__ = [
     "Link",
@@ -21,3 +26,22 @@ __all__ = [
     "attach_raw_tracepoint",
     "attach_tracepoint",
 ]
+
+# Imported by the first program that is attached in this way.
+_LAZY = {
+    "attach_by_section": "section",
+    "attach_kprobe": "kprobe",
+    "attach_kretprobe": "kprobe",
+    "attach_raw_tracepoint": "tracepoint",
+    "attach_tracepoint": "tracepoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ebpf.links' has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(f"ebpf.links.{_LAZY[name]}"), name)
+    globals()[name] = found
+    return found

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from ebpf import links
 from ebpf.errors import EbpfError
-from ebpf.links.kprobe import attach_kprobe, attach_kretprobe
-from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.links.base import HasFileno, Link
 
 
-def attach(program: HasFileno, way: str, target: str) -> Link:
+def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
     """Attach `program` as its section says: `way` "kprobe" to the `target` "do_unlinkat+0x10".
 
     Raises:
@@ -34,20 +33,20 @@ def _tracepoint(program: HasFileno, target: str) -> Link:
     category, slash, name = target.partition("/")
     if not slash:
         raise EbpfError(f"attach by section: {target!r} is not CATEGORY/NAME of a tracepoint")
-    return attach_tracepoint(program, category, name)
+    return links.attach_tracepoint(program, category, name)
 
 
 def _kprobe(program: HasFileno, target: str) -> Link:
     symbol, _, offset = target.partition("+")
-    return attach_kprobe(program, symbol, offset=int(offset or "0", 0))
+    return links.attach_kprobe(program, symbol, offset=int(offset or "0", 0))
 
 
 def _raw_tracepoint(program: HasFileno, target: str) -> Link:
-    return attach_raw_tracepoint(program, target)
+    return links.attach_raw_tracepoint(program, target)
 
 
 def _kretprobe(program: HasFileno, target: str) -> Link:
-    return attach_kretprobe(program, target)
+    return links.attach_kretprobe(program, target)
 
 
 _WAYS = {

@@ -8,10 +8,8 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers, check_objects
 from ebpf.errors import NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
-from ebpf.programs.hints import hint
 from ebpf.programs.target import find_target
 from ebpf.types import AttachType, ProgramFlags, ProgramType
-from ebpf.verifier import missing_helper, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +136,9 @@ class Loading:
             size = min(wanted, MAX_LOG_SIZE)
 
     def _refused(self, code: int, log: str) -> BpfError:
+        from ebpf.programs.hints import hint
+        from ebpf.verifier import missing_helper, refusal
+
         found = refusal(log, self.source)
         advice = hint(found.reason)
         refused = VerifierError(
