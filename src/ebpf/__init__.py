@@ -86,6 +86,8 @@ from ebpf.types import (
     MapFlags,
     MapType,
     OpenFlags,
+    PerfHardware,
+    PerfSoftware,
     PinFlags,
     ProgramFlags,
     ProgramType,
@@ -97,7 +99,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
-    from ebpf.links import Link
+    from ebpf.links import IteratorLink, Link, LinkGroup
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.programs import Program, RunTimeStats, TestRun
     from ebpf.ringbuf import Records, RingBuffer, RingCounters
@@ -128,8 +130,10 @@ __all__ = [
     "ElfError",
     "FormatError",
     "HashMap",
+    "IteratorLink",
     "Link",
     "LinkError",
+    "LinkGroup",
     "LinkInfo",
     "LinkType",
     "LpmTrieMap",
@@ -143,6 +147,8 @@ __all__ = [
     "PerCpu",
     "PerfBuffer",
     "PerfCounters",
+    "PerfHardware",
+    "PerfSoftware",
     "PinFlags",
     "Program",
     "ProgramFlags",
@@ -177,7 +183,9 @@ __all__ = [
 _LAZY = {
     "Collection": "collection",
     "CollectionSpec": "spec",
+    "IteratorLink": "links",
     "Link": "links",
+    "LinkGroup": "links",
     "MapSpec": "spec",
     "PerfBuffer": "perfbuf",
     "PerfCounters": "perfbuf",

@@ -136,6 +136,25 @@ def _unreadable(action: str, path: str, command: str) -> BpfPermissionError:
     )
 
 
+def lines(path: str) -> list[str]:
+    """The lines of a file of tracefs.
+
+    Raises:
+        BpfFileNotFoundError: the kernel was built without what the file belongs to.
+        BpfPermissionError: this process may not read it; the message has the command.
+    """
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"read {path}: this kernel does not have it (CONFIG_DYNAMIC_FTRACE)"
+        ) from None
+    except PermissionError:
+        command = f"{SHARE_COMMAND} {find()}"
+        raise _unreadable("list the functions that can be traced", path, command) from None
+
+
 def readable(directory: str) -> bool | None:
     """Whether this process may read the number of a tracepoint; None where there is none."""
     events = os.path.join(directory, "events")

@@ -340,6 +340,38 @@ class PerfEventType(KernelEnum):
     EVENT = 6, (6, 6)
 
 
+class PerfHardware(KernelEnum):
+    """``enum perf_hw_id`` (``PERF_COUNT_HW_*``): what a processor counts, where it does."""
+
+    CPU_CYCLES = 0, (2, 6)
+    INSTRUCTIONS = 1, (2, 6)
+    CACHE_REFERENCES = 2, (2, 6)
+    CACHE_MISSES = 3, (2, 6)
+    BRANCH_INSTRUCTIONS = 4, (2, 6)
+    BRANCH_MISSES = 5, (2, 6)
+    BUS_CYCLES = 6, (2, 6)
+    STALLED_CYCLES_FRONTEND = 7, (3, 0)
+    STALLED_CYCLES_BACKEND = 8, (3, 0)
+    REF_CPU_CYCLES = 9, (3, 3)
+
+
+class PerfSoftware(KernelEnum):
+    """``enum perf_sw_ids`` (``PERF_COUNT_SW_*``): what the kernel counts; clocks in ns."""
+
+    CPU_CLOCK = 0, (2, 6)
+    TASK_CLOCK = 1, (2, 6)
+    PAGE_FAULTS = 2, (2, 6)
+    CONTEXT_SWITCHES = 3, (2, 6)
+    CPU_MIGRATIONS = 4, (2, 6)
+    PAGE_FAULTS_MIN = 5, (2, 6)
+    PAGE_FAULTS_MAJ = 6, (2, 6)
+    ALIGNMENT_FAULTS = 7, (2, 6)
+    EMULATION_FAULTS = 8, (2, 6)
+    DUMMY = 9, (3, 12)
+    BPF_OUTPUT = 10, (4, 4)
+    CGROUP_SWITCHES = 11, (5, 13)
+
+
 class TaskFdType(KernelEnum):
     """``enum bpf_task_fd_type`` (``BPF_FD_TYPE_*``): what TASK_FD_QUERY found."""
 

@@ -37,10 +37,16 @@ ENUMS: dict[str, tuple[type[KernelEnum], str]] = {
     "bpf_cgroup_iter_order": (types.CgroupIterOrder, "BPF_CGROUP_ITER_"),
     "bpf_stack_build_id_status": (types.StackBuildIdStatus, "BPF_STACK_BUILD_ID_"),
     "xdp_action": (types.XdpAction, "XDP_"),
+    "perf_hw_id": (types.PerfHardware, "PERF_COUNT_HW_"),
+    "perf_sw_ids": (types.PerfSoftware, "PERF_COUNT_SW_"),
 }
 
 # Names of those enumerations that are deliberately no member.
-NOT_MEMBERS = {"BPF_COMMON_ATTRS"}  # a bit of the command: types.COMMON_ATTRS
+NOT_MEMBERS = {
+    "BPF_COMMON_ATTRS",  # a bit of the command: types.COMMON_ATTRS
+    "PERF_COUNT_HW_MAX",
+    "PERF_COUNT_SW_MAX",
+}
 
 # Classes of constants that the uapi gives no enumeration of their own.
 LOOSE: dict[str, dict[str, KernelEnum | KernelFlags]] = {
@@ -89,10 +95,13 @@ RESERVED_EARLIER = {types.LinkType.STRUCT_OPS}
 
 
 class Header:
-    """The enumerations and BPF_F_* macros of one ``linux/bpf.h``."""
+    """The enumerations of ``linux/bpf.h`` and ``linux/perf_event.h``, and BPF_F_* macros."""
 
     def __init__(self, include: Path) -> None:
         text = (include / "linux/bpf.h").read_text()
+        perf = (include / "linux/perf_event.h").read_text()
+        # The rest of that header has numbers that only a compiler can read.
+        text += "".join(re.findall(r"^enum perf_(?:hw_id|sw_ids) \{.*?\};", perf, re.M | re.S))
         text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
         self.enums: dict[str, dict[str, int]] = {}
         self.names: dict[str, int] = {}

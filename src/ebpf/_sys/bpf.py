@@ -319,6 +319,13 @@ def btf_data(fd: int) -> bytes:
     return bytes(ffi.buffer(data))
 
 
+def prog_type(fd: int) -> int:
+    """OBJ_GET_INFO_BY_FD for a program, of which just the type is asked for."""
+    info = ffi.new("struct ebpf_prog_info *")
+    get_info(fd, info)
+    return int(info.type)
+
+
 def prog_info(fd: int, instructions: bool = False) -> Fields:
     """OBJ_GET_INFO_BY_FD for a program.
 
@@ -374,7 +381,7 @@ def btf_load(btf: bytes, log_size: int = 0, **fields: Any) -> tuple[int, bytes]:
     return result, b"" if log is None else ffi.string(log, log_size)
 
 
-def task_fd_query(pid: int, fd: int) -> Fields:
+def task_fd_query(pid: int, fd: int, action: str | None = None) -> Fields:
     """TASK_FD_QUERY: what the descriptor `fd` of process `pid` is attached to."""
     size = 4096
     name = ffi.new("char[]", size)
@@ -386,7 +393,7 @@ def task_fd_query(pid: int, fd: int) -> Fields:
         buf=address(name),
         buf_len=size,
     )
-    call(Command.TASK_FD_QUERY, attribute)
+    call(Command.TASK_FD_QUERY, attribute, action)
     data = attribute.data
     fields = {
         field: int(getattr(data, field))
@@ -420,9 +427,14 @@ def enable_stats(type: int) -> int:
     return call_fd(Command.ENABLE_STATS, attribute, "enable BPF run-time statistics")
 
 
-def iter_create(link_fd: int, flags: int = 0) -> int:
+def iter_create(link_fd: int, action: str | None = None) -> int:
     """ITER_CREATE: a descriptor to read the iterator's output from."""
-    return call_fd(Command.ITER_CREATE, Attribute("iter_create", link_fd=link_fd, flags=flags))
+    return call_fd(Command.ITER_CREATE, Attribute("iter_create", link_fd=link_fd), action)
+
+
+def iter_info(kind: str, **fields: int) -> bytes:
+    """``union bpf_iter_link_info`` as its member `kind`: map, cgroup or task."""
+    return bytes(ffi.buffer(ffi.new(f"struct ebpf_iter_info_{kind} *", fields)))
 
 
 def prog_bind_map(prog_fd: int, map_fd: int, flags: int = 0) -> None:

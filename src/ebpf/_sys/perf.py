@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 # enum perf_type_id, include/uapi/linux/perf_event.h
+TYPE_HARDWARE = 0
+TYPE_SOFTWARE = 1
 TYPE_TRACEPOINT = 2
 
 _PMU = "/sys/bus/event_source/devices"
@@ -57,16 +59,36 @@ def text(value: bytes) -> Any:
     return ffi.new("char[]", value)
 
 
+def _flag(name: str) -> int:
+    """The bit field `name` of ``struct perf_event_attr``, in its place in ``flags``."""
+    number = int(getattr(lib, f"EBPF_PERF_BIT_{name}"))
+    return 1 << (number if sys.byteorder == "little" else 63 - number)
+
+
 def event_open(
-    *, type: int, config: int = 0, config1: int = 0, config2: int = 0, pid: int = -1, cpu: int = 0
+    *,
+    type: int,
+    config: int = 0,
+    config1: int = 0,
+    config2: int = 0,
+    period: int = 0,
+    frequency: int = 0,
+    pid: int = -1,
+    cpu: int = 0,
 ) -> int:
-    """A perf event's descriptor or -errno. It counts from now on: it is not opened disabled."""
+    """A perf event's descriptor or -errno. It counts from now on: it is not opened disabled.
+
+    With `period` it fires each time that many events have happened, with `frequency` (Hz) that
+    often in a second.
+    """
     attribute = ffi.new("struct ebpf_perf_event_attr *")
     attribute.type = type
     attribute.size = ffi.sizeof("struct ebpf_perf_event_attr")
     attribute.config = config
     attribute.config1 = config1
     attribute.config2 = config2
+    attribute.sample_period = frequency or period
+    attribute.flags = _flag("FREQ") if frequency else 0
     # Kernels that know fewer fields take the longer struct, because the rest is zero.
     return int(lib.ebpf_perf_event_open(attribute, pid, cpu, -1, 0))
 
@@ -89,16 +111,9 @@ def fail(code: int, action: str) -> NoReturn:
 
 # ---- perf buffers -------------------------------------------------------------------------------
 
-_TYPE_SOFTWARE = 1
 _COUNT_SW_BPF_OUTPUT = 10
 _SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
 _CLOCK_MONOTONIC = 1
-
-
-def _flag(name: str) -> int:
-    """The bit field `name` of ``struct perf_event_attr``, in its place in ``flags``."""
-    number = int(getattr(lib, f"EBPF_PERF_BIT_{name}"))
-    return 1 << (number if sys.byteorder == "little" else 63 - number)
 
 
 def output_open(
@@ -110,7 +125,7 @@ def output_open(
     woken after `wakeup_events` records, or where that is 0 after `wakeup_bytes`.
     """
     attribute = ffi.new("struct ebpf_perf_event_attr *")
-    attribute.type = _TYPE_SOFTWARE
+    attribute.type = TYPE_SOFTWARE
     attribute.size = ffi.sizeof("struct ebpf_perf_event_attr")
     attribute.config = _COUNT_SW_BPF_OUTPUT
     attribute.sample_period = 1

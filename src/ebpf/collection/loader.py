@@ -22,6 +22,9 @@ from ebpf.programs import LOG_SIZE
 from ebpf.spec import ExternKind, MapSpec
 from ebpf.types import MapFlags, MapType
 
+# Where programs find the arguments of USDT probes (libbpf's usdt.bpf.h).
+USDT_MAP = "__bpf_usdt_specs"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -165,6 +168,12 @@ class Loader:
         for name, program in self.spec.programs.items():
             if program.autoload:
                 self.programs[name] = loader.load(name, program, *self._log)
+        if USDT_MAP in self.maps and self._btf is not None:
+            from ebpf.links.usdt import IDS_MAP, UsdtSpecs
+
+            specs = UsdtSpecs(self.maps[USDT_MAP], self.maps.get(IDS_MAP), self._btf)
+            for loaded in self.programs.values():
+                loaded.usdt_specs = specs
 
     def _fill_slots(self, name: str, spec: MapSpec) -> None:
         """What the object puts into a map of maps or a program array."""

@@ -87,7 +87,8 @@ class ProgramLoader:
             fd, log = Loading(request, name, needs, image.source).load(log_level, log_size)
         except VerifierError as error:
             raise self._explained(error, name, image) from error
-        loaded = Program(fd, program.type, name, log, program, program.attach_type)
+        named = program.target if program.btf_target else ""
+        loaded = Program(fd, program.type, name, log, program, program.attach_type, named)
         try:
             self._bind_constants(fd)
         except BaseException:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ebpf.errors import BpfFileNotFoundError, RelocationError
+from ebpf.links.functions import function_of
 from ebpf.plain import NamedTuple
-from ebpf.programs.target import function_of, hook_type
+from ebpf.programs.target import hook_type
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False

@@ -1,10 +1,26 @@
 """Attaching programs. Every function takes anything with ``fileno()`` and returns a `Link`.
 
-base         Link; PerfEventAttachment for kernels before 5.15
-perf_event   a program on a perf event
-tracepoint   attach_tracepoint, attach_raw_tracepoint
-kprobe       attach_kprobe, attach_kretprobe
-section      attach_by_section: by the name of an object file's section
+base           Link; PerfEventAttachment for kernels before 5.15
+group          LinkGroup: links that were made together
+create         what creating any link has in common
+arrays         arrays of places and cookies
+perf_event     a program on a perf event
+tracepoint     attach_tracepoint, attach_raw_tracepoint
+kprobe         attach_kprobe, attach_kretprobe, attach_ksyscall, attach_kretsyscall
+kprobe_multi   attach_kprobe_multi, attach_kretprobe_multi, attach_kprobe_session
+tracefs_event  what takes an event in tracefs; remove_stale_events
+uprobe         attach_uprobe, attach_uretprobe
+uprobe_multi   attach_uprobe_multi, attach_uretprobe_multi, attach_uprobe_session
+usdt           attach_usdt
+counter        attach_perf_event
+tracing        attach_tracing, attach_lsm, attach_lsm_cgroup, attach_freplace
+tracing_multi  attach_tracing_multi
+iterator       attach_iter
+section        attach_by_section: by the name of an object file's section
+functions      functions of the kernel and of programs, by name and pattern
+binaries       executables and libraries, and places in them
+cgroup         naming a cgroup
+task_fd        query_task_fd
 """
 
 from __future__ import annotations
@@ -13,35 +29,111 @@ from ebpf.links.base import Link, PerfEventAttachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf.links.kprobe import attach_kprobe, attach_kretprobe
+    from ebpf.links.counter import attach_perf_event
+    from ebpf.links.group import LinkGroup
+    from ebpf.links.iterator import IteratorLink, attach_iter
+    from ebpf.links.kprobe import (
+        attach_kprobe,
+        attach_kretprobe,
+        attach_kretsyscall,
+        attach_ksyscall,
+    )
+    from ebpf.links.kprobe_multi import (
+        attach_kprobe_multi,
+        attach_kprobe_session,
+        attach_kretprobe_multi,
+    )
     from ebpf.links.section import attach_by_section
+    from ebpf.links.task_fd import TaskFd, query_task_fd
+    from ebpf.links.tracefs_event import remove_stale_events
     from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
+    from ebpf.links.tracing import attach_freplace, attach_lsm, attach_lsm_cgroup, attach_tracing
+    from ebpf.links.tracing_multi import attach_tracing_multi
+    from ebpf.links.uprobe import attach_uprobe, attach_uretprobe
+    from ebpf.links.uprobe_multi import (
+        attach_uprobe_multi,
+        attach_uprobe_session,
+        attach_uretprobe_multi,
+    )
+    from ebpf.links.usdt import UsdtSpecs, attach_usdt
 
 __all__ = [
+    "IteratorLink",
     "Link",
+    "LinkGroup",
     "PerfEventAttachment",
+    "TaskFd",
+    "UsdtSpecs",
     "attach_by_section",
+    "attach_freplace",
+    "attach_iter",
     "attach_kprobe",
+    "attach_kprobe_multi",
+    "attach_kprobe_session",
     "attach_kretprobe",
+    "attach_kretprobe_multi",
+    "attach_kretsyscall",
+    "attach_ksyscall",
+    "attach_lsm",
+    "attach_lsm_cgroup",
+    "attach_perf_event",
     "attach_raw_tracepoint",
     "attach_tracepoint",
+    "attach_tracing",
+    "attach_tracing_multi",
+    "attach_uprobe",
+    "attach_uprobe_multi",
+    "attach_uprobe_session",
+    "attach_uretprobe",
+    "attach_uretprobe_multi",
+    "attach_usdt",
+    "query_task_fd",
+    "remove_stale_events",
 ]
 
 # Imported by the first program that is attached in this way.
 _LAZY = {
+    "IteratorLink": "iterator",
+    "LinkGroup": "group",
+    "TaskFd": "task_fd",
+    "UsdtSpecs": "usdt",
     "attach_by_section": "section",
+    "attach_freplace": "tracing",
+    "attach_iter": "iterator",
     "attach_kprobe": "kprobe",
+    "attach_kprobe_multi": "kprobe_multi",
+    "attach_kprobe_session": "kprobe_multi",
     "attach_kretprobe": "kprobe",
+    "attach_kretprobe_multi": "kprobe_multi",
+    "attach_kretsyscall": "kprobe",
+    "attach_ksyscall": "kprobe",
+    "attach_lsm": "tracing",
+    "attach_lsm_cgroup": "tracing",
+    "attach_perf_event": "counter",
     "attach_raw_tracepoint": "tracepoint",
     "attach_tracepoint": "tracepoint",
+    "attach_tracing": "tracing",
+    "attach_tracing_multi": "tracing_multi",
+    "attach_uprobe": "uprobe",
+    "attach_uprobe_multi": "uprobe_multi",
+    "attach_uprobe_session": "uprobe_multi",
+    "attach_uretprobe": "uprobe",
+    "attach_uretprobe_multi": "uprobe_multi",
+    "attach_usdt": "usdt",
+    "query_task_fd": "task_fd",
+    "remove_stale_events": "tracefs_event",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
-        raise AttributeError(f"module 'ebpf.links' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     found = getattr(importlib.import_module(f"ebpf.links.{_LAZY[name]}"), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,12 +10,13 @@ from ebpf._sys import Descriptor, bpf, lib
 from ebpf._sys.arguments import check_number, check_objects
 from ebpf._sys.call import fail
 from ebpf._sys.link_info import link_info
-from ebpf.errors import BpfError, NotSupportedError
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
 from ebpf.info import LinkInfo
-from ebpf.types import AttachType, CgroupIterOrder, LinkType, PerfEventType
+from ebpf.types import AttachFlags, AttachType, CgroupIterOrder, LinkType, PerfEventType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Protocol
 
     from typing_extensions import Self
@@ -69,6 +70,24 @@ class Link(Descriptor):
         return cls._adopt(fd, f"link with id {id}")
 
     @classmethod
+    def all(cls) -> Iterator[Self]:
+        """Every link that the kernel has now, by ascending id; one that ends meanwhile is left out.
+
+        Each is opened when its turn comes and is the caller's to close.
+
+        Raises:
+            BpfPermissionError: it takes CAP_SYS_ADMIN.
+        """
+        id = 0
+        while (found := bpf.link_get_next_id(id)) is not None:
+            id = found
+            try:
+                link = cls.from_id(id)
+            except BpfFileNotFoundError:
+                continue
+            yield link
+
+    @classmethod
     def from_fd(cls, fd: int) -> Self:
         """A link for a duplicate of the descriptor `fd`, which stays the caller's."""
         copy = int(lib.ebpf_dup(fd))
@@ -84,7 +103,9 @@ class Link(Descriptor):
             if kind != "link":
                 kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a link")
-            return cls(fd, _target(link_info(fd)))
+            info = link_info(fd)
+            found: Self = _class_of(info, cls)(fd, _target(info))
+            return found
         except BaseException:
             os.close(fd)
             raise
@@ -108,16 +129,22 @@ class Link(Descriptor):
             },
         )
 
-    def update(self, program: HasFileno) -> None:
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
         """Put `program` in the place of the attached one, atomically (BPF_LINK_UPDATE).
 
+        Args:
+            expected: only where this is the attached program.
+
         Raises:
-            BpfError: EINVAL where links of this kind can't be updated (tracing kinds).
+            BpfError: EINVAL where links of this kind can't be updated (tracing kinds, perf
+                events), or the new program is of another type; EPERM where another program than
+                `expected` is attached.
         """
-        check_objects(program=program)
-        bpf.link_update(
-            action=f"update {self!r}", link_fd=self.fileno(), new_prog_fd=program.fileno()
-        )
+        check_objects(program=program, expected=expected)
+        fields = {"link_fd": self.fileno(), "new_prog_fd": program.fileno()}
+        if expected is not None:
+            fields |= {"old_prog_fd": expected.fileno(), "flags": int(AttachFlags.REPLACE)}
+        bpf.link_update(action=f"update {self!r}", **fields)
 
     def detach(self) -> None:
         """End the attachment for every holder, pinned or not (BPF_LINK_DETACH, 5.9).
@@ -148,6 +175,15 @@ class Link(Descriptor):
         return f"<ebpf.{type(self).__name__}{' to ' if self.target else ''}{self.target} {state}>"
 
 
+def _class_of(info: dict[str, Any], cls: Any) -> Any:
+    """What can do more than a Link, where just that is asked for."""
+    if cls is not Link or info["type"] != LinkType.ITER:
+        return cls
+    from ebpf.links.iterator import IteratorLink
+
+    return IteratorLink
+
+
 def _target(info: dict[str, Any]) -> str:
     """What a link is attached to, as far as the kernel tells: "raw tracepoint sched_switch"."""
     kind = PerfEventType(info.get("perf_event_type") or 0)
@@ -173,7 +209,7 @@ class PerfEventAttachment(Link):
         """Not to be had: the kernel keeps no link."""
         raise self._not_a_link("describe")
 
-    def update(self, program: HasFileno) -> None:
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
         """Not to be had: the kernel keeps no link."""
         raise self._not_a_link("update")
 

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 
 from ebpf import kallsyms
 from ebpf._sys import perf
-from ebpf._sys.arguments import c_string, check_numbers
+from ebpf._sys.arguments import c_string, check_number, check_numbers, check_text
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
-from ebpf.links import perf_event
+from ebpf.links import perf_event, tracefs_event
 from ebpf.links.base import Link
+from ebpf.links.create import check_type
+from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from ebpf.links.base import HasFileno
+
+
+# How kernels with wrappers for system calls call those, by architecture (uname -m).
+_WRAPPERS = {
+    "x86_64": "__x64_sys_",
+    "aarch64": "__arm64_sys_",
+    "s390x": "__s390x_sys_",
+    "riscv64": "__riscv_sys_",
+}
+
+# A function's name, or the module's before it: what tracefs takes for one.
+_NAME = re.compile(r"[\w.$:]+")
 
 
 def attach_kprobe(
@@ -47,14 +63,91 @@ def attach_kprobe(
 
 
 def attach_kretprobe(
-    program: HasFileno, symbol: str | None = None, *, address: int = 0, cookie: int = 0
+    program: HasFileno,
+    symbol: str | None = None,
+    *,
+    address: int = 0,
+    cookie: int = 0,
+    maxactive: int = 0,
 ) -> Link:
     """Run a KPROBE program when a kernel function returns.
 
     Arguments and errors are those of `attach_kprobe`; the context holds the return value where
     the architecture returns it (``ax`` on x86-64).
+
+    Args:
+        maxactive: how many calls that have not returned yet are kept in mind; the returns of
+            others are missed. By default twice the number of CPUs, at least 10. It takes an event
+            in tracefs, which a SIGKILL leaves behind: `remove_stale_events` finds it.
     """
+    check_number("maxactive", maxactive, 32)
+    if maxactive:
+        return _attach_event(program, symbol, address, cookie, maxactive)
     return _attach(program, symbol, 0, address, cookie, retprobe=True)
+
+
+def _attach_event(
+    program: HasFileno, symbol: str | None, address: int, cookie: int, maxactive: int
+) -> Link:
+    """A kretprobe by way of tracefs, the only one that takes maxactive."""
+    where, target = _place("kretprobe", symbol, 0, address)
+    check_number("cookie", cookie, 64)
+    # What tracefs would take for something else than a name.
+    if symbol is not None and not _NAME.fullmatch(symbol):
+        raise ValueError(f"symbol: {symbol!r} is no function name")
+    check_type(program, target, ProgramType.KPROBE)
+    try:
+        event = tracefs_event.create("kprobe", f"r{maxactive}", where)
+    except OSError as error:
+        _failed(error.errno or 0, target, symbol)
+    return event.attach(program, target, cookie)
+
+
+def attach_ksyscall(program: HasFileno, name: str, *, cookie: int = 0) -> Link:
+    """Run a KPROBE program when a system call is made.
+
+    The program's context is ``struct pt_regs`` of the kernel's function for it. Where the kernel
+    was built with wrappers (x86-64, arm64, s390x, riscv64), that function has one argument: the
+    ``struct pt_regs`` of user space, in which the arguments of the system call are.
+
+    Args:
+        name: the system call's name: ``"openat"``.
+
+    Raises:
+        BpfFileNotFoundError: the kernel has no such system call; the message has the nearest.
+        NotSupportedError, BpfError: as for `attach_kprobe`.
+    """
+    return attach_kprobe(program, syscall_function(name), cookie=cookie)
+
+
+def attach_kretsyscall(program: HasFileno, name: str, *, cookie: int = 0) -> Link:
+    """Run a KPROBE program when a system call returns.
+
+    Arguments and errors are those of `attach_ksyscall`.
+    """
+    return attach_kretprobe(program, syscall_function(name), cookie=cookie)
+
+
+def syscall_function(name: str) -> str:
+    """The kernel's function for a system call: ``__x64_sys_openat`` for ``openat``.
+
+    Raises:
+        BpfFileNotFoundError: there is none; the message has the nearest names.
+    """
+    check_text("name", name)
+    prefix = _WRAPPERS.get(os.uname().machine, "")
+    # bpf() is a system call of every kernel that this library runs on.
+    wrapped = bool(prefix) and bool(kallsyms.function_addresses(f"{prefix}bpf"))
+    function = f"{prefix}{name}" if wrapped else f"__se_sys_{name}"
+    if not wrapped and not kallsyms.function_addresses(function):
+        function = f"sys_{name}"
+    if not kallsyms.function_addresses(function):
+        own = prefix if wrapped else "sys_"
+        near = [found[len(own) :] for found in kallsyms.nearest(f"{own}{name}")
+                if found.startswith(own)]  # fmt: skip
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise BpfFileNotFoundError(errno.ENOENT, f"no system call {name}{hint}")
+    return function
 
 
 def _attach(
@@ -66,22 +159,15 @@ def _attach(
     retprobe: bool,
 ) -> Link:
     kind = "kretprobe" if retprobe else "kprobe"
-    function = None if symbol is None else c_string("symbol", symbol)
     check_numbers(64, offset=offset, address=address, cookie=cookie)
-    if (symbol is None) == (not address):
-        raise TypeError(f"attach_{kind}: give either symbol or address")
-    if symbol == "":
-        raise ValueError("symbol: '' is no function name")
-    if offset and symbol is None:
-        raise ValueError("offset: goes with a symbol, not with an address")
-    where = f"{address:#x}" if symbol is None else symbol + (f"+{offset:#x}" if offset else "")
-    target = f"{kind} {where}"
+    _, target = _place(kind, symbol, offset, address)
+    check_type(program, target, ProgramType.KPROBE)
     pmu = perf.pmu_type("kprobe")
     if pmu is None:
         raise NotSupportedError(
             f"attach to {target}: this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)"
         )
-    name = None if function is None else perf.text(function)
+    name = None if symbol is None else perf.text(c_string("symbol", symbol))
     fd = perf.event_open(
         type=pmu,
         config=perf.pmu_flag("kprobe", "retprobe") if retprobe else 0,
@@ -91,6 +177,21 @@ def _attach(
     if fd < 0:
         _failed(-fd, target, symbol)
     return perf_event.attach(program, fd, target, cookie)
+
+
+def _place(kind: str, symbol: str | None, offset: int, address: int) -> tuple[str, str]:
+    """Where a probe goes, and the whole target: ("do_unlinkat+0x4", "kprobe do_unlinkat+0x4")."""
+    if symbol is not None:
+        check_text("symbol", symbol)
+    check_numbers(64, offset=offset, address=address)
+    if (symbol is None) == (not address):
+        raise TypeError(f"attach_{kind}: give either symbol or address")
+    if symbol == "":
+        raise ValueError("symbol: '' is no function name")
+    if offset and symbol is None:
+        raise ValueError("offset: goes with a symbol, not with an address")
+    where = f"{address:#x}" if symbol is None else symbol + (f"+{offset:#x}" if offset else "")
+    return where, f"{kind} {where}"
 
 
 def _failed(code: int, target: str, symbol: str | None) -> NoReturn:

@@ -1,4 +1,18 @@
-"""Attaching by the name of the section that a program was compiled into."""
+"""Attaching by the name of the section that a program was compiled into.
+
+The ways and targets are those of libbpf's ``attach_`` functions for ``SEC()``:
+
+    kprobe, kretprobe                 FUNCTION[+OFFSET]
+    ksyscall, kretsyscall             SYSTEM_CALL
+    kprobe.multi, kretprobe.multi, kprobe.session          PATTERN
+    uprobe, uretprobe                 PATH:FUNCTION[+OFFSET], PATH:OFFSET
+    uprobe.multi, uretprobe.multi, uprobe.session          PATH:PATTERN
+    usdt                              PATH:PROVIDER:NAME
+    tracepoint                        CATEGORY/NAME
+    raw_tracepoint                    NAME
+    fentry.multi, fexit.multi, fsession.multi              PATTERN
+    fentry, fexit, fmod_ret, fsession, tp_btf, lsm, freplace, iter     as it was loaded
+"""
 
 from __future__ import annotations
 
@@ -7,19 +21,25 @@ from ebpf.errors import EbpfError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebpf.links.base import HasFileno, Link
+
+    Attach = Callable[..., Link]
 
 
 def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
     """Attach `program` as its section says: `way` "kprobe" to the `target` "do_unlinkat+0x10".
 
     Raises:
-        EbpfError: the section names no target, or a way that has to be called by hand because it
-            needs more than a name (an interface, a cgroup), or that is not there yet.
+        EbpfError: the section names no target, or one of another form, or a way that has to be
+            called by hand because it needs more than a name (an interface, a cgroup).
     """
+    if way in _LOADED:
+        return _function(_LOADED[way])(program)
     function = _WAYS.get(way)
     if function is None:
-        there = ", ".join(_WAYS)
+        there = ", ".join((*_WAYS, *_LOADED))
         raise EbpfError(
             f"attach by section: {way or 'a section of this name'} cannot be attached by name;"
             f" these can: {there}"
@@ -27,6 +47,16 @@ def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
     if not target:
         raise EbpfError(f"attach by section: {way}/ is followed by no target")
     return function(program, target)
+
+
+def _function(name: str) -> Attach:
+    """A function of ebpf.links, whose module is imported by its first use."""
+    attach: Attach = getattr(links, name)
+    return attach
+
+
+def _with_target(name: str) -> Attach:
+    return lambda program, target: _function(name)(program, target)
 
 
 def _tracepoint(program: HasFileno, target: str) -> Link:
@@ -37,21 +67,91 @@ def _tracepoint(program: HasFileno, target: str) -> Link:
 
 
 def _kprobe(program: HasFileno, target: str) -> Link:
-    symbol, _, offset = target.partition("+")
-    return links.attach_kprobe(program, symbol, offset=int(offset or "0", 0))
+    symbol, offset = _place(target, target)
+    return links.attach_kprobe(program, symbol, offset=offset)
 
 
-def _raw_tracepoint(program: HasFileno, target: str) -> Link:
-    return links.attach_raw_tracepoint(program, target)
+def _place(text: str, target: str) -> tuple[str | None, int]:
+    """The function and the offset in ``FUNCTION[+OFFSET]``, or the offset alone."""
+    if text[:1].isdigit():
+        return None, _number(text, target)
+    symbol, plus, offset = text.partition("+")
+    if not symbol:
+        raise EbpfError(f"attach by section: {target!r} is not FUNCTION[+OFFSET]")
+    return symbol, _number(offset, target) if plus else 0
 
 
-def _kretprobe(program: HasFileno, target: str) -> Link:
-    return links.attach_kretprobe(program, target)
+def _number(text: str, target: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise EbpfError(f"attach by section: {target!r} is not FUNCTION[+OFFSET]") from None
 
 
-_WAYS = {
+def _file(target: str, form: str) -> tuple[str, str]:
+    """The path and what follows it; a path may have colons of its own."""
+    path, colon, rest = target.rpartition(":")
+    if not colon or not path or not rest:
+        raise EbpfError(f"attach by section: {target!r} is not {form}")
+    return path, rest
+
+
+def _uprobe(name: str) -> Attach:
+    def with_target(program: HasFileno, target: str) -> Link:
+        path, rest = _file(target, "PATH:FUNCTION[+OFFSET]")
+        symbol, offset = _place(rest, target)
+        return _function(name)(program, path, symbol, offset=offset)
+
+    return with_target
+
+
+def _uprobe_multi(name: str) -> Attach:
+    def with_target(program: HasFileno, target: str) -> Link:
+        return _function(name)(program, *_file(target, "PATH:PATTERN"))
+
+    return with_target
+
+
+def _usdt(program: HasFileno, target: str) -> Link:
+    rest, name = _file(target, "PATH:PROVIDER:NAME")
+    path, provider = _file(rest, "PATH:PROVIDER:NAME")
+    # The maps of the object that the program is from.
+    return links.attach_usdt(
+        program, path, provider, name, specs=getattr(program, "usdt_specs", None)
+    )
+
+
+# Ways that take what follows the slash.
+_WAYS: dict[str, Attach] = {
     "tracepoint": _tracepoint,
-    "raw_tracepoint": _raw_tracepoint,
     "kprobe": _kprobe,
-    "kretprobe": _kretprobe,
+    "uprobe": _uprobe("attach_uprobe"),
+    "uretprobe": _uprobe("attach_uretprobe"),
+    "uprobe_multi": _uprobe_multi("attach_uprobe_multi"),
+    "uretprobe_multi": _uprobe_multi("attach_uretprobe_multi"),
+    "uprobe_session": _uprobe_multi("attach_uprobe_session"),
+    "usdt": _usdt,
+    **{
+        way: _with_target(f"attach_{way}")
+        for way in (
+            *("raw_tracepoint", "kretprobe", "ksyscall", "kretsyscall"),
+            *("kprobe_multi", "kretprobe_multi", "kprobe_session"),
+        )
+    },
+    **{
+        way: _with_target("attach_tracing_multi")
+        for way in ("fentry_multi", "fexit_multi", "fsession_multi")
+    },
+}
+
+# Ways whose target the kernel has known since the program was loaded.
+_LOADED = {
+    "fentry": "attach_tracing",
+    "fexit": "attach_tracing",
+    "fmod_ret": "attach_tracing",
+    "fsession": "attach_tracing",
+    "tp_btf": "attach_tracing",
+    "lsm": "attach_lsm",
+    "freplace": "attach_freplace",
+    "iter": "attach_iter",
 }

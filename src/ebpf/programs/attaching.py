@@ -7,10 +7,17 @@ from ebpf._sys import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypeVar
 
-    from ebpf.links import Link
+    from ebpf.links import IteratorLink, Link, LinkGroup, UsdtSpecs
+    from ebpf.links.arrays import Cookies
+    from ebpf.links.base import HasFileno
+    from ebpf.links.binaries import StrPath
+    from ebpf.links.cgroup import Cgroup
+    from ebpf.links.counter import Event
     from ebpf.spec import ProgramSpec
+    from ebpf.types import AttachType, CgroupIterOrder
 
     L = TypeVar("L", bound=Link)
 
@@ -19,6 +26,11 @@ class Attaching(Descriptor):
     """A loaded program, as far as it can be attached."""
 
     spec: ProgramSpec | None
+    attach_type: AttachType | None
+    #: The name of what it was loaded for, where it has one and was loaded here.
+    attach_to: str
+    #: Where programs of the object find the arguments of USDT probes, if they look for them.
+    usdt_specs: UsdtSpecs | None = None
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
@@ -51,10 +63,206 @@ class Attaching(Descriptor):
         )
 
     def attach_kretprobe(
-        self, symbol: str | None = None, *, address: int = 0, cookie: int = 0
+        self, symbol: str | None = None, *, address: int = 0, cookie: int = 0, maxactive: int = 0
     ) -> Link:
         """Run the program when a kernel function returns; see `ebpf.links.attach_kretprobe`."""
-        return self._own(links.attach_kretprobe(self, symbol, address=address, cookie=cookie))
+        return self._own(
+            links.attach_kretprobe(
+                self, symbol, address=address, cookie=cookie, maxactive=maxactive
+            )
+        )
+
+    def attach_ksyscall(self, name: str, *, cookie: int = 0) -> Link:
+        """Run the program when a system call is made; see `ebpf.links.attach_ksyscall`."""
+        return self._own(links.attach_ksyscall(self, name, cookie=cookie))
+
+    def attach_kretsyscall(self, name: str, *, cookie: int = 0) -> Link:
+        """Run the program when a system call returns; see `ebpf.links.attach_kretsyscall`."""
+        return self._own(links.attach_kretsyscall(self, name, cookie=cookie))
+
+    def attach_kprobe_multi(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        addresses: Iterable[int] | None = None,
+        cookies: Cookies = None,
+    ) -> Link:
+        """Run the program when functions are entered; see `ebpf.links.attach_kprobe_multi`."""
+        return self._own(
+            links.attach_kprobe_multi(self, symbols, addresses=addresses, cookies=cookies)
+        )
+
+    def attach_kretprobe_multi(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        addresses: Iterable[int] | None = None,
+        cookies: Cookies = None,
+    ) -> Link:
+        """Run the program when functions return; see `ebpf.links.attach_kretprobe_multi`."""
+        return self._own(
+            links.attach_kretprobe_multi(self, symbols, addresses=addresses, cookies=cookies)
+        )
+
+    def attach_kprobe_session(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        addresses: Iterable[int] | None = None,
+        cookies: Cookies = None,
+    ) -> Link:
+        """Run the program at entries and returns; see `ebpf.links.attach_kprobe_session`."""
+        return self._own(
+            links.attach_kprobe_session(self, symbols, addresses=addresses, cookies=cookies)
+        )
+
+    def attach_uprobe(
+        self,
+        path: StrPath,
+        symbol: str | None = None,
+        *,
+        offset: int = 0,
+        pid: int | None = None,
+        ref_ctr_offset: int = 0,
+        cookie: int = 0,
+    ) -> Link:
+        """Run the program at a place of a file; see `ebpf.links.attach_uprobe`."""
+        options = {"offset": offset, "ref_ctr_offset": ref_ctr_offset, "cookie": cookie}
+        return self._own(links.attach_uprobe(self, path, symbol, pid=pid, **options))
+
+    def attach_uretprobe(
+        self,
+        path: StrPath,
+        symbol: str | None = None,
+        *,
+        offset: int = 0,
+        pid: int | None = None,
+        ref_ctr_offset: int = 0,
+        cookie: int = 0,
+    ) -> Link:
+        """Run the program when a file's function returns; see `ebpf.links.attach_uretprobe`."""
+        options = {"offset": offset, "ref_ctr_offset": ref_ctr_offset, "cookie": cookie}
+        return self._own(links.attach_uretprobe(self, path, symbol, pid=pid, **options))
+
+    def attach_uprobe_multi(
+        self,
+        path: StrPath,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        offsets: Iterable[int] | None = None,
+        ref_ctr_offsets: Iterable[int] | None = None,
+        cookies: Cookies = None,
+        pid: int | None = None,
+    ) -> Link:
+        """Run the program at many places of a file; see `ebpf.links.attach_uprobe_multi`."""
+        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
+        return self._own(
+            links.attach_uprobe_multi(self, path, symbols, cookies=cookies, pid=pid, **places)
+        )
+
+    def attach_uretprobe_multi(
+        self,
+        path: StrPath,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        offsets: Iterable[int] | None = None,
+        ref_ctr_offsets: Iterable[int] | None = None,
+        cookies: Cookies = None,
+        pid: int | None = None,
+    ) -> Link:
+        """Run the program when functions return; see `ebpf.links.attach_uretprobe_multi`."""
+        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
+        return self._own(
+            links.attach_uretprobe_multi(self, path, symbols, cookies=cookies, pid=pid, **places)
+        )
+
+    def attach_uprobe_session(
+        self,
+        path: StrPath,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        offsets: Iterable[int] | None = None,
+        ref_ctr_offsets: Iterable[int] | None = None,
+        cookies: Cookies = None,
+        pid: int | None = None,
+    ) -> Link:
+        """Run the program at entries and returns; see `ebpf.links.attach_uprobe_session`."""
+        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
+        return self._own(
+            links.attach_uprobe_session(self, path, symbols, cookies=cookies, pid=pid, **places)
+        )
+
+    def attach_usdt(
+        self,
+        path: StrPath,
+        provider: str,
+        name: str,
+        *,
+        pid: int | None = None,
+        cookie: int = 0,
+    ) -> LinkGroup:
+        """Run the program at a USDT probe; see `ebpf.links.attach_usdt`."""
+        return self._own(
+            links.attach_usdt(
+                self, path, provider, name, pid=pid, cookie=cookie, specs=self.usdt_specs
+            )
+        )
+
+    def attach_perf_event(
+        self,
+        event: Event,
+        *,
+        period: int = 0,
+        frequency: int = 0,
+        pid: int | None = None,
+        cpu: int | None = None,
+        cookie: int = 0,
+    ) -> LinkGroup:
+        """Run the program as a counter goes on; see `ebpf.links.attach_perf_event`."""
+        rate = {"period": period, "frequency": frequency, "cookie": cookie}
+        return self._own(links.attach_perf_event(self, event, pid=pid, cpu=cpu, **rate))
+
+    def attach_tracing(self, *, cookie: int = 0) -> Link:
+        """Run the program where it was loaded for; see `ebpf.links.attach_tracing`."""
+        return self._own(links.attach_tracing(self, cookie=cookie))
+
+    def attach_tracing_multi(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        *,
+        btf_ids: Iterable[int] | None = None,
+        cookies: Cookies = None,
+    ) -> Link:
+        """Run the program at many functions; see `ebpf.links.attach_tracing_multi`."""
+        return self._own(
+            links.attach_tracing_multi(self, symbols, btf_ids=btf_ids, cookies=cookies)
+        )
+
+    def attach_lsm(self, *, cookie: int = 0) -> Link:
+        """Have the program judge what it was loaded for; see `ebpf.links.attach_lsm`."""
+        return self._own(links.attach_lsm(self, cookie=cookie))
+
+    def attach_lsm_cgroup(self, cgroup: Cgroup) -> Link:
+        """Have the program judge one cgroup; see `ebpf.links.attach_lsm_cgroup`."""
+        return self._own(links.attach_lsm_cgroup(self, cgroup))
+
+    def attach_freplace(self, target: HasFileno | None = None, function: str = "") -> Link:
+        """Run the program in a function's place; see `ebpf.links.attach_freplace`."""
+        return self._own(links.attach_freplace(self, target, function))
+
+    def attach_iter(
+        self,
+        *,
+        map: HasFileno | None = None,
+        cgroup: Cgroup | None = None,
+        order: CgroupIterOrder | None = None,
+        pid: int | None = None,
+        tid: int | None = None,
+    ) -> IteratorLink:
+        """Make an iterator of the program, to be read; see `ebpf.links.attach_iter`."""
+        return self._own(
+            links.attach_iter(self, map=map, cgroup=cgroup, order=order, pid=pid, tid=tid)
+        )
 
     def _own(self, link: L) -> L:
         # One at a time, so that threads which attach at once do not lose each other's link.

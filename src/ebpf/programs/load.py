@@ -149,12 +149,13 @@ class Loading:
             instruction=found.slot,
             source=found.source,
         )
+        since, what = self.needs[0], f"{self.action} with {self.needs[1]}"
         helper = missing_helper(log)
-        if helper is None or helper.since <= facts.kernel_version():
+        if helper is not None:
+            since, what = helper.since, f"{self.action}: the helper {helper.name.lower()}"
+        if since <= facts.kernel_version():
             return refused
-        missing = NotSupportedError(
-            f"{self.action}: the helper {helper.name.lower()}", helper.since, code
-        )
+        missing = NotSupportedError(what, since, code)
         missing.__cause__ = refused
         return missing
 

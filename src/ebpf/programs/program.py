@@ -57,6 +57,7 @@ class Program(Attaching):
         log: str = "",
         spec: ProgramSpec | None = None,
         attach_type: AttachType | None = None,
+        attach_to: str = "",
     ) -> None:
         super().__init__(fd)
         #: What the program was loaded from, where that was an object file.
@@ -67,6 +68,7 @@ class Program(Attaching):
         self.log = log
         #: The hook that it was verified for; None where it is for none, or was not loaded here.
         self.attach_type = attach_type
+        self.attach_to = attach_to
 
     @classmethod
     def load(
@@ -135,7 +137,7 @@ class Program(Attaching):
         }
         needs = newest(type, ProgramFlags(flags), attach_type)
         fd, log = Loading(request, name, needs, source_of(assembly)).load(log_level, log_size)
-        return cls(fd, type, name, log, attach_type=attach_type)
+        return cls(fd, type, name, log, attach_type=attach_type, attach_to=attach_to)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:

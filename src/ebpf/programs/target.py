@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-
 from ebpf import kallsyms
-from ebpf._sys import bpf
 from ebpf._sys.arguments import check_text
-from ebpf.errors import BpfFileNotFoundError
+from ebpf.links.functions import function_of, missing, nearest_type
 from ebpf.types import AttachType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf.btf import Btf, Kind
+    from ebpf.btf import Kind
     from ebpf.links.base import HasFileno
 
 # What the kernel has types for, and the prefix of their names: bpf_core_find in libbpf.
@@ -59,36 +56,5 @@ def find_target(attach_type: AttachType | None, name: str, program: HasFileno | 
     if found:
         return found[0].id
     what = _KINDS[attach_type][0]
-    near = _nearest(btf, prefix, kind, name) if prefix else kallsyms.nearest(name)
-    raise _missing(f"no {what} {name} in the kernel's BTF", near)
-
-
-def function_of(program: HasFileno, name: str) -> int:
-    """The BTF id of the function `name` of a loaded program."""
-    from ebpf.btf import Kind
-    from ebpf.kernel_btf import loaded_btf
-
-    btf_id = bpf.prog_info(program.fileno())["btf_id"]
-    if not btf_id:
-        raise BpfFileNotFoundError(
-            errno.ENOENT, f"find the function {name}: {program!r} was loaded without BTF"
-        )
-    btf = loaded_btf(btf_id)
-    found = btf.find_all(name, Kind.FUNC)
-    if not found:
-        raise _missing(f"no function {name} in {program!r}", _nearest(btf, "", Kind.FUNC, name))
-    return found[0].id
-
-
-def _nearest(btf: Btf, prefix: str, kind: Kind, name: str) -> list[str]:
-    import difflib
-
-    names = (type.name for type in btf.types() if type.kind is kind)
-    hooks = [found[len(prefix) :] for found in names if found.startswith(prefix)]
-    return difflib.get_close_matches(name, hooks, n=5)
-
-
-def _missing(what: str, near: list[str]) -> BpfFileNotFoundError:
-    return BpfFileNotFoundError(
-        errno.ENOENT, f"{what}; nearest: {', '.join(near)}" if near else what
-    )
+    near = nearest_type(btf, prefix, kind, name) if prefix else kallsyms.nearest(name)
+    raise missing(f"no {what} {name} in the kernel's BTF", near)

@@ -14,6 +14,12 @@
 #include <linux/bpf.h>
 #include <linux/btf.h>
 
+#ifndef FUNCTION
+#define FUNCTION "do_nanosleep"
+#define PROGRAM_TYPE BPF_PROG_TYPE_TRACING
+#define ATTACH_TYPE BPF_TRACE_FENTRY
+#endif
+
 static char *contents(const char *path, size_t *size)
 {
 	size_t room = 1 << 20;
@@ -84,18 +90,18 @@ int main(void)
 	union bpf_attr attr;
 	size_t size;
 	char *btf = contents("/sys/kernel/btf/vmlinux", &size);
-	unsigned int id = btf ? find_function(btf, "do_nanosleep") : 0;
+	unsigned int id = btf ? find_function(btf, FUNCTION) : 0;
 
 	if (!id) {
-		fprintf(stderr, "no do_nanosleep in the kernel's BTF\n");
+		fprintf(stderr, "no " FUNCTION " in the kernel's BTF\n");
 		return ENOENT;
 	}
 	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = BPF_PROG_TYPE_TRACING;
+	attr.prog_type = PROGRAM_TYPE;
 	attr.insns = (unsigned long)code;
 	attr.insn_cnt = 2;
 	attr.license = (unsigned long)"GPL";
-	attr.expected_attach_type = BPF_TRACE_FENTRY;
+	attr.expected_attach_type = ATTACH_TYPE;
 	attr.attach_btf_id = id;
 	return syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0 ? errno : 0;
 }

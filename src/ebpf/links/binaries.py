@@ -1,0 +1,234 @@
+"""Executables and libraries: found by name, and places found in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+
+from ebpf._sys import facts
+from ebpf._sys.arguments import check_text
+from ebpf.errors import BpfError, BpfFileNotFoundError, from_errno
+from ebpf.links.functions import matcher, missing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ebpf.elf.image import ElfImage
+    from ebpf.elf.symbols import ElfSymbol
+
+    StrPath = str | os.PathLike[str]
+
+CACHE = "/etc/ld.so.cache"
+
+# Where the dynamic loader looks last; <triplet> is the Debian family's folder of an architecture.
+_LIBRARY_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
+
+_LIBRARY = re.compile(r"\.so(\.|$)")
+
+
+def find_binary(path: StrPath, pid: int | None = None) -> str:
+    """The file that `path` means: a path, a library (``libc.so.6``), or a program (``bash``).
+
+    A library is looked for as the dynamic loader does: in LD_LIBRARY_PATH, ld.so.cache and the
+    loader's own folders, of the architecture of this process. A program is looked for in PATH.
+    With `pid`, what that process has mapped under the name comes first, whatever its root
+    directory is.
+
+    Raises:
+        BpfFileNotFoundError: there is none; the message says where was looked.
+    """
+    name = os.fspath(path)
+    check_text("path", name)
+    if not name:
+        raise ValueError("path: '' is no file")
+    if "/" in name:
+        return _existing(name)
+    if pid is not None:
+        for mapped in mapped_code(pid):
+            if os.path.basename(mapped.path) == name:
+                return f"/proc/{pid}/root{mapped.path}"
+    if _LIBRARY.search(name):
+        return _find_library(name)
+    return _find_program(name)
+
+
+def _existing(name: str) -> str:
+    absolute = os.path.abspath(name)
+    try:
+        mode = os.stat(absolute)
+    except OSError as error:
+        raise from_errno(error.errno or 0, f"path: {absolute}") from None
+    if not stat.S_ISREG(mode.st_mode):
+        raise BpfError(errno.EINVAL, f"path: {absolute} is no regular file")
+    return absolute
+
+
+def _find_program(name: str) -> str:
+    folders = os.environ.get("PATH", os.defpath)
+    for folder in folders.split(os.pathsep):
+        candidate = os.path.join(folder or ".", name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return os.path.abspath(candidate)
+    raise BpfFileNotFoundError(errno.ENOENT, f"path: no program {name} in PATH ({folders})")
+
+
+def _find_library(name: str) -> str:
+    own = _machine("/proc/self/exe")
+    for candidate in _library_candidates(name):
+        if _machine(candidate) == own:
+            return os.path.abspath(candidate)
+    raise BpfFileNotFoundError(
+        errno.ENOENT,
+        f"path: no library {name} for this architecture in LD_LIBRARY_PATH, {CACHE} and"
+        f" {', '.join(_LIBRARY_FOLDERS)}; give its path",
+    )
+
+
+def _library_candidates(name: str) -> Iterator[str]:
+    from ebpf.elf.ldcache import cached_libraries
+
+    for folder in re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", "")):
+        if folder:
+            yield os.path.join(folder, name)
+    # Other C libraries have no cache.
+    if os.path.exists(CACHE):
+        with open(CACHE, "rb") as file:
+            yield from cached_libraries(file.read(), name)
+    for folder in _LIBRARY_FOLDERS:
+        yield os.path.join(folder, name)
+
+
+def _machine(path: str) -> tuple[int, int] | None:
+    """(ELF machine, bits) of a file; None where it is no ELF file or not there."""
+    from ebpf.elf.image import ElfImage
+    from ebpf.errors import ElfError
+
+    try:
+        with ElfImage.open(path) as image:
+            return image.machine, image.bits
+    except (OSError, ElfError):
+        # A candidate: what is wrong with it only makes it none.
+        return None
+
+
+class MappedCode:
+    """A part of a file that a process has mapped to run it: `path` is the process's name for it."""
+
+    def __init__(self, start: int, offset: int, end_offset: int, path: str) -> None:
+        self.start = start
+        self.offset = offset
+        self.end_offset = end_offset
+        self.path = path
+
+    def is_file(self, path: str) -> bool:
+        """Whether this is the file at `path`, which may lead through a process's root."""
+        return re.sub(r"^/proc/\d+/root", "", os.path.realpath(path)) == self.path
+
+
+def mapped_code(pid: int) -> list[MappedCode]:
+    """What a process has mapped of files to run it.
+
+    Raises:
+        BpfProcessLookupError, BpfPermissionError: its maps cannot be read.
+    """
+    facts.need_proc(f"find out what process {pid} has mapped")
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        code = errno.ESRCH if error.errno == errno.ENOENT else error.errno or 0
+        raise from_errno(code, f"pid: read what process {pid} has mapped") from None
+    found = []
+    for addresses, rights, offset, _, _, *rest in (line.split(None, 5) for line in lines):
+        if "x" in rights and rest and rest[0].startswith("/"):
+            start, _, end = addresses.partition("-")
+            first, size = int(offset, 16), int(end, 16) - int(start, 16)
+            found.append(MappedCode(int(start, 16), first, first + size, rest[0]))
+    return found
+
+
+def function_offset(path: str, symbol: str) -> int:
+    """Where in the file the function `symbol` begins, which may be ``name@VERSION``.
+
+    Raises:
+        BpfFileNotFoundError: it is not there; the message has the nearest names.
+        BpfError: EADDRNOTAVAIL, several functions have the name; EINVAL, it is no function, or
+            one that is chosen when the program starts (IFUNC).
+        ElfError: the file is no ELF file, or malformed.
+    """
+    from ebpf.elf.symbols import STT_GNU_IFUNC, find_symbols, symbol_offset
+
+    check_text("symbol", symbol)
+    with open_image(path) as image:
+        found = find_symbols(image, symbol)
+        functions = [each for each in found if each.function]
+        if not functions:
+            raise _no_function(image, path, symbol, found)
+        first = functions[0]
+        rivals = {s.value for s in functions if s.default == first.default}
+        if len(rivals) > 1:
+            raise BpfError(
+                errno.EADDRNOTAVAIL,
+                f"symbol: {len(rivals)} functions of {path} are called {symbol}; choose one by its"
+                f" offset: {', '.join(hex(image.file_offset(value)) for value in sorted(rivals))}",
+            )
+        if first.type == STT_GNU_IFUNC:
+            raise BpfError(
+                errno.EINVAL,
+                f"symbol: {symbol} of {path} is chosen when a program starts (IFUNC); name the"
+                " function that is chosen, or its offset",
+            )
+        return symbol_offset(image, first)
+
+
+def function_offsets(path: str, pattern: str) -> dict[str, int]:
+    """Name and place of every function whose name matches `pattern`, each place once.
+
+    Raises:
+        BpfFileNotFoundError: none matches.
+        ElfError: the file is no ELF file, or malformed.
+    """
+    from ebpf.elf.symbols import STT_GNU_IFUNC, symbol_offset, symbol_tables
+
+    matches = matcher(pattern)
+    found: dict[int, str] = {}
+    with open_image(path) as image:
+        for table in symbol_tables(image):
+            for symbol in table:
+                code = symbol.function and symbol.defined and symbol.type != STT_GNU_IFUNC
+                if code and matches(symbol.name):
+                    found.setdefault(symbol_offset(image, symbol), symbol.name)
+    if not found:
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"symbols: no function of {path} matches {pattern}"
+        )
+    return {name: offset for offset, name in found.items()}
+
+
+def open_image(path: str) -> ElfImage:
+    """The ELF file at `path`. Raises BpfFileNotFoundError, BpfPermissionError, ElfError."""
+    from ebpf.elf.image import ElfImage
+
+    try:
+        return ElfImage.open(path)
+    except OSError as error:
+        raise from_errno(error.errno or 0, f"path: {path}") from None
+
+
+def _no_function(image: ElfImage, path: str, symbol: str, found: list[ElfSymbol]) -> BpfError:
+    from ebpf.elf.symbols import symbol_tables
+
+    if found:
+        return BpfError(errno.EINVAL, f"symbol: {symbol} of {path} is data, not a function")
+    import difflib
+
+    tables = symbol_tables(image)
+    names = {s.name for table in tables for s in table if s.function and s.defined}
+    near = difflib.get_close_matches(symbol.partition("@")[0], names, n=5)
+    what = f"symbol: no function {symbol} in {path}"
+    if ".symtab" not in {table.name for table in tables}:
+        what += " (which was stripped: only what it exports has names)"
+    return missing(what, near)

@@ -1,0 +1,147 @@
+"""Probes that are created in tracefs, for what perf_event_open() cannot ask for.
+
+Such an event has a name and no owner: it stays when the process that made it is killed. So the
+names have the process in them, the events go when their attachment is closed or the process ends
+by itself, and `remove_stale_events` removes those of processes that are gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import re
+
+from ebpf import tracefs
+from ebpf._sys import perf
+from ebpf.errors import BpfPermissionError, from_errno
+from ebpf.links import perf_event
+from ebpf.links.base import Link
+from ebpf.links.group import LinkGroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.links.base import HasFileno
+
+# The group of all events of this library.
+GROUP = "ebpf"
+
+_NAME = re.compile(r"p(\d+)_(\d+)_(\d+)")
+
+# Events of this process, by name; removed when it ends.
+_own: dict[str, TracefsEvent] = {}
+_made = 0
+
+
+class TracefsEvent:
+    """An event ``ebpf/<name>`` of kprobe_events or uprobe_events, until it is removed."""
+
+    def __init__(self, file: str, name: str) -> None:
+        self.file = file
+        self.name = name
+
+    def attach(self, program: HasFileno, target: str, cookie: int) -> Link:
+        """Attach `program`; the event is removed when that ends."""
+        try:
+            number = tracefs.tracepoint_id(GROUP, self.name)
+            fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=number)
+            if fd < 0:
+                perf.fail(-fd, f"open {target}")
+            return TracefsLink(perf_event.attach(program, fd, target, cookie), self, target)
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove the event; the second time does nothing. Not while something is attached."""
+        if _own.pop(self.name, None) is not None:
+            _write(self.file, f"-:{GROUP}/{self.name}")
+
+
+class TracefsLink(LinkGroup):
+    """An attachment to an event of tracefs, which goes with it."""
+
+    def __init__(self, link: Link, event: TracefsEvent, target: str) -> None:
+        super().__init__([link], target)
+        self._event = event
+
+    def close(self) -> None:
+        """Detach, and remove the event. Closing twice does nothing."""
+        super().close()
+        self._event.remove()
+
+
+def create(kind: str, type: str, place: str) -> TracefsEvent:
+    """Create the event: `kind` "kprobe" or "uprobe", `type` "p", "r" or "r<maxactive>".
+
+    Raises:
+        OSError: what the kernel refused.
+        BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
+    """
+    global _made
+    _made += 1
+    file = os.path.join(tracefs.find(), f"{kind}_events")
+    # The time a process started tells it from a later one with its number.
+    name = f"p{os.getpid()}_{_started(os.getpid())}_{_made}"
+    if not _own:
+        atexit.register(_remove_own)
+    event = TracefsEvent(file, name)
+    _write(file, f"{type}:{GROUP}/{name} {place}")
+    _own[name] = event
+    return event
+
+
+def _remove_own() -> None:
+    for name, event in list(_own.items()):
+        # Those of a parent are not this process's to remove.
+        if name.startswith(f"p{os.getpid()}_"):
+            event.remove()
+
+
+def remove_stale_events() -> list[str]:
+    """Remove the events of this library in tracefs whose process is gone; their names.
+
+    Only a kretprobe with `maxactive` makes such events, and only a process that was killed leaves
+    them. They cost nothing while nobody attaches to them.
+
+    Raises:
+        BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
+    """
+    removed = []
+    directory = tracefs.find()
+    for kind in ("kprobe", "uprobe"):
+        file = os.path.join(directory, f"{kind}_events")
+        if not os.path.exists(file):
+            continue
+        for line in tracefs.lines(file):
+            group, _, name = line.split()[0].partition(":")[2].partition("/")
+            match = _NAME.fullmatch(name)
+            if group == GROUP and match and _started(int(match[1])) != int(match[2]):
+                _write(file, f"-:{GROUP}/{name}")
+                removed.append(name)
+    return removed
+
+
+def _started(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 for one that is not there."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _write(file: str, line: str) -> None:
+    try:
+        # By hand: what open() does for appending, seeking the end, these files refuse.
+        fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(fd, f"{line}\n".encode("ascii"))
+        finally:
+            os.close(fd)
+    except PermissionError as error:
+        raise BpfPermissionError(
+            error.errno or errno.EACCES, f"create a probe: this process may not write {file}"
+        ) from None
+    except OSError as error:
+        raise from_errno(error.errno or 0, f"write {line!r} to {file}") from None

@@ -1,0 +1,104 @@
+"""Every hook: the effect of being attached, and that nothing is left when it ends.
+
+The outcome of each of these tests is a row of docs/attachments.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ebpf import BpfFileNotFoundError, HashMap, Program
+from tests.kernel.links.hooks import HOOKS, remove_cgroups
+from tests.kernel.samples import ROOT, bpftool, per_process, wait_until
+
+EVERY = [pytest.param(name, marks=hook.marks, id=name) for name, hook in HOOKS.items()]
+
+
+def link_ids() -> set[int]:
+    return {shown["id"] for shown in bpftool("link", "show")}
+
+
+@pytest.fixture
+def counts(request: pytest.FixtureRequest) -> Iterator[HashMap[int, int]]:
+    with per_process() as made:
+        yield made
+    if request.node.callspec.params["name"] == "lsm_cgroup":
+        remove_cgroups()
+
+
+def total(counts: HashMap[int, int]) -> int:
+    """Runs in this process and its children: others may pass the same hook meanwhile."""
+    return counts.lookup(os.getpid()) or 0
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_program_runs_while_it_is_attached(name: str, counts: HashMap[int, int]) -> None:
+    """The effect of a real call is missing, or goes on after the link is closed."""
+    hook = HOOKS[name]
+    before = link_ids()
+    with hook.load(counts) as program:
+        hook.trigger(None)
+        assert total(counts) == 0
+        with hook.attach(program) as link:
+            hook.trigger(link)
+            first = total(counts)
+            assert first >= hook.runs
+            hook.trigger(link)
+            assert total(counts) >= first + hook.runs
+        ended = total(counts)
+        hook.trigger(None)
+        assert total(counts) == ended
+    assert link_ids() <= before
+
+
+ATTACHED = """
+import signal, sys
+from ebpf import Map
+from tests.kernel.links.hooks import HOOKS, remove_cgroups
+hook = HOOKS[sys.argv[1]]
+counts = Map.from_id(int(sys.argv[2]), key="I", value="Q")
+program = hook.load(counts)
+link = hook.attach(program)
+hook.trigger(link)
+print(program.info().id, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_attachment_is_gone_after_sigkill(name: str, counts: HashMap[int, int]) -> None:
+    """A tool that is killed leaves its program running on the machine."""
+    hook = HOOKS[name]
+    # Raises what this kernel does not have, here where it is understood.
+    with hook.load(counts) as program:
+        hook.attach(program).close()
+    before = link_ids()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ATTACHED, name, str(counts.info().id)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    with process:
+        assert process.stdout is not None
+        program_id = int(process.stdout.readline())
+        assert (counts.lookup(process.pid) or 0) >= hook.runs
+        process.send_signal(signal.SIGKILL)
+    wait_until(lambda: gone(program_id), "the program is freed")
+    hook.trigger(None)
+    assert total(counts) == 0
+    assert link_ids() <= before
+
+
+def gone(program_id: int) -> bool:
+    try:
+        Program.from_id(program_id).close()
+    except BpfFileNotFoundError:
+        return True
+    return False
