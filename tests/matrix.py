@@ -7,7 +7,8 @@ Each test on each kernel works, or is too old for it (with the release that has 
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
 on a kernel, when a VM did not end well, and when a test works on no kernel.
 
---write puts the table into docs/kernels.md, with the kernels' releases and the commit.
+--write puts the table into docs/kernels.md, with the kernels' releases and the commit, and that of
+the hooks into docs/attachments.md.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from tests.vm.kernels import KERNELS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DOCUMENT = CHECKOUT / "docs" / "kernels.md"
+ATTACHMENTS = CHECKOUT / "docs" / "attachments.md"
+
+# The test whose parameters are the hooks, and the one that kills the process.
+HOOKS = "tests/kernel/links/test_hooks.py::test_the_program_runs_while_it_is_attached"
+KILLED = "tests/kernel/links/test_hooks.py::test_the_attachment_is_gone_after_sigkill"
 
 # A guest is emulated: Python runs ten to twenty-five times slower there.
 TIMEOUT = 3600
@@ -36,7 +42,7 @@ Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
 def run_in_vms(kernels: list[str], output: Path, selection: list[str]) -> int:
     """The harness's exit status; results are left in folders below `output`."""
     # Compiling takes half a minute in a guest, which finds here what was compiled before.
-    for maker in ("tests.objects", "tests.kernel.conformance.libbpf"):
+    for maker in ("tests.objects", "tests.binaries", "tests.kernel.conformance.libbpf"):
         subprocess.run([sys.executable, "-m", maker], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "tests.vm", "--timeout", str(TIMEOUT)]
     command += ["--output", str(output)]
@@ -99,6 +105,31 @@ def table(results: Results) -> str:
                 name = test.split("::", 1)[1].replace("|", "\\|")
                 lines.append(f"| {name} | " + " | ".join(outcomes) + " |")
     return "\n".join(lines) + "\n"
+
+
+def hook_table(results: Results) -> str:
+    """A Markdown table: what came of each hook, as the last word of both of its tests."""
+    kernels = list(results)
+    lines = ["| hook | " + " | ".join(kernels) + " |", "|---|" + "---|" * len(kernels)]
+    tests = {test: None for outcomes in results.values() for test in outcomes}
+    for test in tests:
+        if not test.startswith(f"{HOOKS}["):
+            continue
+        hook = test[len(HOOKS) + 1 : -1]
+        cells = []
+        for outcomes in results.values():
+            found = [outcomes.get(f"{name}[{hook}]", "not run") for name in (HOOKS, KILLED)]
+            cells.append(found[0] if found[0] != "works" else found[1])
+        lines.append(f"| {hook} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def attachments(results: Results) -> str:
+    """docs/attachments.md: its text stays, the table in it is replaced."""
+    text = ATTACHMENTS.read_text(encoding="utf-8")
+    head, _, rest = text.partition("| hook |")
+    tail = re.sub(r"\A(.*\n)(\|.*\n)*", "", rest)
+    return head + hook_table(results) + tail
 
 
 def document(results: Results) -> str:
@@ -175,6 +206,7 @@ def main() -> int:
     status |= judge(results)
     if options.write and results:
         DOCUMENT.write_text(document(results), encoding="utf-8")
+        ATTACHMENTS.write_text(attachments(results), encoding="utf-8")
     return 1 if status else 0
 
 
