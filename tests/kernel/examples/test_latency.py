@@ -1,0 +1,111 @@
+"""The examples that measure how long something takes, and the one that lists threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tests.binaries import built
+from tests.kernel import environment
+from tests.kernel.examples.support import run, running
+
+
+def slots(text: str) -> dict[str, int]:
+    """The histogram that an example printed: start of each slot -> how often."""
+    return {low: int(count) for low, count in re.findall(r"(\S+) \.\. \S+ +\| +(\d+) \|", text)}
+
+
+def test_funclatency_measures_calls_of_a_library() -> None:
+    """Calls are missed, or their time is another's."""
+    library = ctypes.CDLL(str(built("library")))
+    arguments = (str(built("library")), "twice", "--pid", str(os.getpid()))
+    with running("funclatency", *arguments, ready="counting") as output:
+        for number in range(10):
+            assert library.twice(number) == 2 * number
+        other = f"import ctypes; ctypes.CDLL({arguments[0]!r}).twice(1)"
+        subprocess.run([sys.executable, "-c", other], check=True)
+    assert output.text.startswith("twice: 10 times\n")
+    assert sum(slots(output.text).values()) == 10
+
+
+def test_funclatency_tells_short_calls_from_long_ones() -> None:
+    """The histogram's slots are powers of two of nanoseconds."""
+    with running("funclatency", "libc.so.6", "usleep", ready="counting") as output:
+        ctypes.CDLL(None).usleep(300_000)
+    assert slots(output.text).keys() & {"134ms", "268ms", "537ms", "1.07s"}
+
+
+def test_funclatency_says_what_is_not_there() -> None:
+    """A name that is misspelt would measure nothing until it is ended."""
+    told = run("funclatency", "libc.so.6", "getadrinfo", status=1)
+    assert "no function getadrinfo" in told
+    assert "nearest: getaddrinfo" in told
+    assert "no library libnone.so" in run("funclatency", "libnone.so", "f", status=1)
+
+
+def test_pygc_sees_collections_of_another_process() -> None:
+    """Which were there before it started to watch."""
+    python = os.path.realpath("/usr/bin/python3")
+    notes = subprocess.run(["readelf", "-n", python], capture_output=True, text=True)
+    if "gc__start" not in notes.stdout:
+        assert "no USDT probe" in run("pygc", "--python", python, status=1)
+        return
+    code = "import gc; gc.disable(); print(flush=True); input(); [gc.collect() for _ in range(3)]"
+    process = subprocess.Popen(
+        [python, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with running(
+            "pygc", "--python", python, "--pid", str(process.pid), ready="count"
+        ) as output:
+            process.communicate(b"\n")
+    # Python collects again when it ends.
+    assert int(output.text.split(":")[1].split()[0]) >= 3
+
+
+def test_runqlat_sees_a_thread_wait() -> None:
+    """Two threads that want one processor: each waits while the other has it."""
+    home = os.sched_getaffinity(0)
+    with running("runqlat", ready="counting") as output:
+        spin = "import os, time; os.sched_setaffinity(0, {%d}); end = time.monotonic() + 1\n"
+        code = spin % min(home) + "while time.monotonic() < end: pass"
+        both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+        assert [process.wait() for process in both] == [0, 0]
+    found = slots(output.text)
+    waits = {"524us", "1.05ms", "2.1ms", "4.19ms", "8.39ms", "16.8ms", "33.6ms", "67.1ms"}
+    assert sum(found.get(slot, 0) for slot in waits) > 5
+
+
+def test_tasks_lists_every_thread() -> None:
+    """Compared with /proc, for this process and the kernel's first thread."""
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait)
+    thread.start()
+    try:
+        rows = [line.split(maxsplit=3) for line in run("tasks").splitlines()[1:]]
+    finally:
+        release.set()
+        thread.join()
+    me = os.getpid()
+    name = Path("/proc/self/comm").read_text().strip()
+    own = [row for row in rows if row[0] == str(me)]
+    assert {row[1] for row in own} >= {str(me), str(thread.native_id)}
+    assert [str(me), str(me), str(os.getppid()), name] in own
+    assert ["2", "2", "0", "[kthreadd]"] in rows
+
+
+def test_tasks_of_one_process() -> None:
+    """Before 6.1 the kernel would list all of them: that is said."""
+    if environment.kernel_version() < (6, 1):
+        assert "requires Linux 6.1 or newer" in run("tasks", "--pid", "1", status=1)
+        return
+    rows = run("tasks", "--pid", str(os.getpid())).splitlines()[1:]
+    assert {row.split()[0] for row in rows} == {str(os.getpid())}
+    assert "no process" in run("tasks", "--pid", str(0x3FFF_FFFF), status=1)
