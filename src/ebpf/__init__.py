@@ -37,7 +37,7 @@ show FILE`` says what is in an object file.
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
 #             maps, links, symbols, verifier
-#             programs, reader, ringbuf, perfbuf
+#             programs, reader, ringbuf, perfbuf, output
 #     join    collection  a Spec and the kernel make a Collection
 #     above   cli         python -m ebpf
 #
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
     from ebpf.links import IteratorLink, Link, LinkGroup
+    from ebpf.output import ProgramStream, TraceLine, TracePipe
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.programs import Program, RunTimeStats, TestRun
     from ebpf.ringbuf import Records, RingBuffer, RingCounters
@@ -154,6 +155,7 @@ __all__ = [
     "ProgramFlags",
     "ProgramInfo",
     "ProgramSpec",
+    "ProgramStream",
     "ProgramType",
     "QueueMap",
     "Records",
@@ -166,6 +168,8 @@ __all__ = [
     "Symbolizer",
     "TestRun",
     "TestRunFlags",
+    "TraceLine",
+    "TracePipe",
     "UpdateFlags",
     "UserRingBuffer",
     "VariableSpec",
@@ -191,12 +195,15 @@ _LAZY = {
     "PerfCounters": "perfbuf",
     "Program": "programs",
     "ProgramSpec": "spec",
+    "ProgramStream": "output",
     "Records": "ringbuf",
     "RingBuffer": "ringbuf",
     "RingCounters": "ringbuf",
     "RunTimeStats": "programs",
     "Symbolizer": "symbols",
     "TestRun": "programs",
+    "TraceLine": "output",
+    "TracePipe": "output",
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",

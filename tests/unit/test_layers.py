@@ -26,7 +26,7 @@ LAYERS = [
     {"_sys"},
     {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin"},
     {"maps", "links", "symbols", "verifier"},
-    {"programs", "reader", "ringbuf", "perfbuf"},
+    {"programs", "reader", "ringbuf", "perfbuf", "output"},
     {"collection"},
     {""},  # ebpf itself
     {"cli", "__main__"},
