@@ -69,6 +69,7 @@ test-packaging: .venv/tools
 
 # bash counts a SECONDS of its own, which it does not export.
 fuzz: .venv/tools
+	@if [ "$$(id -u)" = 0 ]; then .ci/setup test; fi
 	@$(PY) -m pip install --quiet --disable-pip-version-check --group fuzz
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(if $(CORPUS),--corpus $(CORPUS))
 

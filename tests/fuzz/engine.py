@@ -54,7 +54,7 @@ class Finder:
 
 def run_plain(options: argparse.Namespace, start: list[bytes]) -> None:
     find = Finder(options.target, options.found, SECONDS)
-    random = Random(options.seed)
+    random = Random(options.seed or None)
     end = time.monotonic() + options.seconds
     while time.monotonic() < end:
         find(mutate(options.target, random.choice(start), random))
