@@ -1,6 +1,6 @@
 """The arm64 guest: a small Debian system of its own, emulated.
 
-    CACHE/arm64/root/    a Debian 13 with Python, gcc and the packages the tests need
+    CACHE/arm64/root-HASH/    a Debian 13 with Python, gcc and the packages the tests need
 
 The checkout is mounted read-only at /mnt, which is also the command's working folder. To build
 the extension in the guest and test it:
@@ -13,6 +13,7 @@ and the build, not the ordering of memory accesses.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -29,6 +30,7 @@ CHECKOUT = Path("/mnt")
 PACKAGES = (
     "python3",
     "python3-cffi",
+    "python3-numpy",
     "python3-pytest",
     "python3-hypothesis",
     "python3-pip",
@@ -74,7 +76,8 @@ FOLDERS = ("opt", "srv", "mnt", "media", "home", "root", "tmp", "sys", "proc", "
 def root() -> Root:
     """The arm64 root file system, from the cache or made there."""
     folder = cache_dir() / "arm64"
-    tree = folder / "root"
+    # Another list of packages is another system.
+    tree = folder / f"root-{hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:12]}"
     check_path(tree, "the cache folder")
     with locked(folder):
         if not tree.exists():

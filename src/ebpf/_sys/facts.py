@@ -10,7 +10,6 @@ import os
 import resource
 
 from ebpf.errors import BpfFileNotFoundError, Version
-from ebpf.patterns import Pattern
 
 # include/uapi/linux/capability.h: those that the bpf() system call asks for.
 CAPABILITIES = {
@@ -21,18 +20,19 @@ CAPABILITIES = {
     "CAP_BPF": 39,
 }
 
-_RELEASE = Pattern(r"(\d+)\.(\d+)")
-_CHOSEN = Pattern(r"\[(\w+)\]")
-
 _SECCOMP_WORDS = {None: "unknown", False: "none", True: "a filter is in force"}
 
 
 def kernel_version() -> Version:
     """The running kernel's release as ``(major, minor)``."""
-    match = _RELEASE.match(os.uname().release)
-    if match is None:
-        raise ValueError(f"the kernel release {os.uname().release!r} has no version number")
-    return int(match[1]), int(match[2])
+    # What is asked when the kernel refuses imports nothing: a process that has given up its
+    # privileges, or its root directory, may have no way to the standard library any more.
+    release = os.uname().release
+    major, _, rest = release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if not major.isdecimal() or not minor:
+        raise ValueError(f"the kernel release {release!r} has no version number")
+    return int(major), int(minor)
 
 
 def _text(path: str) -> str:
@@ -51,8 +51,11 @@ def _read(path: str) -> str | None:
 def _status(name: str) -> str | None:
     """A field of this thread's status; None without /proc, or where the kernel has no such."""
     status = _read("/proc/thread-self/status")
-    match = Pattern(rf"(?m)^{name}:\s*(\w+)").search(status or "")
-    return match[1] if match else None
+    for line in (status or "").splitlines():
+        field, _, value = line.partition(":")
+        if field == name:
+            return value.split()[0]
+    return None
 
 
 def effective_capabilities() -> frozenset[str] | None:
@@ -94,8 +97,9 @@ def perf_event_paranoid() -> int | None:
 def lockdown() -> str | None:
     """The lockdown level: none, integrity or confidentiality; None where it cannot be read."""
     text = _read("/sys/kernel/security/lockdown")
-    match = _CHOSEN.search(text or "")
-    return match[1] if match else None
+    # The chosen one is in brackets: "none [integrity] confidentiality".
+    _, bracket, rest = (text or "").partition("[")
+    return rest.partition("]")[0] if bracket else None
 
 
 def security_modules() -> list[str] | None:
