@@ -138,3 +138,36 @@ def test_objects_are_made_in_all_threads() -> None:
                     assert same.to_dict() == {number: number}
 
     together(work)
+
+
+def test_every_operation_at_once() -> None:
+    """Batches, single operations and memory in several threads disturb each other."""
+    with (
+        HashMap.create(key="I", value="Q", max_entries=THREADS * 1000) as m,
+        HashMap.create(key="I", value="QQ", max_entries=THREADS * 1000) as wide,
+        ArrayMap.create(value="Q", max_entries=THREADS, flags=ebpf.MapFlags.MMAPABLE) as array,
+    ):
+
+        def work(number: int) -> None:
+            own = range(number * 1000, number * 1000 + 300)
+            for turn in range(ROUNDS // 4):
+                m.update({key: key + turn for key in own})
+                wide.update({key: (key, turn) for key in own})
+                assert m.lookup_many(own) == [key + turn for key in own]
+                assert wide.lookup_many(own) == [(key, turn) for key in own]
+                keys, values = m.lookup_batch()
+                # What others write meanwhile is theirs, but each value is at its key.
+                assert all(value - key < ROUNDS for key, value in zip(keys, values, strict=True))
+                for key, pair in wide.items():
+                    assert pair[0] == key
+                array.memory[number] += 1
+                for key in own:
+                    m[key] = m[key] + 1
+                    assert m[key] == key + turn + 1
+                assert m.delete_batch(own[:100]) == 100
+                assert {m.pop(key) for key in own[100:]} == {key + turn + 1 for key in own[100:]}
+                assert array[number] == turn + 1
+
+        together(work)
+        assert m.to_dict() == {}
+        assert len(wide) == THREADS * 300

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 from ebpf.maps.base import Made, V
 from ebpf.maps.keyed import ABSENT, KeyedMap
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ebpf.maps.base import Formats
+
+_BY_PATH = (MapType.INODE_STORAGE, MapType.CGRP_STORAGE)
 
 
 class StorageMap(Made["StorageMap[Any]"], KeyedMap["Any", V]):  # type: ignore[misc]
     """SK_STORAGE, INODE_STORAGE, TASK_STORAGE (5.11) or CGRP_STORAGE (6.2).
 
     Keys are the objects themselves, as anything with ``fileno()`` or a descriptor's number: a
-    socket, an open file, a pidfd, a cgroup's directory. A value goes away with its object. The
-    kernel can't list the objects that have one, so there is no iteration. Creating one takes BTF
-    for key and value.
+    socket, an open file, a pidfd, a cgroup's directory. An inode or a cgroup may be given by its
+    path, a task by anything with a ``pid`` (a `subprocess.Popen`). A value goes away with its
+    object. The kernel can't list the objects that have one, so there is no iteration.
     """
 
     types = (
@@ -52,3 +57,25 @@ class StorageMap(Made["StorageMap[Any]"], KeyedMap["Any", V]):  # type: ignore[m
     def delete(self, key: Any) -> bool:
         """Take the value from the object `key`; False where it has none."""
         return self._delete(self._pack_key(key))
+
+    def _pack_key(self, key: Any) -> bytes:
+        if self.type == MapType.TASK_STORAGE and isinstance(getattr(key, "pid", None), int):
+            return _Opened(super()._pack_key, os.pidfd_open(key.pid))
+        if self.type in _BY_PATH and isinstance(key, (str, os.PathLike)):
+            return _Opened(super()._pack_key, os.open(key, os.O_PATH | os.O_CLOEXEC))
+        return super()._pack_key(key)
+
+
+class _Opened(bytes):
+    """A packed key whose descriptor is this library's: it is open for as long as the key is."""
+
+    _fd = -1
+
+    def __new__(cls, pack: Callable[[int], bytes], fd: int) -> _Opened:
+        made = super().__new__(cls, pack(fd))
+        made._fd = fd
+        return made
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)

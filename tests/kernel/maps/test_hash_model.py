@@ -86,6 +86,22 @@ class Model(RuleBasedStateMachine):
             self.map.update(entries)
             self.model.update(entries)
 
+    @rule(keys=st.lists(KEYS, max_size=4))
+    def look_up_many(self, keys: list[int]) -> None:
+        assert self.map.lookup_many(keys) == [self.model.get(key) for key in keys]
+
+    @rule(keys=st.lists(KEYS, max_size=4))
+    def delete_many(self, keys: list[int]) -> None:
+        there = [key for key in dict.fromkeys(keys) if self.model.pop(key, None) is not None]
+        assert self.map.delete_batch(keys) == len(there)
+
+    @rule()
+    def take_all(self) -> None:
+        keys, values = self.map.lookup_and_delete_batch()
+        unpacked = self.map.key_codec.iter_unpack(keys), self.map.value_codec.iter_unpack(values)
+        assert dict(zip(*unpacked, strict=True)) == self.model
+        self.model.clear()
+
     @rule()
     def clear(self) -> None:
         self.map.clear()

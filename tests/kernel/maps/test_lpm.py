@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 
 import ebpf
-from ebpf import HashMap, MapFlags, MapType, UpdateFlags
+from ebpf import HashMap, LpmTrieMap, MapFlags, MapType, UpdateFlags
 from tests.kernel.maps.support import dumped
 
 
@@ -94,3 +95,23 @@ def test_a_prefix_longer_than_the_key(routes: HashMap[Any, int]) -> None:
     with pytest.raises(ebpf.BpfError):
         routes[33, b"\x0a\0\0\0"] = 1
     assert routes.to_dict() == {}
+
+
+def test_networks_of_ipaddress() -> None:
+    """Not the network with the longest prefix is found, or it comes back as another one."""
+    networks = [IPv4Network(text) for text in ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24")]
+    with LpmTrieMap.create(key=IPv4Network, value="I", max_entries=8) as m:
+        m.update({network: network.prefixlen for network in networks})
+        assert m[IPv4Address("10.1.2.3")] == 24
+        assert m[IPv4Address("10.1.3.3")] == 16
+        assert m[IPv4Address("10.9.9.9")] == 8
+        assert IPv4Address("11.0.0.1") not in m
+        assert m[IPv4Network("10.1.2.128/25")] == 24
+        assert sorted(m) == sorted(networks)
+        del m[networks[2]]
+        assert m[IPv4Address("10.1.2.3")] == 16
+    with LpmTrieMap.create(key=IPv6Network, value="I", max_entries=8) as six:
+        six[IPv6Network("2001:db8::/32")] = 1
+        six[IPv6Network("::/0")] = 0
+        assert six[IPv6Address("2001:db8::5")] == 1
+        assert six[IPv6Address("fe80::1")] == 0

@@ -67,3 +67,22 @@ def test_fewer_frames() -> None:
         assert len(m[collect(m)]) == 4
         with StackTraceMap.from_id(m.info().id) as same:
             assert len(same[next(iter(same))]) == 4
+
+
+@pytest.mark.needs_config("CONFIG_PERF_EVENTS")
+def test_the_functions_of_a_stack() -> None:
+    """Frames get the names of other functions than /proc/kallsyms has at their addresses."""
+    with StackTraceMap.create(max_entries=4) as m:
+        id = collect(m)
+        names = m.symbols(id)
+        assert len(names) == len([address for address in m[id] if address])
+        # The way from the system call to the test run of the program.
+        functions = [name.split("+")[0] for name in names]
+        assert any("bpf" in name for name in functions)
+        text = Path("/proc/kallsyms").read_text(encoding="ascii")
+        for address, name in zip(m[id], names, strict=False):
+            function, _, offset = name.partition("+")
+            start = address - int(offset.split()[0], 16)
+            assert re.search(rf"^{start:016x} [tTwW] {re.escape(function)}(\t|$)", text, re.M)
+        with pytest.raises(KeyError):
+            m.symbols(1 << 20)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,48 @@ def test_tasks() -> None:
             exercise(m, pidfd)
         finally:
             os.close(pidfd)
+
+
+def test_tasks_by_their_process() -> None:
+    """A process is no key, or stands for another task; its descriptor is left open."""
+    with storage(MapType.TASK_STORAGE) as m, subprocess.Popen(["sleep", "100"]) as child:
+        pidfd = os.pidfd_open(child.pid)
+        try:
+            exercise(m, child)
+            m[child] = 5
+            assert m[pidfd] == 5
+        finally:
+            os.close(pidfd)
+            child.kill()
+
+
+@pytest.mark.needs_config("CONFIG_BPF_LSM")
+def test_inodes(tmp_path: Path) -> None:
+    """A path is no key, or its value is another file's."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.touch()
+    two.touch()
+    with storage(MapType.INODE_STORAGE) as m, one.open() as file:
+        exercise(m, one)
+        m[str(one)], m[two] = 1, 2
+        assert (m[file], m[one], m[two]) == (1, 1, 2)
+        with pytest.raises(FileNotFoundError):
+            m[tmp_path / "three"]
+
+
+@pytest.mark.needs_config("CONFIG_CGROUPS")
+def test_cgroups(tmp_path: Path) -> None:
+    """A cgroup's directory is no key of cgroup storage (6.2), or any directory is."""
+    with storage(MapType.CGRP_STORAGE) as m:
+        directory = tmp_path / "cgroup"
+        directory.mkdir()
+        subprocess.run(["mount", "-t", "cgroup2", "none", directory], check=True)
+        try:
+            exercise(m, directory)
+            with pytest.raises(ebpf.BpfError, match=r"write the key"):
+                m[tmp_path] = 1
+        finally:
+            subprocess.run(["umount", directory], check=True)
 
 
 def test_it_can_not_be_iterated() -> None:

@@ -1,0 +1,214 @@
+"""What maps that hold kernel objects do for programs, beyond tests/kernel/maps/test_objects.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ebpf
+from ebpf import ArrayMap, DescriptorArray, HashMap, Map, MapType, ProgramType, asm
+from ebpf._sys import bpf
+from ebpf.asm import R0, R1, R2, R10, Helper
+from ebpf.types import AttachType
+
+SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
+AF_XDP = 44
+
+
+def first_of_inner(outer: Any, key: int) -> list[Any]:
+    """Instructions that return slot 0 of the array that `outer` has for `key`, or 0."""
+    find = [asm.add(R2, -4), asm.call(Helper.MAP_LOOKUP_ELEM), asm.jeq(R0, 0, "absent")]
+    return [
+        asm.stw(R10 - 4, key),
+        asm.mov(R2, R10),
+        asm.ld_map_fd(R1, outer),
+        *find,
+        asm.stw(R10 - 4, 0),
+        asm.mov(R1, R0),
+        asm.mov(R2, R10),
+        *find,
+        asm.ldxdw(R0, R0),
+        asm.exit_(),
+        asm.Label("absent"),
+        asm.mov(R0, 0),
+        asm.exit_(),
+    ]
+
+
+@pytest.mark.parametrize("type", [MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS], ids=str)
+def test_inner_maps_are_replaced_while_a_program_uses_them(type: MapType) -> None:
+    """A program sees no map, a wrong one or freed memory while the inner maps are exchanged."""
+    options: dict[str, Any] = {} if type == MapType.ARRAY_OF_MAPS else {"key": "I", "value": "I"}
+    inner = [ArrayMap.create(value="Q", max_entries=1) for _ in range(4)]
+    for number, one in enumerate(inner):
+        one[0] = 100 + number
+    stop = threading.Event()
+    with Map.create(type, max_entries=4, inner=inner[0], **options) as outer:
+        outer[1] = inner[0]
+        with ebpf.Program.load(
+            ProgramType.SOCKET_FILTER, first_of_inner(outer, 1), license="GPL"
+        ) as program:
+
+            def replace() -> None:
+                turn = 0
+                while not stop.is_set():
+                    turn += 1
+                    outer[1] = inner[turn % 4]
+
+            thread = threading.Thread(target=replace)
+            thread.start()
+            seen = {program.test_run(bytes(14), repeat=20).return_value for _ in range(400)}
+            stop.set()
+            thread.join()
+            assert seen <= {100, 101, 102, 103}
+            # The map that was taken out lives on with its descriptor only.
+            outer[1] = inner[2]
+            assert program.test_run(bytes(14)).return_value == 102
+            for one in inner:
+                one.close()
+            assert program.test_run(bytes(14)).return_value == 102
+            del outer[1]
+            assert program.test_run(bytes(14)).return_value == 0
+
+
+def test_an_inner_map_of_another_kind_is_refused() -> None:
+    """A map with other sizes than the example is taken, or the error does not name the key."""
+    with (
+        ArrayMap.create(value="Q", max_entries=1) as example,
+        ArrayMap.create(value="I", max_entries=1) as narrow,
+        HashMap.create(key="I", value="Q", max_entries=1) as hash,
+        DescriptorArray.create(
+            MapType.ARRAY_OF_MAPS, max_entries=2, inner=example, name="outer"
+        ) as outer,
+    ):
+        for wrong in (narrow, hash):
+            with pytest.raises(ebpf.BpfError, match=r"write the key 1 to .*'outer'"):
+                outer[1] = wrong
+        assert list(outer) == []
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path) -> Iterator[Path]:
+    """A cgroup of our own, below the root of a private mount, without any process in it."""
+    directory = tmp_path / "cgroups"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", directory], check=True)
+    own = directory / f"ebpf-test-{os.getpid()}"
+    own.mkdir()
+    yield own
+    own.rmdir()
+    subprocess.run(["umount", directory], check=True)
+
+
+@pytest.mark.needs_config("CONFIG_CGROUPS")
+def test_a_cgroup_array_answers_who_is_in_a_cgroup(cgroups: Path) -> None:
+    """A program is told of another cgroup than the one in the slot."""
+    with DescriptorArray.create(MapType.CGROUP_ARRAY, max_entries=2) as m:
+        for index, path in enumerate((cgroups.parent, cgroups)):
+            fd = os.open(path, os.O_RDONLY)
+            m[index] = fd
+            os.close(fd)
+        answers = []
+        for index in range(2):
+            code = [
+                asm.ld_map_fd(R1, m),
+                asm.mov(R2, index),
+                asm.call(Helper.CURRENT_TASK_UNDER_CGROUP),
+                asm.exit_(),
+            ]
+            with ebpf.Program.load(ProgramType.RAW_TRACEPOINT, code, license="GPL") as program:
+                answers.append(program.test_run().return_value)
+        assert answers == [1, 0]
+
+
+@pytest.mark.needs_config("CONFIG_CGROUP_BPF")
+@pytest.mark.parametrize("type", [MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE], ids=str)
+def test_the_storage_of_an_attached_program_is_readable(type: MapType, cgroups: Path) -> None:
+    """The deprecated cgroup storage has another key, or can't be read or written."""
+    fd = os.open(cgroups, os.O_RDONLY)
+    try:
+        with Map.create(type, key="QI", value="Q") as m:
+            code = [
+                asm.ld_map_fd(R1, m),
+                asm.mov(R2, 0),
+                asm.call(Helper.GET_LOCAL_STORAGE),
+                asm.mov(R0, 1),
+                asm.exit_(),
+            ]
+            with ebpf.Program.load(
+                ProgramType.CGROUP_SKB,
+                code,
+                license="GPL",
+            ) as program:
+                key = (cgroups.stat().st_ino, int(AttachType.CGROUP_INET_INGRESS))
+                assert m.lookup(key) is None
+                link = bpf.link_create(
+                    prog_fd=program.fileno(),
+                    target_fd=fd,
+                    attach_type=AttachType.CGROUP_INET_INGRESS,
+                )
+                value = 7 if type == MapType.CGROUP_STORAGE else [7] * len(m.lookup(key))
+                m.put(key, value, ebpf.UpdateFlags.EXIST)
+                assert m.lookup(key) == value
+                assert key in m
+                os.close(link)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.needs_config("CONFIG_XDP_SOCKETS")
+def test_an_xskmap_takes_sockets_of_its_family() -> None:
+    """An AF_XDP socket can't be put into an XSKMAP, or any socket can."""
+    with DescriptorArray.create(MapType.XSKMAP, max_entries=2, name="xsks") as m:
+        with socket.socket(AF_XDP, socket.SOCK_RAW) as xdp, socket.socket() as other:
+            m[1] = xdp
+            assert m.delete(0) is True  # It does not tell.
+            del m[1]
+            with pytest.raises(ebpf.BpfError, match=r"write the key 0 to .*'xsks'"):
+                m[0] = other
+        with pytest.raises(ebpf.NotSupportedError, match=r"'xsks'"):
+            m[0]
+
+
+@pytest.mark.needs_config("CONFIG_INET")
+def test_a_sockarray_holds_sockets_of_a_group() -> None:
+    """A listening socket is not the one that the kernel then holds in its slot."""
+    with (
+        DescriptorArray.create(MapType.REUSEPORT_SOCKARRAY, value="Q", max_entries=2) as m,
+        socket.socket() as one,
+    ):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        cookie = struct.unpack("Q", one.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0]
+        m[1] = one
+        assert m[1] == cookie
+        assert dict(m.items()) == {1: cookie}
+        del m[1]
+        assert list(m) == []
+
+
+def test_a_missing_operation_says_which_there_are() -> None:
+    """Asking a queue for a key, or an array to delete, is answered without naming what it has."""
+    with (
+        ebpf.QueueMap.create(value="Q", max_entries=1) as queue,
+        ArrayMap.create(value="Q", max_entries=1) as array,
+        Map.create(MapType.RINGBUF, max_entries=4096) as ring,
+    ):
+        with pytest.raises(AttributeError, match=r"QUEUE map has no 'lookup'; .*: .*peek.*pop.*pu"):
+            queue.lookup(1)  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match=r"ARRAY map has no 'delete'; .*lookup"):
+            array.delete(1)  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match=r"RINGBUF map has no 'lookup'; a Map has: close"):
+            ring.lookup(1)
+        with pytest.raises(TypeError, match="not subscriptable"):
+            queue[1]  # type: ignore[index]
+        assert not hasattr(queue, "_secret")
