@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, NoReturn, SupportsIndex
 
+    from ebpf.codec import Codec
     from ebpf.maps import Map
 
 __all__ = ["Records", "RingBuffer", "RingCounters"]
@@ -62,8 +63,10 @@ class RingBuffer(RecordReader):
         Args:
             maps: one map; several (records then come as ``(map, record)``); or a dict that gives
                 each map a codec of its own.
-            codec: how a record's bytes become a value; without one a record is bytes. A record
-                that the codec can't decode raises once; reading goes on behind it.
+            codec: how a record's bytes become a value. Without one it is what the object's source
+                says of the map (``__type(value, struct event)``), else a record is bytes; `bytes`
+                asks for these anyway. A record that the codec can't decode raises once; reading
+                goes on behind it.
             coalesce: seconds between two returns of `poll` (and of what waits by it) while
                 records keep coming, so that a fast program isn't slowed; a record that comes
                 alone is not delayed. 0 takes each record as it comes.
@@ -85,7 +88,7 @@ class RingBuffer(RecordReader):
         self._closed = False
         try:
             for map, given in _with_codecs(maps, codec):
-                self._add(Ring(map, None if given is None else make_codec(given)))
+                self._add(Ring(map, _codec(map, given)))
             if not self._rings:
                 raise ValueError("maps: at least one RINGBUF map is needed")
         except BaseException:
@@ -128,6 +131,12 @@ class RingBuffer(RecordReader):
     def __repr__(self) -> str:
         maps = ", ".join(ring.map.name or "(no name)" for ring in self._rings)
         return f"<ebpf.RingBuffer of {maps}{' closed' if self._closed else ''}>"
+
+
+def _codec(map: Map[Any, Any], given: object) -> Codec[Any] | None:
+    if given is bytes:
+        return None
+    return getattr(map, "record_codec", None) if given is None else make_codec(given)
 
 
 def _count(drops: Any) -> int:

@@ -20,9 +20,11 @@ from __future__ import annotations
 import warnings
 from types import MappingProxyType
 
+from ebpf.btf.types import Kind
+from ebpf.codec import from_btf
 from ebpf.collection.loader import Loader
 from ebpf.collection.variables import Variable
-from ebpf.errors import ClosedError
+from ebpf.errors import BtfError, ClosedError
 from ebpf.pin import BPFFS
 from ebpf.programs import LOG_SIZE
 from ebpf.types import ProgramType
@@ -36,10 +38,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ebpf.btf import Btf
+    from ebpf.codec import Codec
     from ebpf.links import Link
     from ebpf.maps import Map
     from ebpf.programs import Program
     from ebpf.spec import CollectionSpec
+
+# The words in front of C's types that have names of their own.
+_KINDS = {"struct": Kind.STRUCT, "union": Kind.UNION, "enum": Kind.ENUM}
 
 
 class Collection:
@@ -57,6 +63,7 @@ class Collection:
         self._loader = loader
         self._closed = False
         self._links: list[Link] = []
+        self._btf = spec.btf
         self.name = spec.name
         self.maps = MappingProxyType(loader.maps)
         self.programs = MappingProxyType(loader.programs)
@@ -122,6 +129,23 @@ class Collection:
             loader.close()
             raise
         return cls(spec, loader)
+
+    def codec(self, name: str) -> Codec[Any]:
+        """The codec for the C type `name` of the object, for a reader or a map.
+
+        ``"event"`` or ``"struct event"``: the fields are those of the source, and need not be
+        written again. The compiler describes a type that a map, a variable or a function uses;
+        others are there with ``struct event *unused __attribute__((unused));``.
+
+        Raises:
+            BtfError: the object has no such type, or no types at all.
+            CodecError: the type has no values.
+        """
+        if self._btf is None:
+            raise BtfError(f"{self!r} has no BTF; compile the object with -g")
+        word, _, rest = name.partition(" ")
+        kind = _KINDS.get(word) if rest else None
+        return from_btf(self._btf, self._btf.find(rest if kind else name, kind).id)
 
     def attach(self) -> list[Link]:
         """Attach every program by its section's name, and every struct_ops map.

@@ -47,6 +47,7 @@ _WITHOUT_BTF = frozenset(
         MapType.XSKMAP,
         MapType.SOCKMAP,
         MapType.SOCKHASH,
+        *_RINGS,
     }
 )
 # These have nothing without it.
@@ -88,6 +89,7 @@ def create_map(
     fd = _create(spec, btf_fd)
     made: Map[Any, Any] = Map._adopt(fd, f"map {spec.name!r}", key, value)
     made.name = spec.name
+    made.record_codec = _record_codec(spec, btf)
     if path is not None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -117,8 +119,9 @@ def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
     flags = MapFlags(spec.flags) | (MapFlags.NUMA_NODE if spec.numa_node else 0)
     request: dict[str, Any] = {
         "map_type": spec.type,
-        "key_size": spec.key_size,
-        "value_size": spec.value_size,
+        # A ring has neither; what its source calls the value are its records.
+        "key_size": 0 if spec.type in _RINGS else spec.key_size,
+        "value_size": 0 if spec.type in _RINGS else spec.value_size,
         "max_entries": adjusted_entries(spec),
         "map_flags": flags,
         "inner_map_fd": inner_fd,
@@ -183,6 +186,13 @@ def _pin_path(spec: MapSpec, pin_root: str) -> str | None:
     )
 
 
+def _record_codec(spec: MapSpec, btf: Btf | None) -> Codec[Any] | None:
+    """What the records of a ring are, where the source says so in place of its value."""
+    if btf is None or spec.type != MapType.RINGBUF or not spec.value_type_id:
+        return None
+    return from_btf(btf, spec.value_type_id)
+
+
 def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any] | None, Codec[Any] | None]:
     if btf is None or spec.data or spec.type in _WITHOUT_BTF:
         return None, None
@@ -195,6 +205,7 @@ def _reuse(spec: MapSpec, btf: Btf | None, path: str) -> Map[Any, Any]:
     """The map that is pinned at `path`, which has to be the one that the object means."""
     key, value = _codecs(spec, btf)
     pinned: Map[Any, Any] = Map.open(path, key=key, value=value)
+    pinned.record_codec = _record_codec(spec, btf)
     try:
         check_compatible(spec, pinned.info(), f"the map pinned at {path}")
     except BaseException:
@@ -207,8 +218,9 @@ def check_compatible(spec: MapSpec, info: MapInfo, what: str) -> None:
     """Raises BpfError when the map that `info` describes cannot stand for `spec`."""
     wanted = {
         "type": spec.type,
-        "key_size": spec.key_size,
-        "value_size": spec.value_size,
+        # A ring has neither; what its source calls the value are its records.
+        "key_size": 0 if spec.type in _RINGS else spec.key_size,
+        "value_size": 0 if spec.type in _RINGS else spec.value_size,
         "max_entries": adjusted_entries(spec),
         "flags": MapFlags(spec.flags),
         "map_extra": spec.map_extra,

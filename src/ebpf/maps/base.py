@@ -93,6 +93,8 @@ class Map(Descriptor, Generic[K, V]):
     max_entries: int
     key_codec: Codec[K] | None
     value_codec: Codec[V] | None
+    #: Of a RINGBUF that an object declares with a value type: what its records are.
+    record_codec: Codec[Any] | None = None
 
     def __init__(
         self,
@@ -295,9 +297,11 @@ class Map(Descriptor, Generic[K, V]):
     def duplicate(self) -> Self:
         """Another object for the same map, with a descriptor of its own."""
         fd = _duplicate(self.fileno())
-        return self.__class__(
+        copy = self.__class__(
             fd, self.type, self.key_codec, self.value_codec, self.max_entries, self.name
         )
+        copy.record_codec = self.record_codec
+        return copy
 
     def info(self) -> MapInfo:
         """What the kernel reports of the map (BPF_OBJ_GET_INFO_BY_FD, /proc fdinfo)."""

@@ -235,7 +235,7 @@ class Snapshots(PerfRings):
 
     def _drain_buffer(self, limit: int) -> Records:
         self._copy(limit)
-        return joined(self._pop(limit))
+        return joined(self._pop(limit), self.codec)
 
     def _copy(self, limit: int) -> None:
         """Make pending everything that was written since the last time and is still there."""

@@ -13,7 +13,7 @@ from _thread import RLock
 from collections import deque
 
 from ebpf._sys import check, ffi, lib
-from ebpf.errors import ClosedError
+from ebpf.errors import ClosedError, CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,14 +37,21 @@ class Records:
 
     ``buffer`` holds the payloads one behind the other, without gaps. ``record_size`` is their
     common length, or None when they differ; then ``ends[i]`` is where record i ends. It can be
-    iterated and indexed (memoryviews), and stays valid whatever is read later.
+    iterated and indexed (memoryviews), and stays valid whatever is read later. ``codec`` is the
+    reader's.
     """
 
-    __slots__ = ("buffer", "count", "ends", "record_size")
+    __slots__ = ("buffer", "codec", "count", "ends", "record_size")
 
     def __init__(
-        self, buffer: memoryview, count: int, record_size: int | None, ends: memoryview | None
+        self,
+        buffer: memoryview,
+        count: int,
+        record_size: int | None,
+        ends: memoryview | None,
+        codec: Codec[Any] | None = None,
     ) -> None:
+        self.codec = codec
         self.buffer = buffer
         self.count = count
         self.record_size = record_size
@@ -67,6 +74,27 @@ class Records:
 
     def __iter__(self) -> Iterator[memoryview]:
         return (self[index] for index in range(self.count))
+
+    def to_numpy(self, codec: object = None) -> Any:
+        """The records as a numpy array that shares their buffer, structured for codecs with fields.
+
+        Args:
+            codec: what a record is, as the `codec` of a reader; by default the reader's.
+
+        Raises:
+            CodecError: there is no codec, or it takes another size than the records have.
+            ImportError: numpy is not installed.
+        """
+        from ebpf.codec import codec as make_codec
+        from ebpf.codec.dtypes import array_of
+
+        if codec is None and self.codec is None:
+            raise CodecError("to_numpy: the reader has no codec; give one, or a numpy dtype")
+        made = make_codec(self.codec if codec is None else codec)
+        if self.count and self.record_size != made.size:
+            sizes = "several sizes" if self.record_size is None else f"{self.record_size} bytes"
+            raise CodecError(f"to_numpy: records of {sizes}, but {made!r} takes {made.size}")
+        return array_of(made, self.buffer)
 
     def __repr__(self) -> str:
         size = "" if self.record_size is None else f" of {self.record_size} bytes"
@@ -223,7 +251,7 @@ class RecordQueue:
             try:
                 self._settle()
                 waiting = self._pop(limit)
-                return joined(waiting) if waiting else self._drain_buffer(limit)
+                return joined(waiting, self.codec) if waiting else self._drain_buffer(limit)
             finally:
                 self._reading = False
 
@@ -326,7 +354,7 @@ class RecordQueue:
         unread = self._unread()
         limit = min(limit, unread // self.header_size, CHUNK_RECORDS)
         if not limit:
-            return Records(memoryview(b""), 0, None, None)
+            return Records(memoryview(b""), 0, None, None, self.codec)
         ends = _uncleared("uint32_t[]", limit)
         for room in (min(unread, CHUNK_BYTES), unread):
             buffer = _uncleared("char[]", room)
@@ -336,19 +364,21 @@ class RecordQueue:
         self._checked(count)
         view = memoryview(ffi.buffer(buffer, self.ring.used))
         if self.ring.shortest == self.ring.longest:
-            return Records(view, count, int(self.ring.longest), None)
-        return Records(view, count, None, memoryview(ffi.buffer(ends, 4 * count)).cast("I"))
+            return Records(view, count, int(self.ring.longest), None, self.codec)
+        ends_view = memoryview(ffi.buffer(ends, 4 * count)).cast("I")
+        return Records(view, count, None, ends_view, self.codec)
 
 
-def joined(raws: list[bytes]) -> Records:
+def joined(raws: list[bytes], codec: Codec[Any] | None) -> Records:
     """Records that were copied out singly, as one buffer."""
     from array import array
     from itertools import accumulate
 
     if not raws:
-        return Records(memoryview(b""), 0, None, None)
+        return Records(memoryview(b""), 0, None, None, codec)
     buffer = memoryview(b"".join(raws))
     lengths = {len(raw) for raw in raws}
     if len(lengths) == 1:
-        return Records(buffer, len(raws), lengths.pop(), None)
-    return Records(buffer, len(raws), None, memoryview(array("I", accumulate(map(len, raws)))))
+        return Records(buffer, len(raws), lengths.pop(), None, codec)
+    ends = memoryview(array("I", accumulate(map(len, raws))))
+    return Records(buffer, len(raws), None, ends, codec)
