@@ -11,6 +11,7 @@ import atexit
 import errno
 import os
 import re
+import weakref
 
 from ebpf import tracefs
 from ebpf._sys import perf
@@ -21,6 +22,8 @@ from ebpf.links.group import LinkGroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebpf.links.base import HasFileno
 
 # The group of all events of this library.
@@ -39,6 +42,8 @@ class TracefsEvent:
     def __init__(self, file: str, name: str) -> None:
         self.file = file
         self.name = name
+        # Without keeping it: a link that nobody holds any more is to be collected.
+        self._link: Callable[[], TracefsLink | None] = lambda: None
 
     def attach(self, program: HasFileno, target: str, cookie: int) -> Link:
         """Attach `program`; the event is removed when that ends."""
@@ -47,10 +52,20 @@ class TracefsEvent:
             fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=number)
             if fd < 0:
                 perf.fail(-fd, f"open {target}")
-            return TracefsLink(perf_event.attach(program, fd, target, cookie), self, target)
+            link = TracefsLink(perf_event.attach(program, fd, target, cookie), self, target)
         except BaseException:
             self.remove()
             raise
+        self._link = weakref.ref(link)
+        return link
+
+    def end(self) -> None:
+        """Detach and remove, when the process ends."""
+        link = self._link()
+        if link is None:
+            self.remove()
+        else:
+            link.close()
 
     def remove(self) -> None:
         """Remove the event; the second time does nothing. Not while something is attached."""
@@ -95,7 +110,7 @@ def _remove_own() -> None:
     for name, event in list(_own.items()):
         # Those of a parent are not this process's to remove.
         if name.startswith(f"p{os.getpid()}_"):
-            event.remove()
+            event.end()
 
 
 def remove_stale_events() -> list[str]:

@@ -63,6 +63,13 @@ def attach_fields(
     }
 
 
+# Where programs may sleep only since a release that is younger than the flag.
+_SLEEPABLE_SINCE: dict[tuple[ProgramType, AttachType | None], Version] = {
+    (ProgramType.TRACING, AttachType.TRACE_ITER): (5, 18),
+    (ProgramType.KPROBE, None): (6, 0),
+}
+
+
 def newest(
     type: ProgramType, flags: ProgramFlags, attach_type: AttachType | None
 ) -> tuple[Version, str]:
@@ -70,6 +77,9 @@ def newest(
     dated = [(type.since, ""), (flags.since, f"the flag {flags}")]
     if attach_type is not None:
         dated.append((attach_type.since, f"the attach type {attach_type}"))
+    if flags & ProgramFlags.SLEEPABLE:
+        since = _SLEEPABLE_SINCE.get((type, attach_type), (0, 0))
+        dated.append((since, "the flag SLEEPABLE"))
     # What has no name here has no release either.
     return max((since, what) for since, what in dated if since is not None)
 

@@ -39,9 +39,6 @@ LIBC = "libc.so.6"
 # Called when a thread is started, on every kernel; fmod_ret and LSM programs may be there.
 TASK_ALLOC = "task_alloc"
 
-# What the kernel's functions for system calls begin with.
-SYSCALL = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}[platform.machine()]
-
 # Where struct pt_regs has what a function returned.
 RETURNED = {"x86_64": 80, "aarch64": 0}[platform.machine()]
 
@@ -205,6 +202,11 @@ HOOKS: dict[str, Hook] = {
     "uprobe": Hook(
         counting(ProgramType.KPROBE), lambda p: p.attach_uprobe(LIBC, "getppid"), parent
     ),
+    "uprobe, sleepable": Hook(
+        counting(ProgramType.KPROBE, flags=ProgramFlags.SLEEPABLE),
+        lambda p: p.attach_uprobe(LIBC, "getppid"),
+        parent,
+    ),
     "uretprobe": Hook(
         counting(ProgramType.KPROBE), lambda p: p.attach_uretprobe(LIBC, "getppid"), parent
     ),
@@ -233,15 +235,6 @@ HOOKS: dict[str, Hook] = {
         for_function(AttachType.TRACE_FENTRY),
         lambda p: p.attach_tracing(),
         threads,
-        marks=(FENTRY,),
-    ),
-    "fentry, sleepable": Hook(
-        # System calls may be slept in.
-        for_function(
-            AttachType.TRACE_FENTRY, f"{SYSCALL}setpriority", flags=ProgramFlags.SLEEPABLE
-        ),
-        lambda p: p.attach_tracing(),
-        lambda link: os.nice(0),
         marks=(FENTRY,),
     ),
     "fexit": Hook(
@@ -300,4 +293,9 @@ HOOKS: dict[str, Hook] = {
         marks=BPF_LSM,
     ),
     "iter": Hook(for_function(AttachType.TRACE_ITER, "bpf_prog"), lambda p: p.attach_iter(), walk),
+    "iter, sleepable": Hook(
+        for_function(AttachType.TRACE_ITER, "task", flags=ProgramFlags.SLEEPABLE),
+        lambda p: p.attach_iter(),
+        walk,
+    ),
 }

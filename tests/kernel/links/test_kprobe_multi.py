@@ -118,8 +118,8 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "an address inside of a function": (
         {"addresses": [0xFFFF_FFFF_0000_0001]},
-        BpfFileNotFoundError,
-        "one of these is no kernel function that can be traced: 0xffffffff00000001",
+        BpfError,
+        "or a function cannot be traced",
     ),
     "none": ({"symbols": []}, ValueError, "nothing to attach to"),
     "both": ({"symbols": CLONE, "addresses": [1]}, TypeError, "either symbols or addresses"),
