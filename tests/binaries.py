@@ -25,7 +25,8 @@ def built(name: str) -> Path:
     text = source.read_text(encoding="utf-8")
     match = re.match(r"/\* flags: (.*)", text)
     assert match is not None, f"{source}: no flags in the first line"
-    scripts = "".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.map")))
+    others = sorted({*SOURCES.glob("*.map"), *SOURCES.glob("*.h")})
+    scripts = "".join(path.read_text(encoding="utf-8") for path in others)
     key = hashlib.sha256((platform.machine() + text + scripts).encode()).hexdigest()[:20]
     made = cache_dir() / "binaries" / f"{name}-{key}"
     if not made.exists():

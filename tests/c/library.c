@@ -3,6 +3,8 @@
  * A library whose functions the tests of uprobes watch. Two versions of `versioned` differ in what
  * they return; each test calls them from Python.
  */
+#include "probe.h"
+
 #define NOINLINE __attribute__((noinline))
 
 NOINLINE long twice(long number)
@@ -43,6 +45,12 @@ static void *choose(void)
 }
 
 long chosen(void) __attribute__((ifunc("choose")));
+
+long probed(long number)
+{
+	PROBE("library", "probed", "0", "8@%0", "r"(number));
+	return number;
+}
 
 long table[4] = { 1, 2, 3, 4 };
 

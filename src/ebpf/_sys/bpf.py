@@ -265,7 +265,7 @@ def link_get_fd_by_id(id: int, action: str | None = None) -> int:
     return _fd_by_id(Command.LINK_GET_FD_BY_ID, id, 0, action)
 
 
-def get_info(fd: int, info: Any) -> int:
+def get_info(fd: int, info: Any, action: str | None = None) -> int:
     """OBJ_GET_INFO_BY_FD: fill the struct behind the cffi pointer `info`.
 
     The number of bytes of it that the kernel has.
@@ -276,7 +276,7 @@ def get_info(fd: int, info: Any) -> int:
         info_len=ffi.sizeof(ffi.typeof(info).item),
         info=address(info),
     )
-    call(Command.OBJ_GET_INFO_BY_FD, attribute)
+    call(Command.OBJ_GET_INFO_BY_FD, attribute, action)
     return int(attribute.data.info_len)
 
 
@@ -319,10 +319,10 @@ def btf_data(fd: int) -> bytes:
     return bytes(ffi.buffer(data))
 
 
-def prog_type(fd: int) -> int:
+def prog_type(fd: int, action: str | None = None) -> int:
     """OBJ_GET_INFO_BY_FD for a program, of which just the type is asked for."""
     info = ffi.new("struct ebpf_prog_info *")
-    get_info(fd, info)
+    get_info(fd, info, action)
     return int(info.type)
 
 

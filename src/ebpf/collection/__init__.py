@@ -27,7 +27,6 @@ from ebpf.collection.variables import Variable
 from ebpf.errors import BtfError, ClosedError
 from ebpf.pin import BPFFS
 from ebpf.programs import LOG_SIZE
-from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,13 +149,19 @@ class Collection:
     def attach(self) -> list[Link]:
         """Attach every program by its section's name, and every struct_ops map.
 
+        Programs whose section does not say where (``xdp``, ``perf_event``, ``uprobe`` without a
+        path) are left out, as libbpf leaves them to their own attach methods.
+
         The collection owns the links. Raises what `Program.attach` and `attach_struct_ops` raise;
         what was attached before is detached again.
         """
+        from ebpf.links.section import names_target
+
         made: list[Link] = []
         try:
             for program in self.programs.values():
-                if program.type != ProgramType.STRUCT_OPS:
+                spec = program.spec
+                if spec is not None and names_target(spec.attach, spec.target):
                     made.append(program.attach())
             for name in self._loader.structs:
                 made.append(self.attach_struct_ops(name))

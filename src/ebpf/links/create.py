@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def check_type(program: HasFileno, target: str, *types: ProgramType) -> None:
     """Refuse a program that can't be attached to `target`, where EINVAL would not say why."""
     check_objects(program=program)
-    actual = ProgramType(bpf.prog_type(program.fileno()))
+    actual = ProgramType(bpf.prog_type(program.fileno(), action=f"attach to {target}"))
     if actual not in types:
         wanted = " or ".join(type.name for type in types)
         raise BpfError(

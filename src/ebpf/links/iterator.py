@@ -36,8 +36,8 @@ _PARAMETERS_SINCE = {"map": (5, 9), "cgroup": (6, 1), "task": (6, 1)}
 
 # What the kernel means when it refuses (bpf_iter_link_attach and the targets' own checks).
 _REFUSALS = {
-    errno.EINVAL: "it was loaded for no iterator (TRACE_ITER), the parameters do not fit it, or this"
-    " iterator takes no program that sleeps",
+    errno.EINVAL: "it was loaded for no iterator (TRACE_ITER), or the parameters do not fit it, or"
+    " this iterator takes no program that sleeps",
     errno.EBADF: "this iterator takes a map",
     errno.EACCES: "the program reads or writes more than the map's keys and values have",
     errno.ESRCH: "no such process",

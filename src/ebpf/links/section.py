@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     Attach = Callable[..., Link]
 
 
+def names_target(way: str, target: str) -> bool:
+    """Whether a section says all that it takes to attach: not ``xdp``, nor ``uprobe`` alone."""
+    return way in _LOADED or (way in _WAYS and bool(target))
+
+
 def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
     """Attach `program` as its section says: `way` "kprobe" to the `target` "do_unlinkat+0x10".
 

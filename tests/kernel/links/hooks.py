@@ -29,7 +29,7 @@ from ebpf import (
 )
 from ebpf.asm import R0, exit_, mov
 from tests.binaries import built
-from tests.kernel.samples import CLONE, CLONED, PASS, count, start_threads
+from tests.kernel.samples import CLONE, CLONED, PASS, count, load, start_threads
 
 Counts = HashMap[int, int]
 Load = Callable[[Counts], Program]
@@ -95,6 +95,16 @@ def calls_library(link: Link | None) -> None:
     assert library().twice(4) == 8
 
 
+def probed(link: Link | None) -> None:
+    assert library().probed(4) == 4
+
+
+def test_run(link: Link | None) -> None:
+    """Any test run comes to the one writable tracepoint that every kernel has."""
+    with load(ProgramType.SOCKET_FILTER, PASS) as program:
+        program.test_run(bytes(64))
+
+
 def page_fault(link: Link | None) -> None:
     with mmap.mmap(-1, mmap.PAGESIZE) as memory:
         memory[0] = 1
@@ -149,6 +159,11 @@ HOOKS: dict[str, Hook] = {
     ),
     "raw_tracepoint": Hook(
         counting(ProgramType.RAW_TRACEPOINT), lambda p: p.attach_raw_tracepoint(CLONED[1]), threads
+    ),
+    "raw_tracepoint, writable": Hook(
+        counting(ProgramType.RAW_TRACEPOINT_WRITABLE),
+        lambda p: p.attach_raw_tracepoint("bpf_test_finish"),
+        test_run,
     ),
     "tp_btf": Hook(
         for_function(AttachType.TRACE_RAW_TP, CLONED[1]), lambda p: p.attach_tracing(), threads
@@ -225,6 +240,11 @@ HOOKS: dict[str, Hook] = {
         lambda p: p.attach_uprobe_session(built("library"), "twice"),
         calls_library,
         runs=2,
+    ),
+    "usdt": Hook(
+        counting(ProgramType.KPROBE),
+        lambda p: p.attach_usdt(built("library"), "library", "probed"),
+        probed,
     ),
     "perf_event": Hook(
         counting(ProgramType.PERF_EVENT),

@@ -214,7 +214,7 @@ def test_a_probe_that_is_none() -> None:
         with pytest.raises(BpfFileNotFoundError, match=r"sample:twise .*nearest: sample:twice"):
             program.attach_usdt(built("usdt"), "sample", "twise")
         with pytest.raises(BpfFileNotFoundError, match="no USDT probes in"):
-            program.attach_usdt(built("library"), "sample", "twice")
+            program.attach_usdt("true", "sample", "twice")
         with pytest.raises(BpfFileNotFoundError, match="path: /no/such"):
             program.attach_usdt("/no/such", "sample", "twice")
         with pytest.raises(BpfProcessLookupError, match="no process"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 from typing import Any
@@ -39,7 +40,7 @@ def test_probes_are_those_that_readelf_lists() -> None:
 
 def test_a_file_without_probes() -> None:
     """It is no error of the file."""
-    with ElfImage.open(built("library")) as image:
+    with ElfImage.open(shutil.which("true") or "true") as image:
         assert usdt_probes(image) == []
 
 

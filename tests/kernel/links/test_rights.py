@@ -1,0 +1,43 @@
+"""Attaching without the rights for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.samples import python
+
+# Each attaches what was loaded with the rights for that, which the process then gives up. To attach
+# to raw tracepoints and iterators takes none on newer kernels.
+ATTEMPTS = {
+    "uprobe": "kprobe.attach_uprobe('libc.so.6', 'getppid')",
+    "usdt": "kprobe.attach_usdt(built('usdt'), 'sample', 'twice')",
+    "perf_event": "counter.attach_perf_event(PerfSoftware.CPU_CLOCK, period=1)",
+    "tracepoint": "tracepoint.attach_tracepoint(*CLONED)",
+    "list": "next(Link.all())",
+}
+
+CODE = """
+import ctypes
+from ebpf import BpfPermissionError, Link, PerfSoftware
+from tests.binaries import built
+from tests.kernel.samples import *
+kprobe = load(ProgramType.KPROBE, PASS)
+counter = load(ProgramType.PERF_EVENT, PASS)
+tracepoint = load(ProgramType.TRACEPOINT, PASS)
+# capset(2), its third version, for this thread: no capabilities.
+header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(header, none) == 0
+try:
+    ATTEMPT
+except BpfPermissionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_missing_rights_are_told_as_facts(attempt: str) -> None:
+    """EPERM would be all, or "need root" although the process is root."""
+    code = CODE.replace("ATTEMPT", ATTEMPTS[attempt])
+    told = python(code, prefix=("env", "PYTHONWARNINGS=ignore"))
+    assert "capabilities: none" in told
+    assert "CAP_SYS_ADMIN" in told or "perf_event_paranoid" in told
