@@ -77,7 +77,6 @@ from ebpf.maps import (
     QueueMap,
     StackTraceMap,
     StorageMap,
-    UserRingBuffer,
 )
 from ebpf.pin import unpin
 from ebpf.types import (
@@ -100,6 +99,7 @@ if TYPE_CHECKING:
     from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
     from ebpf.links import IteratorLink, Link, LinkGroup
+    from ebpf.maps.user_ring import UserRingBuffer
     from ebpf.output import ProgramStream, TraceLine, TracePipe
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.programs import Program, RunTimeStats, TestRun
@@ -204,6 +204,7 @@ _LAZY = {
     "TestRun": "programs",
     "TraceLine": "output",
     "TracePipe": "output",
+    "UserRingBuffer": "maps.user_ring",
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",

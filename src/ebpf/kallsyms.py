@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-from bisect import bisect_right
-
-from ebpf.errors import BpfPermissionError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,33 +51,6 @@ def function_addresses(name: str) -> list[int]:
                 found.append(int(address, 16))
         at = text.find(f" {name}", end)
     return found
-
-
-def symbolize(addresses: list[int]) -> list[str]:
-    """ "function+0xoffset" for each address, " [module]" behind it for those of modules.
-
-    Raises:
-        BpfPermissionError: the kernel hides its addresses from this process.
-    """
-    code = sorted(
-        (address, name, module)
-        for address, kind, name, module in symbols()
-        if kind in _FUNCTIONS and address
-    )
-    if not code:
-        raise BpfPermissionError(
-            errno.EPERM, f"read addresses from {PATH}: all are 0; see kernel.kptr_restrict"
-        )
-    starts = [address for address, _, _ in code]
-    return [_named(address, starts, code) for address in addresses]
-
-
-def _named(address: int, starts: list[int], code: list[tuple[int, str, str]]) -> str:
-    at = bisect_right(starts, address) - 1
-    if at < 0:
-        return f"{address:#x}"
-    start, name, module = code[at]
-    return f"{name}+{address - start:#x}" + (f" [{module}]" if module else "")
 
 
 def nearest(name: str) -> list[str]:

@@ -14,7 +14,7 @@ dataclass their C types; :class:`PerCpu` is for the values of per-CPU maps.
     scalars      u32 and its like (imports typing: only on use)
     records      dataclasses to layouts (imports dataclasses and typing: only on use)
     foreign      raw bytes, objects with pack and unpack, ctypes, numpy
-    networks     addresses and networks of ipaddress
+    networks     addresses and networks of ipaddress (only on use)
     percpu       PerCpu, CpuValues
     btf          from_btf: the types of a kernel or an object (imports ebpf.btf: only on use)
     to_btf       BTF for the types of a codec (imports ebpf.btf: only on use)
@@ -30,7 +30,6 @@ from ebpf.codec.base import Codec, plural
 from ebpf.codec.foreign import CtypesCodec, NumpyCodec, ObjectCodec, RawCodec, is_ctypes, is_numpy
 from ebpf.codec.formats import from_format
 from ebpf.codec.markers import Array, Char, CType, Marker, Pad, Raw
-from ebpf.codec.networks import from_ipaddress
 from ebpf.codec.percpu import CpuValues, PerCpu
 from ebpf.errors import CodecError
 from ebpf.generic import overload
@@ -163,9 +162,10 @@ def _make_other(spec: Any) -> Codec[Any]:
         return CtypesCodec(spec)
     if is_numpy(spec):
         return NumpyCodec(spec)
-    address = from_ipaddress(spec)
-    if address is not None:
-        return address
+    if isinstance(spec, type) and spec.__module__ == "ipaddress":
+        from ebpf.codec.networks import from_ipaddress
+
+        return from_ipaddress(spec)
     plain = spec in (bool, int, float, str) if isinstance(spec, type) else False
     if plain or isinstance(spec, Marker) or hasattr(spec, "__metadata__"):
         from ebpf.codec.records import from_annotation

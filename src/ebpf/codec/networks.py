@@ -84,10 +84,14 @@ class NetworkCodec(Codec["Any"]):
         return f"codec({self._cls.__name__})"
 
 
-def from_ipaddress(spec: object) -> Codec[Any] | None:
-    """The codec for a class of ipaddress; None for anything else."""
-    if not isinstance(spec, type) or spec.__module__ != "ipaddress":
-        return None
-    if spec.__name__ in _ADDRESSES:
-        return AddressCodec(spec)
-    return NetworkCodec(spec) if spec.__name__ in _NETWORKS else None
+def from_ipaddress(cls: type) -> Codec[Any]:
+    """The codec for a class of ipaddress.
+
+    Raises:
+        TypeError: for one that is neither an address nor a network.
+    """
+    if cls.__name__ in _ADDRESSES:
+        return AddressCodec(cls)
+    if cls.__name__ in _NETWORKS:
+        return NetworkCodec(cls)
+    raise TypeError(f"{cls!r} is no codec: of ipaddress, addresses and networks are")

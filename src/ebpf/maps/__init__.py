@@ -4,6 +4,7 @@ limits    definitions that no kernel takes
 objects   which types have values per CPU, and which hold kernel objects
 creation  Definition: MAP_CREATE, with BTF for dataclasses
 opening   what an existing map is like, and the codecs for it
+missing   what a class has not says what it has
 base      Map: create, open, from_id, info, pin, freeze, close
 values    packing values, reading them into buffers
 keyed     KeyedMap: lookup, put, the walk over the keys; shared by all that have keys
@@ -27,11 +28,11 @@ from ebpf.maps.array import ArrayMap, DescriptorArray
 from ebpf.maps.base import CLASS_OF, Map
 from ebpf.maps.hash import HashMap
 from ebpf.maps.keyed import KeyedMap
+from ebpf.maps.missing import name_missing
 from ebpf.maps.queue import BloomFilterMap, QueueMap
 from ebpf.maps.stack import StackTraceMap
 from ebpf.maps.storage import StorageMap
 from ebpf.maps.trie import LpmTrieMap
-from ebpf.maps.user_ring import UserRingBuffer
 from ebpf.types import MapType
 
 # A later class has the last word on a type.
@@ -49,6 +50,8 @@ _CLASSES = (
 CLASS_OF.update((_type, _class) for _class in _CLASSES for _type in _class.types)
 # Their entries come and go with attachments: nothing to delete or to iterate as a dict.
 CLASS_OF.update(dict.fromkeys((MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE), KeyedMap))
+# LpmTrieMap has what HashMap has.
+name_missing(_class for _class in _CLASSES if _class is not LpmTrieMap)
 
 __all__ = [
     "ArenaMap",
@@ -61,5 +64,4 @@ __all__ = [
     "QueueMap",
     "StackTraceMap",
     "StorageMap",
-    "UserRingBuffer",
 ]

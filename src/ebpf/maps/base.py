@@ -336,15 +336,6 @@ class Map(Descriptor, Generic[K, V]):
         """Remove the name `path` from the bpffs; see `ebpf.unpin`."""
         pin.unpin(path)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        # Only for what is not there: an operation that another type has.
-        if name.startswith("_"):
-            raise AttributeError(f"{self.__class__.__name__} has no attribute {name!r}")
-        there = ", ".join(sorted(operations(self.__class__)))
-        raise AttributeError(
-            f"a {self.type.name} map has no {name!r}; a {self.__class__.__name__} has: {there}"
-        )
-
     def _fail(self, result: int, action: str, flags: UpdateFlags | int = 0) -> NoReturn:
         """Raise what a map operation's -errno stands for; `flags` are those of the operation."""
         if self._fd < 0:
@@ -398,12 +389,6 @@ class Map(Descriptor, Generic[K, V]):
         state = "closed" if self._fd < 0 else f"fd={self._fd}"
         name = f" {self.name!r}" if self.name else ""
         return f"<ebpf.{type(self).__name__}{name} {self.type.name} {state}>"
-
-
-def operations(cls: type[Any]) -> set[str]:
-    """The public names of a class of maps; what makes maps is none of them."""
-    made = {"create", "open", "from_id", "from_fd", "types", "default_type"}
-    return {name for name in dir(cls) if not name.startswith("_")} - made
 
 
 class Made(Generic[M]):

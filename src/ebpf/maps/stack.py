@@ -9,7 +9,7 @@ from ebpf.types import MapFlags, MapType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any  # noqa: F401  for the class statement
 
     from ebpf.maps.base import Formats
 
@@ -22,7 +22,7 @@ class StackTraceMap(Made["StackTraceMap[Any]"], KeyedMap[int, V]):  # type: igno
 
     A value is as many u64 addresses (with the flag STACK_BUILD_ID ``struct
     bpf_stack_build_id``) as the map's value size holds, zero after the last frame. User space
-    can't add stacks.
+    can't add stacks. `ebpf.Symbolizer` knows the functions of the addresses.
     """
 
     types = (MapType.STACK_TRACE,)
@@ -39,22 +39,6 @@ class StackTraceMap(Made["StackTraceMap[Any]"], KeyedMap[int, V]):  # type: igno
         if value is ABSENT:
             raise KeyError(id)
         return value
-
-    def symbols(self, id: int) -> list[str]:
-        """The functions of the kernel stack `id`, innermost first: ``"vfs_read+0x42"``, with
-        ``" [module]"`` behind those of a module, and the bare address where no symbol is before it.
-
-        Reads /proc/kallsyms once for each call.
-
-        Raises:
-            KeyError: there is no such stack.
-            BpfPermissionError: the kernel hides its addresses (kernel.kptr_restrict).
-        """
-        # Imported here: who only counts stacks does not need it.
-        from ebpf.kallsyms import symbolize
-
-        stack: Any = self[id]
-        return symbolize([address for address in stack if address])
 
     def __delitem__(self, id: int) -> None:
         if not self.delete(id):
