@@ -1,0 +1,80 @@
+"""The profiler: stacks of a program whose time goes where its source says."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.examples.support import run
+
+SOURCE = """
+__attribute__((noinline)) static long busy_part(long n)
+{
+	volatile long sum = 0;
+	for (long i = 0; i < n; i++)
+		sum += i;
+	return sum;
+}
+__attribute__((noinline)) static long rare(long n) { return busy_part(n) + 1; }
+__attribute__((noinline)) static long often(long n) { return busy_part(9 * n) + 1; }
+int main(void)
+{
+	volatile long sum = 0;
+	for (;;)
+		sum += rare(100000) + often(100000);
+}
+"""
+
+
+@pytest.fixture
+def spinning(tmp_path: Path) -> Iterator[int]:
+    """The id of a process that spends nine tenths of its time below often()."""
+    (tmp_path / "spin.c").write_text(SOURCE)
+    flags = ["-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+    subprocess.run(["cc", *flags, "-o", tmp_path / "spin", tmp_path / "spin.c"], check=True)
+    with subprocess.Popen([tmp_path / "spin"]) as process:
+        yield process.pid
+        process.kill()
+
+
+def test_the_profile_has_the_stacks_and_how_often(spinning: int, tmp_path: Path) -> None:
+    """Time that is given to the wrong function sends whoever reads it to the wrong place."""
+    svg = tmp_path / "graph.svg"
+    arguments = ("--pid", str(spinning), "--seconds", "3", "--frequency", "199")
+    told = run("cpuprofile", *arguments, "--svg", str(svg))
+    counts: dict[str, int] = {}
+    for line in told.splitlines():
+        names, _, number = line.rpartition(" ")
+        if names.startswith("spin;"):
+            counts[names] = int(number)
+    total = sum(counts.values())
+    often = sum(n for names, n in counts.items() if "main;often;busy_part" in names)
+    rare = sum(n for names, n in counts.items() if "main;rare;busy_part" in names)
+    # On a machine that does much else, too.
+    assert total >= 10
+    assert often + rare > 0.7 * total
+    assert often > 2 * rare
+
+    root = ElementTree.parse(svg).getroot()
+    space = {"s": "http://www.w3.org/2000/svg"}
+    boxes = {}
+    for group in root.findall("s:g", space):
+        title, box = group.find("s:title", space), group.find("s:rect", space)
+        assert title is not None
+        assert title.text is not None
+        assert box is not None
+        boxes[title.text.partition(" (")[0]] = (float(box.attrib["width"]), box.attrib["y"])
+    assert boxes["often"][0] > 2 * boxes.get("rare", (0.0, ""))[0]
+    # Callers below, callees above.
+    assert float(boxes["main"][1]) > float(boxes["often"][1])
+    assert boxes["all"][0] == pytest.approx(1180, abs=1)
+
+
+def test_what_cannot_be_sampled_is_told() -> None:
+    """And not an empty profile."""
+    assert "frequency" in run("cpuprofile", "--frequency", "0", status=1)
+    assert "cpuprofile: " in run("cpuprofile", "--frequency", "100000000", status=1)
