@@ -65,12 +65,12 @@ struct list_head___wrong {
 enum bpf_map_type___wide { BPF_MAP_TYPE_ARRAY___wide = 1ULL << 40 };
 enum perf_callchain_context { PERF_CONTEXT_KERNEL = 5 };
 
-/* Of a module where nf_conntrack is one. */
-struct nf_conn {
-	u32 timeout;
+/* Private to nf_conntrack, which is a module of some kernels. */
+struct conntrack_gc_work {
+	_Bool exiting;
 } CORE;
 
-u64 connection_size, timeout_offset;
+u64 work_size, exiting_offset;
 u64 on_fork, static_prio, limit, letter, hash, context, context_exists;
 u64 local_id, target_id, matches, no_match, wide, narrow, nothing;
 
@@ -99,11 +99,11 @@ int probed(void *ctx)
 SEC("raw_tp/sys_enter")
 int of_module(void *ctx)
 {
-	struct nf_conn *connection = 0;
+	struct conntrack_gc_work *work = 0;
 
-	connection_size = TYPE_INFO(struct nf_conn, 1);
-	if (FIELD(connection->timeout, EXISTS))
-		timeout_offset = FIELD(connection->timeout, BYTE_OFFSET);
+	work_size = TYPE_INFO(struct conntrack_gc_work, 1);
+	if (FIELD(work->exiting, EXISTS))
+		exiting_offset = FIELD(work->exiting, BYTE_OFFSET);
 	return 0;
 }
 

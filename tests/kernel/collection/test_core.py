@@ -124,12 +124,12 @@ def test_types_of_modules_are_found() -> None:
     found = [
         type
         for type in json.loads(dump)["types"]
-        if type["name"] == "nf_conn" and type["kind"] == "STRUCT"
+        if type["name"] == "conntrack_gc_work" and type["kind"] == "STRUCT"
     ]
     expected = (0, 0)
     if found:
-        (timeout,) = (m for m in found[0]["members"] if m["name"] == "timeout")
-        expected = (found[0]["size"], timeout["bits_offset"] // 8)
+        (exiting,) = (m for m in found[0]["members"] if m["name"] == "exiting")
+        expected = (found[0]["size"], exiting["bits_offset"] // 8)
     # Modules have BTF since 5.11; before that nobody knows the struct.
     assert found or kernel_version() < (5, 11)
     spec = CollectionSpec.from_file(compiled("core_moved"))
@@ -137,7 +137,7 @@ def test_types_of_modules_are_found() -> None:
     with spec.load() as objects:
         objects.programs["of_module"].test_run(ctx=bytes(16))
         values = objects.variables
-        assert (values["connection_size"].value, values["timeout_offset"].value) == expected
+        assert (values["work_size"].value, values["exiting_offset"].value) == expected
 
 
 def test_ids_of_types(moved: ebpf.Collection) -> None:
