@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
@@ -161,7 +160,7 @@ def test_loads_get_the_width_of_the_field(true_command: list[str]) -> None:
     personality = ctypes.CDLL(None, use_errno=True).personality
     before = personality(0xFFFFFFFF)
     with spec.load() as objects:
-        with ebpf.Link(bpf.raw_tracepoint_open(None, objects.programs["direct"].fileno())):
+        with objects.programs["direct"].attach():
             personality(before | ADDR_NO_RANDOMIZE)
             try:
                 subprocess.run(true_command, check=True)

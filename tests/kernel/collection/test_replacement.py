@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import pytest
 
 import ebpf
-from ebpf._sys import bpf
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
 
@@ -35,7 +32,7 @@ def test_freplace_takes_the_functions_place() -> None:
             replacing = objects.programs["other_number"]
             assert replacing.info().type is ebpf.ProgramType.EXT
             assert target.test_run(PACKET).return_value == 1
-            with ebpf.Link(bpf.raw_tracepoint_open(None, replacing.fileno())):
+            with replacing.attach():
                 assert target.test_run(PACKET).return_value == 2
             assert target.test_run(PACKET).return_value == 1
 
@@ -48,12 +45,11 @@ def test_fentry_and_fexit_watch_a_program() -> None:
         target = original.programs["calls_number"]
         spec.select("on_entry", "on_exit")
         with spec.load(targets=dict.fromkeys(("on_entry", "on_exit"), target)) as objects:
-            fds = [program.fileno() for program in objects.programs.values()]
-            with ExitStack() as links:
-                for fd in fds:
-                    links.enter_context(ebpf.Link(bpf.raw_tracepoint_open(None, fd)))
-                for _ in range(3):
-                    target.test_run(PACKET)
+            links = objects.attach()
+            for _ in range(3):
+                target.test_run(PACKET)
+            for link in links:
+                link.close()
             target.test_run(PACKET)
             assert objects.variables["entered"].value == 3
             assert objects.variables["left"].value == 3 * 1
