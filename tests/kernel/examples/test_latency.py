@@ -83,6 +83,25 @@ def test_runqlat_sees_a_thread_wait() -> None:
     assert sum(found.get(slot, 0) for slot in waits) > 5
 
 
+def disk_writes() -> int:
+    """Requests to write that disks have done, those that take requests: a guest may have none."""
+    rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    return sum(int(row[7]) for row in rows if not row[2].startswith(("zram", "dm-", "md")))
+
+
+def test_biolatency_measures_writes(tmp_path: Path) -> None:
+    """Requests are missed, or their end is another's."""
+    with running("biolatency", ready="counting") as output:
+        before = disk_writes()
+        with open(tmp_path / "file", "wb") as file:
+            file.write(bytes(1 << 22))
+            os.fsync(file.fileno())
+        written = disk_writes() - before
+    total = int(output.text.split(":")[1].split()[0])
+    assert (total > 0) == (written > 0)
+    assert sum(slots(output.text).values()) == total
+
+
 def test_tasks_lists_every_thread() -> None:
     """Compared with /proc, for this process and the kernel's first thread."""
     release = threading.Event()

@@ -161,12 +161,15 @@ def test_a_program_that_was_loaded_for_single_probes() -> None:
 
 
 def test_a_kernel_without_fprobe_says_the_option() -> None:
-    """EOPNOTSUPP would not help."""
+    """EOPNOTSUPP would not help. Before 5.18 it is the release that counts."""
     if environment.kernel_has("CONFIG_FPROBE"):
         return
     with load_multi(PASS) as program:
-        with pytest.raises(NotSupportedError, match="CONFIG_FPROBE") as caught:
+        with pytest.raises(NotSupportedError) as caught:
             program.attach_kprobe_multi([CLONE])
+        if environment.kernel_version() < (5, 18):
+            raise caught.value
+        assert "CONFIG_FPROBE" in str(caught.value)
         assert caught.value.minimum_version is None
 
 

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""tcpconnect: which program connects to where by TCP, live.
+
+    sudo python tcpconnect.py                until Ctrl-C
+    sudo python tcpconnect.py --port 443 --pid 4711
+
+Seen is every attempt to connect, at the moment when it is made; whether somebody answers is not.
+The program in the kernel is called when the function tcp_connect() is entered (fentry), and reads
+the socket by the types of the running kernel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import ebpf
+from ebpf.asm import (
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R6,
+    R7,
+    R10,
+    Label,
+    add,
+    call,
+    exit_,
+    jne,
+    ld_map_fd,
+    ldxdw,
+    ldxh,
+    mov,
+    rsh,
+    stxdw,
+    stxh,
+    stxw,
+)
+from ebpf.codec import Char, Raw, codec, u16, u32, u64
+from ebpf.kernel_btf import kernel_btf
+from parts.terminal import Lines, printable
+
+
+@dataclass
+class Connect:
+    time: u64
+    process: u32
+    family: u16
+    port: u16  # of the other side, in network byte order
+    name: Annotated[str, Char(16)]
+    source: Annotated[bytes, Raw(16)]
+    target: Annotated[bytes, Raw(16)]
+
+
+def program(events: ebpf.Map[object, object], pid: int, port: int) -> list[object]:
+    """Writes a Connect; R6 is the socket."""
+    record = codec(Connect)
+    common = kernel_btf().find_struct("sock_common")
+    start = R10 - record.size
+
+    def at(field: str) -> int:
+        return start.offset + record.offsetof(field)
+
+    def read(field: str, source: str, size: int) -> list[object]:
+        return [
+            mov(R1, R10),
+            add(R1, at(field)),
+            mov(R2, size),
+            mov(R3, R6),
+            add(R3, common.offsetof(source)),
+            call("probe_read_kernel"),
+        ]
+
+    return [
+        # The arguments of the function, as u64 each; a struct sock begins with its sock_common.
+        ldxdw(R6, R1 + 0),
+        call("get_current_pid_tgid"),
+        rsh(R0, 32),
+        [jne(R0, pid, "end")] if pid else [],
+        stxw(R10 + at("process"), R0),
+        ldxh(R7, R6 + common.offsetof("skc_dport")),
+        [jne(R7, socket.htons(port), "end")] if port else [],
+        stxh(R10 + at("port"), R7),
+        call("ktime_get_ns"),
+        stxdw(R10 + at("time"), R0),
+        mov(R1, R10),
+        add(R1, at("name")),
+        mov(R2, 16),
+        call("get_current_comm"),
+        # IPv6's first: these overwrite what belongs to the others.
+        read("source", "skc_v6_rcv_saddr", 16),
+        read("target", "skc_v6_daddr", 16),
+        ldxh(R7, R6 + common.offsetof("skc_family")),
+        stxh(R10 + at("family"), R7),
+        jne(R7, socket.AF_INET, "output"),
+        read("source", "skc_rcv_saddr", 4),
+        read("target", "skc_daddr", 4),
+        Label("output"),
+        ld_map_fd(R1, events),
+        mov(R2, R10),
+        add(R2, start.offset),
+        mov(R3, record.size),
+        mov(R4, 0),
+        call("ringbuf_output"),
+        Label("end"),
+        mov(R0, 0),
+        exit_(),
+    ]
+
+
+def address(family: int, raw: bytes) -> str:
+    return socket.inet_ntop(family, raw if family == socket.AF_INET6 else raw[:4])
+
+
+def trace(pid: int, port: int) -> None:
+    """Attach, and print until Ctrl-C."""
+    with (
+        ebpf.Map.create(ebpf.MapType.RINGBUF, max_entries=1 << 18, name="events") as events,
+        ebpf.Program.load(
+            ebpf.ProgramType.TRACING,
+            program(events, pid, port),
+            license="GPL",
+            attach_type=ebpf.AttachType.TRACE_FENTRY,
+            attach_to="tcp_connect",
+            name="tcpconnect",
+        ) as connecting,
+        ebpf.RingBuffer(events, codec=Connect) as ring,
+    ):
+        connecting.attach_tracing()
+        print("tcpconnect: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
+        titles = ("PID", "NAME", "FROM", "TO", "PORT")
+        lines = Lines(sys.stdout, "{:>7} {:16} {:39} {:39} {}", titles)
+        try:
+            for event in ring:
+                show(event, lines)
+        except KeyboardInterrupt:
+            # What happened before.
+            for event in ring.read_batch(1 << 16):
+                show(event, lines)
+
+
+def show(event: Connect, lines: Lines) -> None:
+    lines.write(
+        event.time,
+        event.process,
+        printable(event.name),
+        address(event.family, event.source),
+        address(event.family, event.target),
+        socket.ntohs(event.port),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pid", type=int, default=0, help="one process only")
+    parser.add_argument("--port", type=int, default=0, help="connections to this port only")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        trace(options.pid, options.port)
+    except ebpf.EbpfError as error:
+        # No permission, or a kernel without trampolines.
+        raise SystemExit(f"tcpconnect: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
