@@ -135,3 +135,16 @@ def test_tracepoint_histogram_lists_fields() -> None:
 def test_tracepoint_histogram_knows_similar_tracepoints() -> None:
     """A misspelled tracepoint would be an error without help."""
     assert "sched:sched_switch" in run("tracepoint_histogram", "sched:sched_swich", status=1)
+
+
+def test_map_frames_counts_each_process() -> None:
+    """The calls of a process would be another's, or the arrays not belong together."""
+    pytest.importorskip("numpy")
+    with running("map_frames", "--with", "numpy", ready="counting") as output:
+        for _ in range(20000):
+            os.getppid()
+    head, *rows = output.text.splitlines()
+    assert head.startswith("numpy: ")
+    counts = {int(pid): int(calls) for pid, calls in map(str.split, rows)}
+    assert counts[os.getpid()] >= 20000
+    assert list(counts.values()) == sorted(counts.values(), reverse=True)
