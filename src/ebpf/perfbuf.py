@@ -80,8 +80,8 @@ class PerfBuffer(RecordReader):
     ) -> None:
         """Open and map a ring on every CPU that is online.
 
-        CPUs that come online later are noticed within a second of waiting, and those that go
-        offline are read to the end.
+        CPUs that come online later are noticed within a second by `poll` and whatever waits, and
+        those that go offline are read to the end.
 
         Args:
             map: the PERF_EVENT_ARRAY.
@@ -150,13 +150,15 @@ class PerfBuffer(RecordReader):
             rings = self._rings[0]
             online = facts.online_cpus()
             wanted = [cpu for cpu in online if self._wanted is None or cpu in self._wanted]
-            gone = [cpu for cpu in rings.cpus if cpu not in wanted]
-            for cpu in gone:
-                rings.close_cpu(cpu)
-            known = rings.cpus
-            opened = [rings.open_cpu(cpu) for cpu in wanted if cpu not in known]
-        if gone or any(opened):
-            self._wait_anew()
+            for cpu in rings.cpus:
+                if cpu not in wanted:
+                    rings.close_cpu(cpu)
+            # Before a new descriptor has the number of an old one.
+            self._follow()
+            for cpu in wanted:
+                if cpu not in rings.cpus:
+                    rings.open_cpu(cpu)
+            self._follow()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         # A copy would unmap the rings that this object still reads.

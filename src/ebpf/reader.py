@@ -46,8 +46,19 @@ class _Waiter:
     def __init__(self, descriptors: list[int]) -> None:
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
-        for descriptor in (self._event, *descriptors):
+        self._epoll.register(self._event, select.EPOLLIN)
+        self._followed: set[int] = set()
+        self.follow(descriptors)
+
+    def follow(self, descriptors: list[int]) -> None:
+        """Wait for these from now on, also where somebody waits already.
+
+        Those that are left out are closed by now, and so not waited for any more.
+        """
+        self._followed &= set(descriptors)
+        for descriptor in set(descriptors) - self._followed:
             self._epoll.register(descriptor, select.EPOLLIN)
+            self._followed.add(descriptor)
 
     def fileno(self) -> int:
         return int(self._epoll.fileno())
@@ -75,7 +86,8 @@ class RecordReader:
     A subclass fills `_rings`, and leaves `_single` True where records come without their map.
     """
 
-    #: Seconds after which a wait looks for changes (`_refresh`), None where there are none.
+    #: Seconds between two looks at whether what is read has changed (`_refresh`), also in the midst
+    #: of a wait; None where nothing changes.
     _slice: float | None = None
 
     def __init__(self, coalesce: float, fill_level: float) -> None:
@@ -89,6 +101,8 @@ class RecordReader:
         self._fill_level = _checked_number("fill_level", fill_level, 0.0, 1.0)
         # When `poll` last said that there are records.
         self._polled = 0.0
+        # When to look for changes again.
+        self._due = 0.0
 
     def read(self) -> Any:
         """The next record, or None when none is ready. Does not wait."""
@@ -151,8 +165,6 @@ class RecordReader:
                 self._sleep(pause, deadline)
             elif waiter.wait(_least(left, self._slice)):
                 self._sleep(self._rest(), deadline)
-            elif self._slice is not None:
-                self._refresh()
 
     def _sleep(self, seconds: float, deadline: float | None) -> None:
         if deadline is not None:
@@ -179,6 +191,9 @@ class RecordReader:
     def _ready(self) -> float | None:
         """0.0 when a record can be read, None when there is none, else when to look again."""
         self._check_open()
+        if self._slice is not None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._slice
+            self._refresh()
         pauses = [pause for ring in self._rings if (pause := ring.ready()) is not None]
         return min(pauses, default=None)
 
@@ -287,7 +302,6 @@ class RecordReader:
                 try:
                     await asyncio.wait_for(readable.wait(), self._slice)
                 except asyncio.TimeoutError:
-                    self._refresh()
                     break
         finally:
             loop.remove_reader(descriptor)
@@ -322,12 +336,11 @@ class RecordReader:
                 self._waiter = _Waiter([fd for ring in self._rings for fd in ring.descriptors()])
             return self._waiter
 
-    def _wait_anew(self) -> None:
+    def _follow(self) -> None:
         """Have what waits now do so for the descriptors that there are by now."""
         with self._lock:
-            waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.wake()
+            if self._waiter is not None:
+                self._waiter.follow([fd for ring in self._rings for fd in ring.descriptors()])
 
     def _check_open(self) -> None:
         if self._closed:

@@ -206,6 +206,34 @@ def test_cpus_that_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert reader.read() == 6
 
 
+def test_a_cpu_that_comes_while_records_flood_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that never has to wait must look for new CPUs as well."""
+    several = cpus()
+    online = several[:1]
+    monkeypatch.setattr(facts, "online_cpus", lambda: online)
+    monkeypatch.setattr(PerfBuffer, "_slice", 0.02)
+    with (
+        perf_map() as events,
+        PerfProducer(events, 8) as producer,
+        PerfBuffer(events, codec="Q") as reader,
+    ):
+        waiting = reader.fileno()
+        online = several
+        end = time.monotonic() + 60
+        while reader.cpus != several:
+            assert time.monotonic() < end
+            producer.run(1, several[0])
+            assert reader.poll(0)
+            reader.read_batch()
+        # Whoever waits on the descriptor goes on doing so.
+        assert reader.fileno() == waiting
+        # The kernel tells once of what was read meanwhile.
+        wait_until(lambda: not readable(reader), "nothing is left to tell")
+        producer.run(2, several[-1])
+        wait_until(lambda: readable(reader), "the new CPU's record is noticed")
+        assert reader.read_batch() == [2]
+
+
 def test_counts_of_a_cpu_that_is_gone_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     several = cpus()
     online = several
