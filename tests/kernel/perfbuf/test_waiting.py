@@ -71,13 +71,14 @@ def test_poll_waits_for_a_record() -> None:
             assert reader.read() == number
 
 
-@pytest.mark.parametrize("options", [{}, {"ordered": True}, {"coalesce": 0}])
+# An emulated CPU may stop for long between the time of a record and its end.
+@pytest.mark.parametrize("options", [{}, {"ordered": 0.1, "size": 1 << 20}, {"coalesce": 0}])
 def test_nothing_that_was_accepted_is_lost_or_doubled(options: dict[str, Any]) -> None:
     """In every form in turn, while the producer goes on and drops what does not fit."""
     with (
         perf_map() as events,
         PerfProducer(events, 8, batch=50) as producer,
-        PerfBuffer(events, record_size=8, size=8192, **options) as reader,
+        PerfBuffer(events, record_size=8, **{"size": 8192, **options}) as reader,
     ):
         seen: list[bytes] = []
         with Flood(producer) as flood:
@@ -88,7 +89,7 @@ def test_nothing_that_was_accepted_is_lost_or_doubled(options: dict[str, Any]) -
                 reader.consume(seen.append, max_records=20, timeout=1)
                 seen += map(bytes, reader.read_buffer(70))
                 seen += reader.read_batch()
-        while reader.poll(0.1):
+        while reader.poll(1):
             seen += reader.read_batch()
         # Threads move between CPUs, and the records of two CPUs come in any order.
         assert sorted(seen, key=number) == producer.records(0, flood.accepted)
