@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from ebpf import kallsyms
+from ebpf import kallsyms, tracefs
 from ebpf._sys import perf
 from ebpf._sys.arguments import c_string, check_number, check_numbers, check_text
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
@@ -96,6 +96,9 @@ def _attach_event(
     if symbol is not None and not _NAME.fullmatch(symbol):
         raise ValueError(f"symbol: {symbol!r} is no function name")
     check_type(program, target, ProgramType.KPROBE)
+    _pmu(target)
+    # What it raises is not of the function.
+    tracefs.find()
     try:
         event = tracefs_event.create("kprobe", f"r{maxactive}", where)
     except OSError as error:
@@ -162,11 +165,7 @@ def _attach(
     check_numbers(64, offset=offset, address=address, cookie=cookie)
     _, target = _place(kind, symbol, offset, address)
     check_type(program, target, ProgramType.KPROBE)
-    pmu = perf.pmu_type("kprobe")
-    if pmu is None:
-        raise NotSupportedError(
-            f"attach to {target}: this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)"
-        )
+    pmu = _pmu(target)
     name = None if symbol is None else perf.text(c_string("symbol", symbol))
     fd = perf.event_open(
         type=pmu,
@@ -177,6 +176,16 @@ def _attach(
     if fd < 0:
         _failed(-fd, target, symbol)
     return perf_event.attach(program, fd, target, cookie)
+
+
+def _pmu(target: str) -> int:
+    """The perf event type of kprobes."""
+    pmu = perf.pmu_type("kprobe")
+    if pmu is None:
+        raise NotSupportedError(
+            f"attach to {target}: this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)"
+        )
+    return pmu
 
 
 def _place(kind: str, symbol: str | None, offset: int, address: int) -> tuple[str, str]:

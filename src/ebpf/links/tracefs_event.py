@@ -15,7 +15,7 @@ import weakref
 
 from ebpf import tracefs
 from ebpf._sys import perf
-from ebpf.errors import BpfPermissionError, from_errno
+from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 from ebpf.links.group import LinkGroup
@@ -68,9 +68,9 @@ class TracefsEvent:
             link.close()
 
     def remove(self) -> None:
-        """Remove the event; the second time does nothing. Not while something is attached."""
+        """Remove the event; the second time does nothing. One whose link is pinned stays."""
         if _own.pop(self.name, None) is not None:
-            _write(self.file, f"-:{GROUP}/{self.name}")
+            _remove(self.file, self.name)
 
 
 class TracefsLink(LinkGroup):
@@ -98,7 +98,7 @@ def create(kind: str, type: str, place: str) -> TracefsEvent:
     file = os.path.join(tracefs.find(), f"{kind}_events")
     # The time a process started tells it from a later one with its number.
     name = f"p{os.getpid()}_{_started(os.getpid())}_{_made}"
-    if not _own:
+    if _made == 1:
         atexit.register(_remove_own)
     event = TracefsEvent(file, name)
     _write(file, f"{type}:{GROUP}/{name} {place}")
@@ -117,7 +117,8 @@ def remove_stale_events() -> list[str]:
     """Remove the events of this library in tracefs whose process is gone; their names.
 
     Only a kretprobe with `maxactive` makes such events, and only a process that was killed leaves
-    them. They cost nothing while nobody attaches to them.
+    them. They cost nothing while nobody attaches to them; one that a pinned link is attached to
+    stays.
 
     Raises:
         BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
@@ -131,10 +132,22 @@ def remove_stale_events() -> list[str]:
         for line in tracefs.lines(file):
             group, _, name = line.split()[0].partition(":")[2].partition("/")
             match = _NAME.fullmatch(name)
-            if group == GROUP and match and _started(int(match[1])) != int(match[2]):
-                _write(file, f"-:{GROUP}/{name}")
+            stale = group == GROUP and match and _started(int(match[1])) != int(match[2])
+            if stale and _remove(file, name):
                 removed.append(name)
     return removed
+
+
+def _remove(file: str, name: str) -> bool:
+    """Remove an event, unless a program is attached to it."""
+    try:
+        _write(file, f"-:{GROUP}/{name}")
+    except BpfError as error:
+        # By a pinned link, or by a process that has another number here (a container).
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def _started(pid: int) -> int:

@@ -240,8 +240,13 @@ class UsdtSpecs:
 
     def forget(self, address: int) -> None:
         """The opposite of `remember`."""
-        if self._ids is not None and not self._ids.closed:
+        if self._ids is None or self._ids.closed:
+            return
+        try:
             bpf.map_delete_elem(self._ids.fileno(), _u64(address))
+        except BpfFileNotFoundError:
+            # A second attachment at this place was closed before.
+            return
 
 
 class UsdtTarget:
