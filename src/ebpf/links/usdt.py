@@ -145,6 +145,8 @@ class UsdtSpecs:
         self._scaled = "idx_reg_off" in fields
         # By description: its number, and how many attachments have it.
         self._used: dict[bytes, tuple[int, int]] = {}
+        # By the address of an instruction: the numbers of its attachments.
+        self._numbers: dict[int, list[int]] = {}
         self._lock = threading.Lock()
 
     def attach(
@@ -236,17 +238,23 @@ class UsdtSpecs:
             raise NotSupportedError(
                 f"attach to {target}: the object has no map {IDS_MAP}, cookies", _COOKIE_SINCE
             )
-        bpf.map_update_elem(self._ids.fileno(), _u64(address), _u32(number))
+        with self._lock:
+            bpf.map_update_elem(self._ids.fileno(), _u64(address), _u32(number))
+            self._numbers.setdefault(address, []).append(number)
 
-    def forget(self, address: int) -> None:
-        """The opposite of `remember`."""
-        if self._ids is None or self._ids.closed:
-            return
-        try:
-            bpf.map_delete_elem(self._ids.fileno(), _u64(address))
-        except BpfFileNotFoundError:
-            # A second attachment at this place was closed before.
-            return
+    def forget(self, address: int, number: int) -> None:
+        """The opposite of `remember`; of several attachments at one place the last one counts."""
+        with self._lock:
+            numbers = self._numbers[address]
+            numbers.remove(number)
+            if not numbers:
+                del self._numbers[address]
+            if self._ids is None or self._ids.closed:
+                return
+            if numbers:
+                bpf.map_update_elem(self._ids.fileno(), _u64(address), _u32(numbers[-1]))
+            else:
+                bpf.map_delete_elem(self._ids.fileno(), _u64(address))
 
 
 class UsdtTarget:
@@ -301,7 +309,7 @@ class UsdtLinks(LinkGroup):
             cookie = 0
             address = target.address(probe)
             self._specs.remember(address, number, self.target)
-            self._undo.append(partial(self._specs.forget, address))
+            self._undo.append(partial(self._specs.forget, address, number))
         link = attach_at(program, target.file, probe, self.target, target.pid, cookie)
         self.links = (*self.links, link)
 

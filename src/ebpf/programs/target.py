@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from ebpf import kallsyms
+from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
+from ebpf.errors import NotSupportedError
 from ebpf.links.functions import function_of, missing, nearest_type
 from ebpf.types import AttachType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf import Kind
+    from ebpf.errors import Version
     from ebpf.links.base import HasFileno
 
 # What the kernel has types for, and the prefix of their names: bpf_core_find in libbpf.
@@ -22,6 +25,16 @@ _KINDS = {
     AttachType.LSM_MAC: ("LSM hook", "bpf_lsm_"),
     AttachType.LSM_CGROUP: ("LSM hook", "bpf_lsm_"),
     AttachType.TRACE_ITER: ("iterator", "bpf_iter_"),
+}
+
+
+# The iterators that came after 5.10.
+_ITERATOR_SINCE: dict[str, Version] = {
+    "task_vma": (5, 12),
+    "unix": (5, 15),
+    "bpf_link": (5, 19),
+    "ksym": (6, 0),
+    "cgroup": (6, 1),
 }
 
 
@@ -38,6 +51,7 @@ def find_target(attach_type: AttachType | None, name: str, program: HasFileno | 
 
     Raises:
         BpfFileNotFoundError: there is no such; the message has the nearest names.
+        NotSupportedError: an iterator that is younger than this kernel.
         TypeError: programs with this attach type have no target, or not one that is named.
     """
     check_text("attach_to", name)
@@ -56,5 +70,8 @@ def find_target(attach_type: AttachType | None, name: str, program: HasFileno | 
     if found:
         return found[0].id
     what = _KINDS[attach_type][0]
+    since = _ITERATOR_SINCE.get(name) if attach_type == AttachType.TRACE_ITER else None
+    if since is not None and since > facts.kernel_version():
+        raise NotSupportedError(f"the iterator {name}", since)
     near = nearest_type(btf, prefix, kind, name) if prefix else kallsyms.nearest(name)
     raise missing(f"no {what} {name} in the kernel's BTF", near)

@@ -95,6 +95,11 @@ def calls_library(link: Link | None) -> None:
     assert library().twice(4) == 8
 
 
+def file_open(link: Link | None) -> None:
+    with open("/dev/null"):
+        pass
+
+
 def probed(link: Link | None) -> None:
     assert library().probed(4) == 4
 
@@ -300,10 +305,10 @@ HOOKS: dict[str, Hook] = {
     ),
     "lsm, sleepable": Hook(
         counting(
-            ProgramType.LSM, AttachType.LSM_MAC, attach_to=TASK_ALLOC, flags=ProgramFlags.SLEEPABLE
+            ProgramType.LSM, AttachType.LSM_MAC, attach_to="file_open", flags=ProgramFlags.SLEEPABLE
         ),
         lambda p: p.attach_lsm(),
-        threads,
+        file_open,
         marks=BPF_LSM,
     ),
     "lsm_cgroup": Hook(

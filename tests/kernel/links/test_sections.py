@@ -110,12 +110,11 @@ WRONG = {
     "usdt/libc.so.6:malloc": "is not PATH:PROVIDER:NAME",
     "tracepoint/sched_process_fork": "is not CATEGORY/NAME",
     "perf_event": "perf_event cannot be attached by name",
-    "xdp": "xdp cannot be attached by name",
 }
 
 
 # Sections that libbpf leaves out when it attaches all programs of an object.
-NOWHERE = ("kprobe", "uprobe", "perf_event", "xdp")
+NOWHERE = ("kprobe", "uprobe", "perf_event")
 
 
 @pytest.mark.parametrize("section", WRONG)

@@ -377,10 +377,11 @@ def test_places_that_are_none(case: str, path: Path) -> None:
 def test_a_program_that_was_loaded_for_single_probes(path: Path) -> None:
     """The kernel says EINVAL; what is missing is an argument of loading."""
     with load(ProgramType.KPROBE, PASS) as program:
-        with pytest.raises(BpfError, match="without the attach type TRACE_UPROBE_MULTI") as caught:
+        with pytest.raises(BpfError) as caught:
             program.attach_uprobe_multi(path, ["twice"])
         if isinstance(caught.value, NotSupportedError):
             raise caught.value
+        assert "without the attach type TRACE_UPROBE_MULTI" in str(caught.value)
 
 
 def test_a_session_that_says_so_skips_the_return(path: Path) -> None:
