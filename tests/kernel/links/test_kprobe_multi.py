@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an address inside of a function": (
         {"addresses": [0xFFFF_FFFF_0000_0001]},
         BpfError,
-        "or a function cannot be traced",
+        "function cannot be traced|no kernel function that can be traced",
     ),
     "none": ({"symbols": []}, ValueError, "nothing to attach to"),
     "both": ({"symbols": CLONE, "addresses": [1]}, TypeError, "either symbols or addresses"),
