@@ -172,7 +172,9 @@ def profile(pid: int | None, seconds: float, frequency: int) -> Counter[tuple[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pid", type=int, help="one process")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long (5)")
     parser.add_argument("--frequency", type=int, default=99, metavar="HZ", help="samples (99)")
