@@ -20,6 +20,7 @@ Map, HashMap, ArrayMap, ...    maps, one class per behaviour; `ebpf.codec` says 
                                values may be (struct formats, dataclasses, raw bytes, ...)
 Program, Link                  loading, test runs, attaching
 RingBuffer, PerfBuffer         events
+compile_c                      C to a CollectionSpec
 CollectionSpec, Collection     object files that clang compiled
 ebpf.asm                       programs written in Python
 ebpf.features                  what the running kernel can do
@@ -39,7 +40,8 @@ show FILE`` says what is in an object file.
 #             maps, links, symbols, verifier
 #             programs, reader, ringbuf, perfbuf, output
 #     join    collection  a Spec and the kernel make a Collection
-#     above   cli         python -m ebpf
+#     above   compile     C to a Spec
+#             cli         python -m ebpf
 #
 # What takes time to import and is not always used comes on first use, see _LAZY.
 
@@ -98,6 +100,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf import asm, btf, features, symbols
     from ebpf.collection import Collection
+    from ebpf.compile import compile_c
     from ebpf.links import IteratorLink, Link, LinkGroup
     from ebpf.maps.user_ring import UserRingBuffer
     from ebpf.output import ProgramStream, TraceLine, TracePipe
@@ -176,6 +179,7 @@ __all__ = [
     "VerifierError",
     "asm",
     "btf",
+    "compile_c",
     "features",
     "get_include",
     "symbols",
@@ -208,6 +212,8 @@ _LAZY = {
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",
+    "compile": "compile",
+    "compile_c": "compile",
     "features": "features",
     "links": "links",
     "programs": "programs",

@@ -18,7 +18,7 @@
     │   ├── RelocationError
     │   └── LinkError                 objects that do not fit together
     ├── AsmError (ValueError)             an instruction that cannot be assembled
-    ├── CompileError
+    ├── CompileError                      ``.file``, ``.line``, ``.column``, ``.diagnostics``
     └── ClosedError (ValueError)          the object was closed before this call
 
 Errors of the builtin kinds stay builtin where they say it best: ``KeyError`` for a key that a
@@ -30,6 +30,10 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.compile.diagnostics import Diagnostic
 
 Version = tuple[int, int]
 
@@ -165,7 +169,32 @@ class AsmError(EbpfError, ValueError):
 
 
 class CompileError(EbpfError):
-    """A C source that does not compile, or no compiler to do it with."""
+    """A C source that does not compile, or no compiler to do it with.
+
+    ``file``, ``line``, ``column`` and ``message`` are those of the first mistake, ``diagnostics``
+    is all that the compiler said (`ebpf.compile.Diagnostic`), notes and warnings included, and
+    ``output`` its own words. Lines and columns count from 1. Where the compiler names no place,
+    the file is empty and line and column are 0.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        file: str = "",
+        line: int = 0,
+        column: int = 0,
+        message: str = "",
+        diagnostics: tuple[Diagnostic, ...] = (),
+        output: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.file = file
+        self.line = line
+        self.column = column
+        self.message = message or text
+        self.diagnostics = diagnostics
+        self.output = output
 
 
 class ClosedError(EbpfError, ValueError):

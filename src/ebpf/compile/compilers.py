@@ -1,0 +1,155 @@
+"""Which compiler there is: clang, or the one in the PyPI package ziglang."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ebpf.errors import CompileError
+from ebpf.plain import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REMEDIES = (
+    "install clang (apt-get install clang, dnf install clang, apk add clang), "
+    "or the compiler that pip has: pip install 'ebpf[compile]'"
+)
+# The oldest whose BTF has what the headers use: type tags, and enums of 64 bits a release later.
+OLDEST_CLANG = 12
+_CLANG = re.compile(r"clang(?:-(\d+))?")
+
+
+class Compiler(NamedTuple):
+    """A compiler that makes BPF objects.
+
+    ``command`` is what to execute, ``version`` its release as (major, minor, patch), and
+    ``identity`` changes whenever another build of it is installed.
+    """
+
+    kind: str  # "clang" or "zig"
+    command: tuple[str, ...]
+    version: tuple[int, ...]
+    identity: str
+
+    def target(self, byte_order: str) -> list[str]:
+        """The options for BPF of this byte order."""
+        name = "bpfel" if byte_order == "little" else "bpfeb"
+        return ["-target", f"{name}-freestanding" if self.kind == "zig" else name]
+
+
+def find_compiler(name: str | os.PathLike[str] | None = None) -> Compiler:
+    """The compiler that `compile_c` uses: the newest clang on PATH that knows BPF, else ziglang.
+
+    `name` asks for one: the name or path of a clang, or ``"zig"``. Raises CompileError where
+    there is none, with what would help.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    if name is None:
+        return _newest(path, _marks(path))
+    if os.fspath(name) == "zig":
+        found = _zig()
+        if found is None:
+            raise CompileError("ziglang is not installed: pip install 'ebpf[compile]'")
+        return found
+    import shutil
+
+    executable = shutil.which(os.fspath(name), path=path)
+    if executable is None:
+        raise CompileError(f"compiler is {os.fspath(name)!r}, and there is no such program on PATH")
+    clang, why = _clang(executable, _mark(executable))
+    if clang is None:
+        raise CompileError(f"compiler {executable} cannot be used: {why}")
+    return clang
+
+
+def _marks(path: str) -> tuple[tuple[str, str], ...]:
+    return tuple((candidate, _mark(candidate)) for candidate in _candidates(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _newest(path: str, marks: tuple[tuple[str, str], ...]) -> Compiler:
+    """`marks` are part of the question so that a compiler installed meanwhile is seen."""
+    usable, refused = [], []
+    for candidate, mark in marks:
+        clang, why = _clang(candidate, mark)
+        if clang is not None:
+            usable.append(clang)
+        else:
+            refused.append(f"{candidate}: {why}")
+    if usable:
+        return max(usable, key=lambda one: one.version)
+    if zig := _zig():
+        return zig
+    found = "; ".join(refused) or "there is no clang on PATH, and the package ziglang is missing"
+    raise CompileError(f"no compiler for BPF programs in C ({found}): {REMEDIES}")
+
+
+def _candidates(path: str) -> Iterator[str]:
+    """Everything on PATH that is called clang or clang-N; of two with one name, the first."""
+    seen = set()
+    for folder in path.split(os.pathsep):
+        for found in sorted(Path(folder).glob("clang*")) if folder else ():
+            if _CLANG.fullmatch(found.name) and found.name not in seen and _executable(found):
+                seen.add(found.name)
+                yield str(found)
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _mark(path: str) -> str:
+    """What changes when another file is put in this place."""
+    real = os.path.realpath(path)
+    status = os.stat(real)
+    return f"{real} {status.st_size} {status.st_mtime_ns}"
+
+
+@functools.lru_cache(maxsize=64)
+def _clang(path: str, mark: str) -> tuple[Compiler | None, str]:
+    """The clang at `path`, or None and why it is of no use."""
+    try:
+        text = _output([path, "--version"])
+        match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
+        if match is None:
+            return None, "its --version is not clang's"
+        version = tuple(int(part) for part in match.groups())
+        if version[0] < OLDEST_CLANG:
+            return None, f"clang {version[0]} is too old, it takes {OLDEST_CLANG}"
+        if not re.search(r"^\s*bpfel\b", _output([path, "-print-targets"]), re.MULTILINE):
+            return None, "it was built without the target bpfel"
+    except (OSError, subprocess.CalledProcessError) as error:
+        return None, str(error)
+    return Compiler("clang", (path,), version, f"{text.splitlines()[0]} {mark}"), ""
+
+
+def _zig() -> Compiler | None:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    command = (sys.executable, "-m", "ziglang")
+    return _probe_zig(command, spec.submodule_search_locations[0])
+
+
+@functools.lru_cache(maxsize=8)
+def _probe_zig(command: tuple[str, ...], folder: str) -> Compiler:
+    try:
+        text = _output([*command, "version"]).strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CompileError(f"the package ziglang in {folder} does not work: {error}") from error
+    version = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+    return Compiler("zig", (*command, "cc"), version, f"zig {text} {folder}")
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(
+        command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    return done.stdout

@@ -1,0 +1,300 @@
+"""compile_c: from a source to a Spec, through the cache."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+from ebpf.compile import cache as stored
+from ebpf.compile.compilers import Compiler, find_compiler
+from ebpf.compile.diagnostics import CompileWarning, failure, parse
+from ebpf.compile.headers import get_include, system_includes
+from ebpf.compile.vmlinux import make_vmlinux, vmlinux_path
+from ebpf.errors import CompileError
+from ebpf.plain import NamedTuple
+from ebpf.spec import CollectionSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ebpf.btf.raw import ByteOrder
+
+    Path = str | os.PathLike[str]
+    Defines = Mapping[str, str | int | None]
+
+# Some distributions' compilers protect stacks by default: BPF has nothing to do it with.
+_ALWAYS = ("-O2", "-g", "-fno-stack-protector", "-fno-color-diagnostics", "-Wno-unknown-attributes")
+# What libbpf's users define to say whose registers a probe gets, by the machine's name.
+_ARCHITECTURES = {
+    "x86_64": "x86",
+    "aarch64": "arm64",
+    "riscv64": "riscv",
+    "s390x": "s390",
+    "ppc64": "powerpc",
+    "ppc64le": "powerpc",
+    "loongarch64": "loongarch",
+    "mips64": "mips",
+    "armv7l": "arm",
+}
+_TARGET_ARCH = "__TARGET_ARCH_"
+_BYTE_ORDERS = ("little", "big")
+_MADE, _LISTED = "made.o", "made.d"
+_VMLINUX = re.compile(r"fatal error: '(?:[^'\n]*/)?vmlinux\.h' file not found")
+
+
+def compile_c(
+    source: Path,
+    *,
+    name: str | None = None,
+    defines: Defines | None = None,
+    include_dirs: Iterable[Path] = (),
+    cpu: str = "v3",
+    byte_order: ByteOrder = sys.byteorder,
+    flags: Iterable[str] = (),
+    compiler: Path | None = None,
+    cache: bool = True,
+) -> CollectionSpec:
+    """The spec of a BPF program in C.
+
+    Args:
+        source: the path of a file, or the C itself: a str with a line break or a ``;`` is C.
+        name: the spec's, which begins the names of its data maps; by default the file's name up
+            to its first dot, ``"program"`` for text. Messages about text name ``NAME.bpf.c``.
+        defines: macros, ``{"DEBUG": 1, "FAST": None}``; None defines one without a value.
+            ``__TARGET_ARCH_x86`` and its like is defined for this machine, if none is here.
+        include_dirs: directories for ``#include``, before the package's own headers. Text
+            includes with quotes from the working directory, a file from its own.
+        cpu: the instruction set, as ``-mcpu`` takes it: ``"v1"`` to ``"v4"``. Every kernel from
+            5.10 on has v3; v4 takes Linux 6.6 and clang 17.
+        byte_order: of the machine that will load it, ``"little"`` or ``"big"``.
+        flags: further options for the compiler, after all others.
+        compiler: the name or path of a clang, or ``"zig"``; by default `find_compiler` chooses.
+        cache: False compiles in any case, and keeps nothing.
+
+    The compiler's warnings are issued as `ebpf.compile.CompileWarning`.
+
+    Raises:
+        CompileError: there is no compiler, or the source does not compile; ``file``, ``line``,
+            ``column`` and ``message`` say where and why.
+        OSError: the file or the cache cannot be read.
+        FormatError: the object is none that the loader reads, see `CollectionSpec.from_bytes`.
+    """
+    data = compile_object(
+        source,
+        name=name,
+        defines=defines,
+        include_dirs=include_dirs,
+        cpu=cpu,
+        byte_order=byte_order,
+        flags=flags,
+        compiler=compiler,
+        cache=cache,
+        stacklevel=3,
+    )
+    return CollectionSpec.from_bytes(data, name=_Source.of(source, name).name)
+
+
+def compile_object(
+    source: Path,
+    *,
+    name: str | None = None,
+    defines: Defines | None = None,
+    include_dirs: Iterable[Path] = (),
+    cpu: str = "v3",
+    byte_order: ByteOrder = sys.byteorder,
+    flags: Iterable[str] = (),
+    compiler: Path | None = None,
+    cache: bool = True,
+    stacklevel: int = 2,
+) -> bytes:
+    """As compile_c, but the bytes of the object file, for who writes it to disk or links it."""
+    if byte_order not in _BYTE_ORDERS:
+        raise ValueError(f"byte_order is {byte_order!r}, it is 'little' or 'big'")
+    job = _Job(
+        _Source.of(source, name),
+        find_compiler(compiler),
+        [*_target(cpu), *_defines(defines or {}, byte_order)],
+        [os.path.abspath(one) for one in _several("include_dirs", include_dirs)],
+        [os.fspath(flag) for flag in _several("flags", flags)],
+        byte_order,
+    )
+    made = job.cached() if cache else job.compile(keep=False)
+    for remark in parse(made.output):
+        if remark.severity == "warning":
+            warnings.warn(str(remark), CompileWarning, stacklevel=stacklevel)
+    return made.data
+
+
+class _Source(NamedTuple):
+    """What to compile: ``file`` is its path, or for text what messages call it."""
+
+    name: str
+    file: str
+    content: bytes
+    is_text: bool
+
+    @classmethod
+    def of(cls, source: Path, name: str | None) -> _Source:
+        if not isinstance(source, (str, os.PathLike)):
+            raise TypeError(f"source is {type(source).__name__}, it is a path or C as a str")
+        if isinstance(source, str) and re.search(r"[\n;]", source):
+            called = name or "program"
+            if "/" in called:
+                raise ValueError(f"name is {called!r}, it is that of a file without its directory")
+            return cls(called, f"{called}.bpf.c", source.encode("utf-8", "surrogateescape"), True)
+        path = os.fspath(source)
+        with open(path, "rb") as file:
+            content = file.read()
+        return cls(name or os.path.basename(path).partition(".")[0], path, content, False)
+
+    @property
+    def directory(self) -> str:
+        """From where ``#include`` with quotes begins."""
+        return os.getcwd() if self.is_text else os.path.dirname(os.path.abspath(self.file))
+
+
+class _Run(NamedTuple):
+    """How the compiler ended."""
+
+    command: list[str]
+    status: int
+    output: str
+    started: int  # nanoseconds since the epoch
+
+
+class _Job(NamedTuple):
+    """One compilation, complete but for the place of its output."""
+
+    source: _Source
+    compiler: Compiler
+    options: list[str]
+    include_dirs: list[str]
+    flags: list[str]
+    byte_order: str
+
+    def cached(self) -> stored.Compiled:
+        """From the cache, or compiled into it."""
+        found = stored.find(self.key(), vmlinux_path())
+        return self.compile(keep=True) if found is None else found
+
+    def key(self) -> str:
+        """A name for everything but the headers."""
+        return stored.digest(
+            self.source.file,
+            self.source.content,
+            self.compiler.identity,
+            # Relative paths in flags, and the names of files in BTF, begin here.
+            os.getcwd(),
+            *self.arguments(),
+        )
+
+    def arguments(self) -> list[str]:
+        """The options of the compiler, but for those that differ from run to run."""
+        # Text lies in a temporary directory, which nothing is to remember.
+        quoted = ["-iquote", self.source.directory] if self.source.is_text else []
+        return [
+            *self.compiler.target(self.byte_order),
+            *_ALWAYS,
+            *self.options,
+            *quoted,
+            *(f"-I{one}" for one in (*self.include_dirs, get_include())),
+            *(part for one in system_includes() for part in ("-idirafter", one)),
+            *self.flags,
+        ]
+
+    def compile(self, keep: bool) -> stored.Compiled:
+        """Execute the compiler, and keep in the cache what it makes."""
+        with tempfile.TemporaryDirectory(prefix="ebpf-compile-") as folder:
+            run = self._run(folder)
+            if run.status and _VMLINUX.search(run.output):
+                make_vmlinux()
+                run = self._run(folder)
+            if run.status:
+                raise failure(self.source.file, run.command, run.status, run.output)
+            with open(os.path.join(folder, _MADE), "rb") as file:
+                made = stored.Compiled(file.read(), run.output)
+            if keep:
+                self._keep(made, run, _dependencies(os.path.join(folder, _LISTED)))
+        return made
+
+    def _run(self, folder: str) -> _Run:
+        file, renamed = self.source.file, []
+        if self.source.is_text:
+            file = os.path.join(folder, file)
+            renamed = [f"-ffile-prefix-map={folder}=."]
+            with open(file, "wb") as copy:
+                copy.write(self.source.content)
+        command = [*self.compiler.command, *self.arguments(), *renamed]
+        command += ["-idirafter", os.path.dirname(vmlinux_path())]
+        command += ["-MD", "-MT", "made", "-MF", os.path.join(folder, _LISTED)]
+        command += ["-c", file, "-o", os.path.join(folder, _MADE)]
+        started = time.time_ns()
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output = done.stdout.decode("utf-8", "replace").replace(f"{folder}/", "")
+        return _Run(command, done.returncode, output, started)
+
+    def _keep(self, made: stored.Compiled, run: _Run, read: list[str]) -> None:
+        headers = read[1:]  # the first is the source, which is part of the key
+        if any(os.stat(one).st_mtime_ns >= run.started for one in headers):
+            # Changed while the compiler ran: there is no telling what it has read.
+            return
+        try:
+            stored.store(self.key(), made, headers, self._before(headers), vmlinux_path())
+        except OSError as error:
+            raise CompileError(
+                f"{self.source.file} compiles, and cannot be kept in {stored.cache_folder()}: "
+                f"{error}; set XDG_CACHE_HOME to a directory that can be written, or cache=False"
+            ) from error
+
+    def _before(self, headers: list[str]) -> list[str]:
+        """Where a header that was found would have been found earlier, had it been there."""
+        folders = [self.source.directory, *self.include_dirs, get_include(), *system_includes()]
+        absent = set()
+        for header in headers:
+            for place, folder in enumerate(folders):
+                if header.startswith(f"{folder}/"):
+                    below = header[len(folder) + 1 :]
+                    absent |= {os.path.join(one, below) for one in folders[:place]}
+        return sorted(one for one in absent if not os.path.exists(one))
+
+
+def _target(cpu: str) -> list[str]:
+    if not re.fullmatch(r"v\d|generic|probe", cpu):
+        raise ValueError(f"cpu is {cpu!r}, it is 'v1', 'v2', 'v3' or 'v4'")
+    return [f"-mcpu={cpu}"]
+
+
+def _defines(defines: Defines, byte_order: str) -> list[str]:
+    options = []
+    for macro, value in defines.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*(\([\w, .]*\))?", macro):
+            raise ValueError(f"defines has {macro!r}, which is no name of a macro")
+        options.append(f"-D{macro}" if value is None else f"-D{macro}={value}")
+    machine = _ARCHITECTURES.get(os.uname().machine)
+    chosen = any(macro.startswith(_TARGET_ARCH) for macro in defines)
+    # A program for another byte order is not for this machine.
+    if machine and not chosen and byte_order == sys.byteorder:
+        options.append(f"-D{_TARGET_ARCH}{machine}")
+    return options
+
+
+def _several(argument: str, given: Iterable[Path]) -> list[Path]:
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise TypeError(f"{argument} is one, {given!r}; give a list")
+    return list(given)
+
+
+def _dependencies(listed: str) -> list[str]:
+    """The files of a rule as ``make`` reads it: ``made: a.c dir\\ with\\ blanks/b.h``."""
+    with open(listed, encoding="utf-8", errors="surrogateescape") as file:
+        rule = file.read().replace("\\\n", " ").partition(":")[2]
+    words = re.findall(r"(?:\\[ #]|\$\$|\S)+", rule)
+    return [os.path.abspath(re.sub(r"\\([ #])|\$(\$)", r"\1\2", word)) for word in words]

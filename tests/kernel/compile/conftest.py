@@ -1,0 +1,37 @@
+"""C that is compiled and loaded; the cache is the tests' own, which guests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import ebpf
+from ebpf.compile import find_compiler
+from ebpf.errors import CompileError
+from tests.objects import NoCompiler
+from tests.vm.host import cache_dir
+
+Load = Callable[..., ebpf.Collection]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "compile"))
+
+
+@pytest.fixture
+def load(request: pytest.FixtureRequest) -> Load:
+    """Compiles C, with a licence after it, and loads it until the end of the test."""
+    try:
+        find_compiler()
+    except CompileError as error:
+        raise NoCompiler("any") from error
+
+    def compiled(source: str, **options: object) -> ebpf.Collection:
+        text = f'{source}\nchar LICENSE[] SEC("license") = "GPL";\n'
+        objects = ebpf.compile_c(text, **options).load()  # type: ignore[arg-type]
+        request.addfinalizer(objects.close)
+        return objects
+
+    return compiled
