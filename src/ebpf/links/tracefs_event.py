@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import weakref
+from itertools import count
 
 from ebpf import tracefs
 from ebpf._sys import perf
@@ -33,7 +34,8 @@ _NAME = re.compile(r"p(\d+)_(\d+)_(\d+)")
 
 # Events of this process, by name; removed when it ends.
 _own: dict[str, TracefsEvent] = {}
-_made = 0
+# One for each event, whatever thread creates it.
+_numbers = count(1)
 
 
 class TracefsEvent:
@@ -93,12 +95,11 @@ def create(kind: str, type: str, place: str) -> TracefsEvent:
         OSError: what the kernel refused.
         BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
     """
-    global _made
-    _made += 1
+    number = next(_numbers)
     file = os.path.join(tracefs.find(), f"{kind}_events")
     # The time a process started tells it from a later one with its number.
-    name = f"p{os.getpid()}_{_started(os.getpid())}_{_made}"
-    if _made == 1:
+    name = f"p{os.getpid()}_{_started(os.getpid())}_{number}"
+    if number == 1:
         atexit.register(_remove_own)
     event = TracefsEvent(file, name)
     _write(file, f"{type}:{GROUP}/{name} {place}")
