@@ -2,7 +2,7 @@
  * The C limits of the map operations, over the raw system call or over libbpf.
  *
  *   maps_c FD MAPPED_FD BATCH_FD ENTRIES     per line "WAY COUNT" on standard input: do it COUNT
- *                                            times, print the nanoseconds of one
+ *                                            times, print the CPU's nanoseconds for one
  *
  * FD is a hash of u32 to u64 with the keys 0 to 999, BATCH_FD one with ENTRIES keys, MAPPED_FD an
  * array of u64 with the flag MMAPABLE. With -DLIBBPF the calls are libbpf's.
@@ -59,7 +59,7 @@ static uint64_t now(void)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 from ebpf._sys import facts, ffi, lib
 from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
+from ebpf.generic import overload
 from ebpf.maps.base import K, Made, V
 from ebpf.maps.batch import BatchMap
 from ebpf.maps.buffers import columns
@@ -73,7 +74,11 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
             raise KeyError(key)
         return found
 
-    def get(self, key: K, default: D | None = None) -> V | D | None:  # type: ignore[override]
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+    @overload
+    def get(self, key: K, /, default: V | D) -> V | D: ...
+    def get(self, key: K, /, default: Any = None) -> Any:
         """The value for `key`, or `default` where the map has no such key."""
         value = self._get(key)
         return default if value is ABSENT else value

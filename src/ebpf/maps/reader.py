@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ebpf.maps.batch import BatchMap
 
-# The kernel writes a u32 where keys are shorter.
-_CURSOR_ROOM = 8
+# What a cursor may take beyond a key: a u32 where keys are shorter, and what future types want.
+_CURSOR_ROOM = 64
 
 # Where the cursor is the number of a bucket, the kernel reads each bucket once. Where it is a key
 # that is gone meanwhile, the kernel starts again from the beginning. The keys of arrays stay.

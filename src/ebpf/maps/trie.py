@@ -35,6 +35,12 @@ class LpmTrieMap(HashMap[K, V]):
             )
         super().put(key, value, flags)
 
+    def clear(self) -> None:
+        """Delete the entries that are there when they are met: all are read before the first is
+        deleted, because of the kernels that then leave out some."""
+        keys, _ = self.lookup_batch()
+        self.delete_batch(keys)
+
 
 @functools.cache
 def _heeds_existence() -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import ebpf
 from ebpf.codec import Array, Char, Codec, Pad, PerCpu, Raw, be32, codec, u32, u64
 
 
@@ -51,6 +52,15 @@ count = codec("I").unpack(bytes(4)) + 1
 same: Codec[Event] = codec(events)
 for one in events.iter_unpack(data):
     print(one.comm)
+
+counts = ebpf.Map.create(ebpf.MapType.HASH, key="I", value="Q", max_entries=1)
+counts[1] = counts.get(1, 0) + 1
+own: ebpf.HashMap[int, Event] = ebpf.HashMap.open("/sys/fs/bpf/x", key="I", value=Event)
+first: Event = own[1]
+slots = ebpf.Map.create(ebpf.MapType.ARRAY, value="Q", max_entries=1)
+length: int = len(slots)
+ebpf.QueueMap.from_id(7).push(1)
+memory: memoryview = ebpf.ArenaMap.create(max_entries=1).memory
 """
 
 MISTAKES = """\
@@ -59,6 +69,8 @@ event.comm + 1
 Event("7", "", b"", Inner(1), [], (), [])
 PerCpu(events, 4).pack(event)
 codec(16).pack("text")
+ebpf.Map.create(ebpf.MapType.QUEUE, value="I", max_entries=1)[0]
+ebpf.ArrayMap.open("/sys/fs/bpf/x").delete(1)
 """
 
 
