@@ -10,7 +10,7 @@ from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import kconfig_bytes
 from ebpf.collection.kernel import KernelTypes, external_btf
-from ebpf.collection.maps import check_compatible, create_map
+from ebpf.collection.maps import check_compatible, check_definition, create_map
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
@@ -70,6 +70,7 @@ class Loader:
         """Create and load everything. Raises what the first failure raises; nothing is closed."""
         _check_names("maps", self._given, self.spec.maps)
         _check_names("targets", self._targets, self.spec.programs)
+        self._check_maps()
         self._load_btf()
         self._fill_kconfig()
         self.structs = kernel_structs(self.spec, self._kernel)
@@ -116,6 +117,12 @@ class Loader:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _check_maps(self) -> None:
+        """Before anything is made: what no kernel takes of the maps that are to be created."""
+        for name, spec in self.spec.maps.items():
+            if spec.autocreate and name not in self._given and spec.type != MapType.STRUCT_OPS:
+                check_definition(name, spec)
 
     def _fill_kconfig(self) -> None:
         externs = [e for e in self.spec.externs.values() if e.kind is ExternKind.KCONFIG]

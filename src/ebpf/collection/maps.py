@@ -9,11 +9,13 @@ import struct
 import sys
 
 from ebpf._sys import bpf, facts
+from ebpf._sys.arguments import check_numbers
 from ebpf._sys.call import fail
 from ebpf.codec.btf import from_btf
-from ebpf.errors import BpfError
+from ebpf.errors import BpfError, ElfError
 from ebpf.info import MapInfo
 from ebpf.maps import Map
+from ebpf.maps.limits import check_flags, check_shape
 from ebpf.spec import MapSpec, Pinning
 from ebpf.types import MapFlags, MapType
 
@@ -70,6 +72,17 @@ def adjusted_entries(spec: MapSpec) -> int:
     if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
         return facts.possible_cpus()
     return spec.max_entries
+
+
+def check_definition(name: str, spec: MapSpec) -> None:
+    """Raises ElfError for what no kernel takes of the map that is `name` in the Spec.
+
+    The kernel has one EINVAL for all of it. A type that this library does not know is the
+    kernel's to judge.
+    """
+    _check_part(f"map {name!r}", f"spec.maps[{name!r}]", spec)
+    if spec.inner is not None:
+        _check_part(f"inner map of {name!r}", f"spec.maps[{name!r}].inner", spec.inner)
 
 
 def create_map(
@@ -146,6 +159,21 @@ def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
         if spec.type in _NEED_BTF:
             fail(-result, action)
     return bpf.map_create(action, needs, **request)
+
+
+def _check_part(what: str, place: str, spec: MapSpec) -> None:
+    if spec.type.since is None:
+        return
+    # A ring has neither; what its source calls the value are its records.
+    sizes = (0, 0) if spec.type in _RINGS else (spec.key_size, spec.value_size)
+    try:
+        check_numbers(32, key_size=spec.key_size, value_size=spec.value_size)
+        check_numbers(32, numa_node=spec.numa_node)
+        check_numbers(64, map_extra=spec.map_extra)
+        check_shape(spec.type, *sizes, adjusted_entries(spec))
+        check_flags(spec.type, spec.flags)
+    except ValueError as error:
+        raise ElfError(f"{what}: {error}; mend its definition in the source, or {place}") from None
 
 
 def create_jump_table(slots: tuple[int, ...]) -> int:

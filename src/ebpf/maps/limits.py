@@ -44,6 +44,14 @@ _U32_KEYS = STORAGES | {
 # A u32 prefix length, then 1 to 256 bytes: kernel/bpf/lpm_trie.c.
 _LPM_KEY = range(5, 4 + 256 + 1)
 
+# Types whose values are descriptors and nothing else.
+_DESCRIPTORS = _OF_MAPS | {
+    MapType.PROG_ARRAY,
+    MapType.PERF_EVENT_ARRAY,
+    MapType.CGROUP_ARRAY,
+    MapType.XSKMAP,
+}
+
 # Flags without which the kernel takes no map of the type, so there is nothing to choose.
 _REQUIRED_FLAGS = {
     MapType.LPM_TRIE: MapFlags.NO_PREALLOC,
@@ -75,6 +83,11 @@ def check_create(
 ) -> None:
     """Refuse a definition that no kernel would take; a size is 0 where there is no codec."""
     check_name(name)
+    check_shape(type, key_size, value_size, max_entries)
+
+
+def check_shape(type: MapType, key_size: int, value_size: int, max_entries: int) -> None:
+    """Refuse sizes that no kernel would take; 0 stands for no keys or values."""
     if type.since is None or type == MapType.UNSPEC:
         raise ValueError(f"type: {type.name} is not a map type that this library knows")
     if type in _RINGS:
@@ -88,6 +101,15 @@ def check_create(
     _check_key(type, key_size)
     if not value_size:
         raise ValueError(f"value: a {type.name} map needs one of 1 byte or more")
+    if type in _DESCRIPTORS and value_size != 4:
+        raise ValueError(f"value: of {value_size} bytes, but a {type.name} map has u32 values of 4")
+
+
+def check_flags(type: MapType, flags: int) -> None:
+    """Refuse flags without those that every map of this type has."""
+    missing = required_flags(type) & ~flags
+    if missing:
+        raise ValueError(f"flags: a {type.name} map needs BPF_F_{missing.name}")
 
 
 def check_references(type: MapType, inner: object) -> None:

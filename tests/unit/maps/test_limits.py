@@ -77,6 +77,12 @@ USUAL: dict[MapType, tuple[int, int, int]] = {
     MapType.INODE_STORAGE: (4, 8, 0),
     MapType.TASK_STORAGE: (4, 8, 0),
     MapType.CGRP_STORAGE: (4, 8, 0),
+    MapType.PROG_ARRAY: (4, 4, 1),
+    MapType.PERF_EVENT_ARRAY: (4, 4, 1),
+    MapType.CGROUP_ARRAY: (4, 4, 1),
+    MapType.ARRAY_OF_MAPS: (4, 4, 1),
+    MapType.HASH_OF_MAPS: (4, 4, 1),
+    MapType.XSKMAP: (4, 4, 1),
 }
 KNOWN = [type for type in MapType if type != MapType.UNSPEC]
 
@@ -97,6 +103,20 @@ def test_each_type_has_what_it_needs(type: MapType) -> None:
     for number in (0 if entries else 1, -1, 1 << 32):
         with pytest.raises(ValueError, match=r"^max_entries: "):
             limits.check_create(type, key, value, number, "")
+
+
+def test_values_that_are_descriptors() -> None:
+    """A value that no descriptor fits reaches the kernel, which says EINVAL."""
+    with pytest.raises(ValueError, match=r"^value: of 8 bytes, but a PROG_ARRAY"):
+        limits.check_shape(MapType.PROG_ARRAY, 4, 8, 1)
+
+
+def test_flags_that_a_type_cannot_do_without() -> None:
+    """A trie without its flag reaches the kernel, or one that has it is refused."""
+    with pytest.raises(ValueError, match=r"^flags: a LPM_TRIE map needs BPF_F_NO_PREALLOC$"):
+        limits.check_flags(MapType.LPM_TRIE, MapFlags.RDONLY_PROG)
+    limits.check_flags(MapType.LPM_TRIE, MapFlags.NO_PREALLOC | MapFlags.RDONLY_PROG)
+    limits.check_flags(MapType.HASH, 0)
 
 
 def test_types_that_need_other_objects() -> None:
