@@ -214,11 +214,20 @@ _LAZY = {
     "btf": "btf",
     "compile": "compile",
     "compile_c": "compile",
+    "elf": "elf",
     "features": "features",
+    "kallsyms": "kallsyms",
+    "kernel_btf": "kernel_btf",
     "links": "links",
+    "output": "output",
+    "patterns": "patterns",
+    "perfbuf": "perfbuf",
+    "plain": "plain",
     "programs": "programs",
     "ringbuf": "ringbuf",
+    "spec": "spec",
     "symbols": "symbols",
+    "tracefs": "tracefs",
 }
 
 

@@ -134,6 +134,20 @@ def test_the_loader_pulls_in_nothing_heavy() -> None:
     assert HEAVY & loaded_by("import ebpf, ebpf.collection, ebpf.elf.object") == set()
 
 
+def test_names_in_the_documents_need_no_other_import() -> None:
+    """What a document calls `ebpf.kernel_btf.release` is an AttributeError after `import ebpf`."""
+    pytest.importorskip("ebpf._ffi", reason="the extension is not built", exc_type=ImportError)
+    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in documents)
+    names = sorted(set(re.findall(r"`ebpf\.((?:\w+\.)*\w+)", text)))
+    assert len(names) > 5
+    for own in names:
+        # One at a time: what one imports, another must not live on.
+        code = f"import ebpf, operator; operator.attrgetter({own!r})(ebpf)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_comes_on_first_use() -> None:
     """A name that is listed, and imported when it is asked for, is missing from its module."""
     pytest.importorskip("ebpf._ffi", reason="the extension is not built", exc_type=ImportError)
