@@ -1,7 +1,7 @@
 """The kernel tests on several kernels, and the table of what works where.
 
     python -m tests.matrix [--write] [KERNEL ...]      run in VMs ("all", or 5.10 6.1 6.12 7.x)
-    python -m tests.matrix --only-table DIRECTORY      judge results that are there already
+    python -m tests.matrix --keep DIRECTORY KERNEL     some kernels now, the others later
 
 Each test on each kernel works, or is too old for it (with the release that has the feature), not
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -133,13 +135,10 @@ def attachments(results: Results) -> str:
 
 
 def document(results: Results) -> str:
-    commit = subprocess.check_output(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=CHECKOUT, text=True
-    ).strip()
     return (
         "# The kernels that this library is tested on\n\n"
         "Written by `python -m tests.matrix --write` (`make test-kernels`) at commit "
-        f"{commit}. A row in bold counts the tests of a file that work; below it stands each test"
+        f"{head()}. A row in bold counts the tests of a file that work; below it stands each test"
         " that does not work everywhere, and why: too old (the release that has the feature), not"
         " built (the kernel's option), or refused (as a C program that does the same is).\n\n"
         + table(results)
@@ -179,30 +178,56 @@ def judge(results: Results) -> int:
     return 1 if nowhere or failed or not results else 0
 
 
+def run(kernels: list[str], selection: list[str], kept: Path) -> int:
+    """Run the tests on the kernels, and here where that has not been done; the exit status.
+
+    `kept` then has the results; what other runs left there stays.
+    """
+    wanted = len(KERNELS) if "all" in kernels else len(kernels)
+    with tempfile.TemporaryDirectory() as scratch:
+        status = run_in_vms(kernels, Path(scratch), selection)
+        if os.geteuid() == 0 and platform.release() not in load(kept):
+            wanted += 1
+            host = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
+            results_here = {**os.environ, "EBPF_TEST_RESULTS": scratch}
+            status |= subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
+        made = load(Path(scratch))
+        for path in Path(scratch).rglob("results-*.json"):
+            shutil.copy(path, kept)
+    if len(made) < wanted:
+        print(f"results of {', '.join(made) or 'no kernel'} only: some run left none")
+        status = 1
+    return status
+
+
+def head() -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.check_output(command, cwd=CHECKOUT, text=True).strip()
+
+
+def check_commit(kept: Path) -> None:
+    """One table tells of one commit."""
+    file = kept / "commit"
+    if file.exists() and file.read_text(encoding="ascii") != head():
+        sys.exit(f"{kept} has results of commit {file.read_text(encoding='ascii')}: remove it")
+    file.write_text(head(), encoding="ascii")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("kernels", nargs="*", default=["all"], metavar="KERNEL")
     parser.add_argument("--write", action="store_true", help="write docs/kernels.md")
-    parser.add_argument("--only-table", type=Path, metavar="DIRECTORY")
-    parser.add_argument("--also", type=Path, metavar="DIRECTORY", help="results to add")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIRECTORY", help="where results stay, and others may be"
+    )
     parser.add_argument("--tests", nargs="+", default=["tests/kernel"], metavar="PATH")
     options = parser.parse_args()
-    if options.only_table:
-        return judge(load(options.only_table))
     with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch)
-        status = run_in_vms(options.kernels or ["all"], output, options.tests)
-        if os.geteuid() == 0 and not options.also:
-            host = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.tests]
-            results_here = {**os.environ, "EBPF_TEST_RESULTS": str(output)}
-            status |= subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
-        results = load(output)
-        wanted = len(KERNELS if "all" in options.kernels else options.kernels) + 1
-        if options.also:
-            results.update(load(options.also))
-    if len(results) < (wanted if os.geteuid() == 0 or options.also else wanted - 1):
-        print(f"results of {', '.join(results) or 'no kernel'} only: some run left none")
-        status = 1
+        kept: Path = options.keep or Path(scratch)
+        kept.mkdir(parents=True, exist_ok=True)
+        check_commit(kept)
+        status = run(options.kernels or ["all"], options.tests, kept)
+        results = load(kept)
     status |= judge(results)
     if options.write and results:
         DOCUMENT.write_text(document(results), encoding="utf-8")
