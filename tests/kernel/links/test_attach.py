@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ebpf import BpfError, BpfPermissionError, Link, NotSupportedError, Program, ProgramType, links
-from ebpf.asm import R0, R1, R6, R7, exit_, ldxdw, ldxw, mov
+from ebpf.asm import R0, R1, R6, R7, Label, call, exit_, jne, ldxdw, ldxw, mov, rsh, stw
 from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
 from ebpf.links import PerfEventAttachment
 from tests.kernel import environment
@@ -191,6 +191,31 @@ def test_before_5_15_the_attachment_is_the_event_itself() -> None:
             assert caught.value.minimum_version == (5, 15)
         link.detach()
         assert link.closed
+
+
+def test_a_writable_tracepoint_program_changes_what_comes_after_it() -> None:
+    """What it writes is dropped, or written elsewhere: here the outcome of a test run."""
+    insns = [
+        mov(R6, R1),
+        call("get_current_pid_tgid"),
+        rsh(R0, 32),
+        # Other processes make test runs, too.
+        jne(R0, os.getpid(), "others"),
+        ldxdw(R7, R6 + 0),
+        stw(R7 + 0, -errno.EXDEV),
+        Label("others"),
+        *PASS,
+    ]
+    with (
+        load(ProgramType.RAW_TRACEPOINT_WRITABLE, insns) as program,
+        load(ProgramType.SOCKET_FILTER, PASS) as runs,
+    ):
+        assert runs.test_run(bytes(64)).return_value == 0
+        with program.attach_raw_tracepoint("bpf_test_finish"):
+            with pytest.raises(BpfError) as caught:
+                runs.test_run(bytes(64))
+            assert caught.value.errno == errno.EXDEV
+        assert runs.test_run(bytes(64)).return_value == 0
 
 
 # ---- what cannot be attached ----------------------------------------------------------------
