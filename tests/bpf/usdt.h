@@ -69,7 +69,8 @@ static NOINLINE s64 argument(void *context, struct __bpf_usdt_arg_spec *spec)
 	return spec->arg_signed ? (s64)value >> spec->arg_bitshift : value >> spec->arg_bitshift;
 }
 
-SEC("usdt")
+/* libbpf loads what is in "usdt" for another way to attach, where the kernel has it. */
+SEC("uprobe")
 int on_probe(void *context)
 {
 	struct event event = { .pid = get_current_pid_tgid() >> 32 };
