@@ -1,0 +1,34 @@
+"""vmlinux.h of the running kernel."""
+
+from __future__ import annotations
+
+import os
+
+from tests.kernel.compile.conftest import Load
+from tests.kernel.compile.test_helpers import run, values
+
+
+def test_vmlinux_h_is_there_and_relocates(load: Load) -> None:
+    """The header would be missing, not compile beside the others, or its fields stay where this
+    kernel has them."""
+    objects = load(
+        """
+        #include "vmlinux.h"
+        #include <bpf/bpf_helpers.h>
+        #include <bpf/bpf_core_read.h>
+        #include <bpf/bpf_tracing.h>
+        #include <bpf/bpf_endian.h>
+        #include <bpf/usdt.bpf.h>
+        pid_t tgid, parent;
+        SEC("raw_tp") int BPF_PROG(run)
+        {
+            struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+            tgid = BPF_CORE_READ(task, tgid);
+            parent = BPF_CORE_READ(task, real_parent, tgid);
+            return 0;
+        }
+        """
+    )
+    run(objects)
+    assert values(objects)["tgid"] == os.getpid()
+    assert values(objects)["parent"] == os.getppid()
