@@ -23,6 +23,7 @@ KCONFIG = {"CONFIG_BPF": "y"}
 
 # Objects that libbpf refuses and this library loads, and why.
 LOADS_HERE_ONLY = {
+    "records": "libbpf takes the type of a ring's records for the size of its values",
     "iproute2_maps": "libbpf has no legacy map definitions since 1.0",
     "legacy_maps": "libbpf has no legacy map definitions since 1.0",
     "maps": "libbpf refuses a slot for a program that is left out; here it stays empty",
@@ -33,6 +34,9 @@ LOADS_HERE_ONLY = {
     "link_parts": "libbpf refuses an object that needs another one as a whole",
     "externs": "libbpf resolves the externs of programs that are left out too",
 }
+# bpf_get_attach_cookie() is another function: libbpf loads USDT programs for links of several
+# uprobes where the kernel has them; here each place of a probe is a link of its own.
+OTHER_HELPERS = {"usdt_16", "usdt_24"}
 
 NAMES = sorted(path.name.removesuffix(".bpf.c") for path in SOURCES.glob("*.bpf.c"))
 
@@ -46,6 +50,16 @@ CASES = [
 ]
 
 
+def without_helper_calls(*outcomes: Outcome) -> None:
+    for outcome in outcomes:
+        for program in outcome.programs.values():
+            calls = (line.startswith("85 ") for line in program["xlated"])
+            program["xlated"] = [
+                "a call" if call else line
+                for call, line in zip(calls, program["xlated"], strict=True)
+            ]
+
+
 @pytest.mark.parametrize(
     ("name", "clang"), CASES, ids=[f"{name}-{Path(clang).name}" for name, clang in CASES]
 )
@@ -57,6 +71,8 @@ def test_the_kernel_gets_the_same_from_both(name: str, clang: str) -> None:
         theirs, ours = (load(path, chosen, KCONFIG) for load in (with_libbpf, with_ebpf))
         if theirs.error and not ours.error and name in LOADS_HERE_ONLY:
             continue
+        if name in OTHER_HELPERS:
+            without_helper_calls(theirs, ours)
         found += [f"{' '.join(chosen) or 'whole'}: {line}" for line in differences(theirs, ours)]
     assert not found, "\n".join(found)
 
