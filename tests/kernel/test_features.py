@@ -21,8 +21,11 @@ from typing import Any
 import pytest
 
 from ebpf import Program, asm, features
+from ebpf._sys import bpf
 from ebpf.asm import Helper
+from ebpf.btf import Kind
 from ebpf.errors import ENOTSUPP, AsmError, BpfError, BpfPermissionError
+from ebpf.kernel_btf import kernel_btf
 from ebpf.types import AttachType, MapType, ProgramFlags, ProgramType
 from tests.kernel import environment
 
@@ -343,6 +346,33 @@ def test_what_the_configuration_decides() -> None:
     assert features.kprobe_pmu() == environment.kernel_has("CONFIG_KPROBE_EVENTS")
     assert features.kernel_btf() == environment.kernel_has("CONFIG_DEBUG_INFO_BTF")
     assert features.ring_buffer() == probed()["map_types"]["have_ringbuf_map_type"]
+
+
+@pytest.mark.parametrize(
+    ("probe", "type", "attach_type", "target"),
+    [
+        ("fentry", ProgramType.TRACING, AttachType.TRACE_FENTRY, "do_nanosleep"),
+        ("lsm", ProgramType.LSM, AttachType.LSM_MAC, "bpf_lsm_file_open"),
+    ],
+)
+def test_a_hook_is_there_where_a_whole_program_for_it_loads(
+    probe: str, type: ProgramType, attach_type: AttachType, target: str
+) -> None:
+    """A tool would choose what is refused, or do without what works."""
+    function = kernel_btf().find_all(target, Kind.FUNC)
+    loads = False
+    if function:
+        loaded = bpf.prog_load(
+            prog_type=type,
+            insns=bytes.fromhex("b7000000000000009500000000000000"),
+            license=b"GPL\0",
+            expected_attach_type=attach_type,
+            attach_btf_id=function[0].id,
+        )
+        loads = loaded.result >= 0
+        if loads:
+            os.close(loaded.result)
+    assert getattr(features, probe)() == loads
 
 
 def test_the_jit_as_it_is_set() -> None:

@@ -66,6 +66,8 @@ class Facts:
     jit_always_on: bool | None = None  #: the kernel's configuration
     jit_works: bool | None = None  #: the probe
     kprobe_pmu: bool | None = None
+    fentry: bool | None = None  #: the probe
+    lsm: bool | None = None  #: the probe
     ring_buffer: bool | None = None
     perf_event_paranoid: int | None = None
 
@@ -102,6 +104,8 @@ def gather() -> Facts:
         jit_always_on=_known(_jit_always_on),
         jit_works=_known(features.jit),
         kprobe_pmu=_known(features.kprobe_pmu),
+        fentry=_known(features.fentry),
+        lsm=_known(features.lsm),
         ring_buffer=_known(features.ring_buffer),
         perf_event_paranoid=_known(facts.perf_event_paranoid),
     )

@@ -399,6 +399,28 @@ def _kprobes(facts: Facts) -> Finding:
     )
 
 
+def _fentry(facts: Facts) -> Finding:
+    name, title = "fentry", "fentry programs"
+    remedy = "attach to tracepoints (tp_btf, raw_tp) or kprobes"
+    return _loading(name, title, facts.fentry, "fentry, fexit, fmod_ret", remedy)
+
+
+def _lsm(facts: Facts) -> Finding:
+    remedy = "use a kernel built with CONFIG_BPF_LSM that allows them"
+    return _loading("lsm", "LSM programs", facts.lsm, "LSM programs", remedy)
+
+
+def _loading(name: str, title: str, verified: bool | None, what: str, remedy: str) -> Finding:
+    """What the verifier says to programs of a kind, once the type itself can be loaded."""
+    if verified is None:
+        detail = "cannot be tried without the capabilities above"
+        return Finding(name, title, "unknown", detail)
+    value = {"supported": verified}
+    if verified:
+        return Finding(name, title, "ok", "can be loaded", value)
+    return Finding(name, title, "not ok", f"this kernel refuses {what}", value, remedy=remedy)
+
+
 def _ring_buffer(facts: Facts) -> Finding:
     name, title = "ring_buffer", "ring buffer"
     if facts.ring_buffer is None:
@@ -447,6 +469,8 @@ CHECKS = (
     _btf,
     _jit,
     _kprobes,
+    _fentry,
+    _lsm,
     _ring_buffer,
     _perf_event_paranoid,
 )

@@ -2,7 +2,8 @@
 
     maps       map_type, batch_operations, hash_lookup_and_delete, ring_buffer, object_names
     programs   program_type, helper
-    hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu
+    hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu, fentry,
+               lsm
     machine    kernel_btf, memcg_accounting, jit
 
 Every probe answers True or False, and keeps its answer for the life of the process. A probe
@@ -17,7 +18,9 @@ memory, a security module) is raised as the exception it is, and nothing is kept
 
 from ebpf._sys.cache import clear_cache
 from ebpf.features.hooks import (
+    fentry,
     kprobe_pmu,
+    lsm,
     perf_event_cookie,
     perf_event_link,
     raw_tracepoint_cookie,
@@ -35,11 +38,13 @@ from ebpf.features.programs import helper, program_type
 __all__ = [
     "batch_operations",
     "clear_cache",
+    "fentry",
     "hash_lookup_and_delete",
     "helper",
     "jit",
     "kernel_btf",
     "kprobe_pmu",
+    "lsm",
     "map_type",
     "memcg_accounting",
     "object_names",

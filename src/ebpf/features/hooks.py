@@ -8,6 +8,7 @@ import os
 from ebpf._sys import bpf, perf
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfError, BpfFileNotFoundError
+from ebpf.features.programs import LOG_SIZE, TARGET_MISSING, program_type, refusal
 from ebpf.types import AttachType, ProgramType
 
 # No process has this descriptor: what the kernel finds wrong before it looks the descriptor up
@@ -69,6 +70,48 @@ def _looked_up(error: BpfError) -> bool:
     if error.errno in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP):
         return False
     raise error
+
+
+@cached
+def fentry() -> bool:
+    """Whether fentry programs are verified (TRACING for TRACE_FENTRY; fexit and fmod_ret alike).
+
+    False as well where the kernel refuses them to a process that may load tp_btf programs. Which
+    functions take one is another matter, and loading for a function answers it.
+    """
+    return _verified(ProgramType.TRACING, AttachType.TRACE_FENTRY)
+
+
+@cached
+def lsm() -> bool:
+    """Whether LSM programs are verified (LSM for LSM_MAC, CONFIG_BPF_LSM).
+
+    False as well where the kernel refuses them to a process that may load tp_btf programs. They
+    are run only where "bpf" is among the active security modules, too.
+    """
+    return _verified(ProgramType.LSM, AttachType.LSM_MAC)
+
+
+def _verified(type: ProgramType, attach_type: AttachType) -> bool:
+    """Whether the verifier comes as far as missing what the program attaches to."""
+    loaded = bpf.prog_load(
+        LOG_SIZE,
+        prog_type=type,
+        insns=_RETURN_0,
+        license=b"GPL\0",
+        expected_attach_type=attach_type,
+    )
+    code, text = TARGET_MISSING[type]
+    log = loaded.log.decode("utf-8", "replace")
+    if loaded.result == -code:
+        if text in log:
+            return True
+        if not log:
+            return False  # the type is unknown, or not built
+    # tp_btf programs take the same capabilities: who may load those is refused for the hook.
+    if loaded.result == -errno.EPERM and not log and program_type(ProgramType.TRACING):
+        return False
+    raise refusal(loaded, log, f"probe {type.name} programs for {attach_type.name}")
 
 
 @cached

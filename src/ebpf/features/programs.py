@@ -33,7 +33,7 @@ _ATTACH_TYPES = {
 
 # Types that are verified against the kernel function, struct or program they attach to. Without
 # one the verifier, which runs only for types that the kernel knows, answers with this.
-_TARGET_MISSING = {
+TARGET_MISSING = {
     ProgramType.TRACING: (errno.EINVAL, "must provide btf_id"),
     ProgramType.EXT: (errno.EINVAL, "must provide btf_id"),
     ProgramType.LSM: (errno.EINVAL, "must provide btf_id"),
@@ -56,7 +56,7 @@ _SLEEPS = Pattern(
 )
 _CALL_LINE = Pattern(r"\d+: \(85\) call ")
 
-_LOG_SIZE = 1 << 14
+LOG_SIZE = 1 << 14
 
 
 @cached
@@ -82,10 +82,10 @@ def program_type(type: ProgramType) -> bool:
     # The type is looked up before the verifier runs, and only the verifier writes a log.
     if loaded.result == -errno.EINVAL and not log:
         return False
-    code, text = _TARGET_MISSING.get(type, (0, ""))
+    code, text = TARGET_MISSING.get(type, (0, ""))
     if log and loaded.result == -code and text in log:
         return True
-    raise _refusal(loaded, log, f"probe the program type {type.name}")
+    raise refusal(loaded, log, f"probe the program type {type.name}")
 
 
 def helper(helper: Helper | str | int, type: ProgramType) -> bool:
@@ -111,7 +111,7 @@ def helper(helper: Helper | str | int, type: ProgramType) -> bool:
 
     number = helper_number(helper)
     _check_type(type)
-    if type in _TARGET_MISSING:
+    if type in TARGET_MISSING:
         raise ValueError(
             f"type: which helpers a {type.name} program may call depends on what it attaches to;"
             " load the program to find out"
@@ -143,7 +143,7 @@ def _call_verdict(number: int, type: ProgramType, flags: ProgramFlags) -> bool:
             return False
         if _YES.match(reason):
             return True
-    raise _refusal(loaded, log, f"probe helper {number} in {type.name} programs")
+    raise refusal(loaded, log, f"probe helper {number} in {type.name} programs")
 
 
 def _check_capabilities(number: int, type: ProgramType) -> None:
@@ -171,7 +171,7 @@ def _check_type(type: ProgramType) -> None:
 def _load(type: ProgramType, insns: bytes, flags: ProgramFlags) -> tuple[bpf.LoadResult, str]:
     """The answer, its descriptor closed already, and the log."""
     loaded = bpf.prog_load(
-        _LOG_SIZE,
+        LOG_SIZE,
         prog_type=type,
         insns=insns,
         license=b"GPL\0",
@@ -195,7 +195,7 @@ def _reason(log: str) -> str:
     return lines[0] if lines else ""
 
 
-def _refusal(loaded: bpf.LoadResult, log: str, action: str) -> BpfError:
+def refusal(loaded: bpf.LoadResult, log: str, action: str) -> BpfError:
     """The exception for an answer that says nothing of what was asked."""
     if log.strip():
         message = f"{action}: an answer unknown to this library: {_reason(log)}"

@@ -6,9 +6,9 @@ import errno
 
 from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers, check_objects
-from ebpf.errors import NotSupportedError, VerifierError
+from ebpf.errors import BpfPermissionError, NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
-from ebpf.programs.target import find_target
+from ebpf.programs.target import check_target, closed_hook, find_target
 from ebpf.types import AttachType, ProgramFlags, ProgramType
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ def attach_fields(
         raise TypeError("attach_to: a name, or attach_btf_id with attach_btf; not both")
     check_objects(attach_btf=attach_btf, attach_program=attach_program)
     owner = attach_program or attach_btf
+    check_target(attach_type, attach_to or attach_btf_id)
     if attach_to:
         attach_btf_id = find_target(attach_type, attach_to, attach_program)
     return {
@@ -127,7 +128,20 @@ class Loading:
         log = loaded.log.decode("utf-8", "replace")
         if loaded.result < 0 and log.strip():
             raise self._refused(-loaded.result, log)
+        if loaded.result == -errno.EPERM:
+            self._check_hook()
         return loaded.checked(self.action, *self.needs), log
+
+    def _check_hook(self) -> None:
+        """Raise where the kernel refuses the hook to everybody, whatever the capabilities."""
+        type, attach_type = self.request["prog_type"], self.request["expected_attach_type"]
+        if closed_hook(type, attach_type):
+            raise BpfPermissionError(
+                errno.EPERM,
+                f"{self.action}: this kernel refuses programs of this kind, though the process may"
+                " load others; attach to tracepoints (tp_btf, raw_tp) or kprobes, `python -m ebpf"
+                " doctor` says what there is",
+            )
 
     def _try(self, level: int, size: int) -> bpf.LoadResult:
         """Load with a log that is whole, where `level` asks for one."""

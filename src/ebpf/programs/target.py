@@ -5,9 +5,9 @@ from __future__ import annotations
 from ebpf import kallsyms
 from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
-from ebpf.errors import NotSupportedError
+from ebpf.errors import BpfPermissionError, NotSupportedError
 from ebpf.links.functions import function_of, missing, nearest_type
-from ebpf.types import AttachType
+from ebpf.types import AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ _KINDS = {
     AttachType.TRACE_ITER: ("iterator", "bpf_iter_"),
 }
 
+# What runs by a trampoline at the function.
+_TRAMPOLINES = {
+    AttachType.TRACE_FENTRY,
+    AttachType.TRACE_FEXIT,
+    AttachType.MODIFY_RETURN,
+    AttachType.TRACE_FSESSION,
+}
 
 # The iterators that came after 5.10.
 _ITERATOR_SINCE: dict[str, Version] = {
@@ -44,6 +51,35 @@ def hook_type(attach_type: AttachType | None) -> tuple[str, Kind]:
 
     prefix = _KINDS[attach_type][1] if attach_type in _KINDS else ""
     return prefix, Kind.TYPEDEF if attach_type == AttachType.TRACE_RAW_TP else Kind.FUNC
+
+
+def check_target(attach_type: AttachType | None, target: str | int) -> None:
+    """Refuse a program whose attach type has a target, and that names none.
+
+    Raises:
+        TypeError: `target` is empty; the message says what to give.
+    """
+    if attach_type in _KINDS and not target:
+        what = _KINDS[attach_type][0]
+        raise TypeError(
+            f"attach_to is missing: a program for {attach_type.name} is loaded for one {what}; give"
+            " its name, or attach_btf_id"
+        )
+
+
+def closed_hook(type: ProgramType, attach_type: AttachType | int) -> bool:
+    """Whether this kernel refuses such programs to a process that may load others.
+
+    Asked after a refusal with EPERM. False where this process lacks the capabilities.
+    """
+    from ebpf import features
+
+    try:
+        if type == ProgramType.TRACING and attach_type in _TRAMPOLINES:
+            return not features.fentry()
+        return type == ProgramType.LSM and not features.lsm()
+    except BpfPermissionError:
+        return False
 
 
 def find_target(attach_type: AttachType | None, name: str, program: HasFileno | None) -> int:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ebpf import AttachType, BpfFileNotFoundError, Program, ProgramType
+from ebpf import (
+    AttachType,
+    BpfFileNotFoundError,
+    BpfPermissionError,
+    Program,
+    ProgramType,
+    features,
+)
 from ebpf.btf import Kind
 from ebpf.kernel_btf import kernel_btf
 from tests.kernel.samples import PASS
@@ -69,4 +76,39 @@ def test_a_target_goes_with_a_hook_that_has_targets() -> None:
             attach_type=AttachType.TRACE_FENTRY,
             attach_to="do_nanosleep",
             attach_btf_id=1,
+        )
+
+
+@pytest.mark.parametrize(
+    ("type", "hook", "what"),
+    [
+        (ProgramType.TRACING, AttachType.TRACE_FENTRY, "kernel function"),
+        (ProgramType.TRACING, AttachType.TRACE_RAW_TP, "tracepoint"),
+        (ProgramType.LSM, AttachType.LSM_MAC, "LSM hook"),
+    ],
+)
+def test_a_target_that_is_forgotten_is_said_to_be(
+    type: ProgramType, hook: AttachType, what: str
+) -> None:
+    """The kernel's EPERM or EINVAL is taken for a matter of rights, or of the program."""
+    with pytest.raises(TypeError, match=f"attach_to is missing.*{hook.name}.* one {what}"):
+        Program.load(type, PASS, license="GPL", attach_type=hook)
+
+
+def test_a_hook_that_the_kernel_refuses_to_everybody_is_no_matter_of_capabilities() -> None:
+    """Who has all capabilities would look for the one that is missing."""
+    if features.fentry():
+        Program.load(
+            ProgramType.TRACING,
+            PASS,
+            attach_type=AttachType.TRACE_FENTRY,
+            attach_to="do_nanosleep",
+        ).close()
+        return
+    with pytest.raises(BpfPermissionError, match=r"this kernel refuses .*; attach to tracepoints"):
+        Program.load(
+            ProgramType.TRACING,
+            PASS,
+            attach_type=AttachType.TRACE_FENTRY,
+            attach_to="do_nanosleep",
         )

@@ -43,6 +43,8 @@ HEALTHY = Facts(
     jit_always_on=True,
     jit_works=True,
     kprobe_pmu=True,
+    fentry=True,
+    lsm=True,
     ring_buffer=True,
     perf_event_paranoid=3,
 )
@@ -57,6 +59,8 @@ ORDINARY = replace(
     tracefs_hidden=True,
     jit_enable=None,
     jit_works=None,
+    fentry=None,
+    lsm=None,
     ring_buffer=None,
     perf_event_paranoid=2,
 )
@@ -320,7 +324,7 @@ def test_unprivileged_bpf(setting: int | None, held: set[str], state: str) -> No
     assert finding.state == state
 
 
-@pytest.mark.parametrize("name", ["kprobe_pmu", "ring_buffer"])
+@pytest.mark.parametrize("name", ["kprobe_pmu", "fentry", "lsm", "ring_buffer"])
 @pytest.mark.parametrize(("fact", "state"), [(False, "not ok"), (None, "unknown")])
 def test_probes_that_said_no_or_nothing(name: str, fact: bool | None, state: str) -> None:
     """A probe that could not be made is no "no"."""
@@ -382,6 +386,8 @@ FACTS = st.builds(
     jit_always_on=optional(st.booleans()),
     jit_works=optional(st.booleans()),
     kprobe_pmu=optional(st.booleans()),
+    fentry=optional(st.booleans()),
+    lsm=optional(st.booleans()),
     ring_buffer=optional(st.booleans()),
     perf_event_paranoid=optional(st.integers(-1, 4)),
 )
