@@ -115,7 +115,8 @@ def open_pinned(path: StrPath, what: str, flags: int = 0) -> int:
 
     Raises:
         BpfFileNotFoundError: nothing is pinned there.
-        BpfPermissionError: a directory on the way there may not be searched.
+        BpfPermissionError: a directory on the way there may not be searched, or the pin's mode
+            does not let this user open it; the message has both.
         BpfError: the path is on no bpffs.
     """
     name = _absolute(path)
@@ -128,7 +129,17 @@ def open_pinned(path: StrPath, what: str, flags: int = 0) -> int:
         raise BpfError(
             errno.EINVAL, f"open {what}: {name} is not an object pinned on a BPF file system"
         )
-    return bpf.obj_get(os.fsencode(name), flags, action=f"open {what} pinned at {name}")
+    try:
+        return bpf.obj_get(os.fsencode(name), flags, action=f"open {what} pinned at {name}")
+    except BpfPermissionError as error:
+        if error.errno != errno.EACCES:
+            raise
+        mode = stat.S_IMODE(found.st_mode)
+        raise BpfPermissionError(
+            errno.EACCES,
+            f"open {what} pinned at {name}: the pin is mode {mode:04o}, owner"
+            f" {found.st_uid}:{found.st_gid}; open it as that user, or let this one (chown, chmod)",
+        ) from None
 
 
 def unpin(path: StrPath) -> None:

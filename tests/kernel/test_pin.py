@@ -262,6 +262,18 @@ def test_a_directory_that_may_not_be_searched(m: HashMap[int, int], bpffs: Path)
         closed.rmdir()
 
 
+def test_a_pin_of_another_user_says_whose_it_is(m: HashMap[int, int], bpffs: Path) -> None:
+    """EACCES alone says neither what is in the way nor what to do about it."""
+    m.pin(bpffs / "there")
+    (bpffs / "there").chmod(0o640)
+    (said,) = [
+        line
+        for line in python(AS_NOBODY, str(bpffs / "there")).splitlines()
+        if line.startswith("open map")
+    ]
+    assert f"open map pinned at {bpffs}/there: the pin is mode 0640, owner 0:0; open it as" in said
+
+
 def test_a_name_that_may_not_be_removed(m: HashMap[int, int], bpffs: Path) -> None:
     """The error is not the library's, or says nothing of the directory."""
     m.pin(bpffs / "there")
