@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,35 @@ def test_an_unknown_raw_tracepoint_has_its_neighbours_named() -> None:
         program.attach_raw_tracepoint("sched_process_frok")
 
 
+WITHOUT_TRACEFS = """
+umount -a -t tracefs,debugfs
+exec "$0" -c '
+import ebpf
+from ebpf.asm import R0, exit_, mov
+PASS = [mov(R0, 0), exit_()]
+with ebpf.Program.load(ebpf.ProgramType.RAW_TRACEPOINT, PASS) as program:
+    try:
+        program.attach_raw_tracepoint("sched_process_frok")
+    except ebpf.BpfFileNotFoundError as error:
+        print(error)
+program = ebpf.Program.load(ebpf.ProgramType.TRACEPOINT, PASS)
+program.close()
+try:
+    program.attach_tracepoint("sched", "sched_process_fork")
+except ebpf.ClosedError as error:
+    print("closed")
+'
+"""
+
+
+def test_without_tracefs_a_mistake_is_told_all_the_same() -> None:
+    """Names come from BTF then, and a closed program has nothing to do with tracefs."""
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_TRACEFS]
+    said = subprocess.check_output([*command, sys.executable], text=True).splitlines()
+    assert "no raw tracepoint sched_process_frok; nearest: sched_process_fork" in said[0]
+    assert said[1:] == ["closed"]
+
+
 @KPROBES
 def test_an_unknown_function_has_its_neighbours_named() -> None:
     """The kernel says ENOENT or EINVAL, and nothing else."""
@@ -321,9 +352,10 @@ def first_outcome(program: Program, symbols: list[str]) -> Link | BpfError:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_program_of_another_type_says_so(kind: str) -> None:
     """EINVAL may be anything."""
+    message = rf"'wrong' .* of another type \(SOCKET_FILTER\); it takes {TYPES[kind].name}"
     with (
         load(ProgramType.SOCKET_FILTER, PASS, "wrong") as program,
-        pytest.raises(BpfError, match=r"'wrong' .* the program is of another type"),
+        pytest.raises(BpfError, match=message),
     ):
         attach(kind, program)
 
