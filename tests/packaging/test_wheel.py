@@ -48,7 +48,7 @@ def test_wheel_has_what_users_need_and_nothing_else(tree: Path, wheel: Path) -> 
     for needed in ("ebpf/py.typed", "ebpf/_ffi.pyi", "ebpf/_ffi.abi3.so", "ebpf/embed.py"):
         assert needed in names
     headers = {f"ebpf/include/ebpf/{path.name}" for path in (tree / "include/ebpf").iterdir()}
-    headers |= {str(path.relative_to(tree / "src")) for path in (tree / "src").rglob("*.h")}
+    headers |= {str(path.relative_to(tree / "src")) for path in (tree / "src/ebpf").rglob("*.h")}
     assert "ebpf/compile/include/bpf/bpf_helpers.h" in headers
     modules = {str(path.relative_to(tree / "src")) for path in (tree / "src").rglob("*.py")}
     assert headers | modules <= names
