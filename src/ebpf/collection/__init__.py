@@ -27,6 +27,7 @@ from ebpf.collection.variables import Variable
 from ebpf.errors import BtfError, ClosedError
 from ebpf.pin import BPFFS
 from ebpf.programs import LOG_SIZE
+from ebpf.spec.members import Named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 
 # The words in front of C's types that have names of their own.
 _KINDS = {"struct": Kind.STRUCT, "union": Kind.UNION, "enum": Kind.ENUM}
+
+
+class _Variables(Named[Variable]):
+    what = "variable"
 
 
 class Collection:
@@ -68,11 +73,11 @@ class Collection:
         self.programs = MappingProxyType(loader.programs)
         sections = {id(map): key for key, map in spec.maps.items()}
         self.variables = MappingProxyType(
-            {
-                name: Variable(variable, loader.memories[sections[id(variable.map)]])
+            _Variables(
+                (name, Variable(variable, loader.memories[sections[id(variable.map)]]))
                 for name, variable in spec.variables.items()
                 if sections.get(id(variable.map)) in loader.memories
-            }
+            )
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from ebpf.kconfig import kernel_config, overridden
 from ebpf.maps import Map
 from ebpf.programs import LOG_SIZE
 from ebpf.spec import ExternKind, MapSpec
+from ebpf.spec.members import Named
 from ebpf.types import MapFlags, MapType
 
 # Where programs find the arguments of USDT probes (libbpf's usdt.bpf.h).
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
     from ebpf.collection.variables import Memory
     from ebpf.programs import Program
     from ebpf.spec import CollectionSpec
+
+
+class _Maps(Named["Map[Any, Any]"]):
+    what = "map"
+
+
+class _Programs(Named["Program"]):
+    what = "program"
 
 
 class Loader:
@@ -52,9 +61,9 @@ class Loader:
         log_size: int = LOG_SIZE,
     ) -> None:
         self.spec = spec
-        self.maps: dict[str, Map[Any, Any]] = {}
+        self.maps: dict[str, Map[Any, Any]] = _Maps()
         self.memories: dict[str, Memory] = {}
-        self.programs: dict[str, Program] = {}
+        self.programs: dict[str, Program] = _Programs()
         self.structs: dict[str, KernelStruct] = {}
         self._given = dict(maps or {})
         self._targets = dict(targets or {})

@@ -187,6 +187,11 @@ class ProgramLoader:
         return None if made is None else made.fileno()
 
     def map_number(self, name: str) -> int:
+        if name not in self._spec.maps:
+            raise RelocationError(
+                f"a program uses the map {name!r}, which was taken out of spec.maps; to load"
+                " without it keep it there, with autocreate = False"
+            )
         return list(self._spec.maps).index(name)
 
     def data_offset(self, name: str) -> int:

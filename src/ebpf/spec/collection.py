@@ -11,25 +11,33 @@ from ebpf.btf.fixups import BtfFixups
 from ebpf.errors import ElfError, LinkError
 from ebpf.plain import dataclass, field, replace
 from ebpf.spec.externs import ExternKind, ExternSpec
-from ebpf.spec.functions import FunctionSpec, ProgramSpec, RelocationKind
-from ebpf.spec.maps import MapSpec
-from ebpf.spec.variables import VariableSpec
+from ebpf.spec.functions import FunctionSpec, ProgramSpec, ProgramSpecs, RelocationKind
+from ebpf.spec.maps import MapSpec, MapSpecs
+from ebpf.spec.members import Checked, Members
+from ebpf.spec.variables import VariableSpec, VariableSpecs
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, ClassVar
 
     from ebpf.btf.raw import ByteOrder
     from ebpf.collection import Collection
+    from ebpf.spec.members import Types
 
 _FUNCTIONS = (RelocationKind.CALL, RelocationKind.FUNCTION)
 _EXTERNS = (RelocationKind.EXTERN, RelocationKind.EXTERN_CALL)
 
+_MEMBERS: dict[str, type[Members[Any]]] = {
+    "programs": ProgramSpecs,
+    "maps": MapSpecs,
+    "variables": VariableSpecs,
+}
+
 
 @dataclass
-class CollectionSpec:
+class CollectionSpec(Checked):
     """Everything that an object file holds.
 
     ``name`` begins the names of its data maps. ``kernel_version`` is LINUX_VERSION_CODE, 0 where
@@ -49,6 +57,17 @@ class CollectionSpec:
     btf: Btf | None = None
     btf_ext: BtfExt | None = None
     btf_fixups: BtfFixups = field(default_factory=BtfFixups)
+
+    _TYPES: ClassVar[Types] = {"name": (str,), "license": (str,), "kernel_version": (int,)}
+
+    # As in Checked; and what is put into these dicts later is checked too.
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name, value):
+            members = _MEMBERS.get(name)
+            if members is not None and not isinstance(value, members):
+                value = members(value)
+            Checked.__setattr__(self, name, value)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, name: str | None = None) -> CollectionSpec:

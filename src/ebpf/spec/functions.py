@@ -8,12 +8,16 @@ from enum import Enum
 from ebpf.btf.ext import CoreRelocation
 from ebpf.btf.types import Linkage
 from ebpf.plain import NamedTuple, dataclass, field
+from ebpf.spec.members import NONE, Checked, Members
 from ebpf.spec.names import Shown, shortened
 from ebpf.types import AttachType, ProgramFlags, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     from ebpf.btf.raw import ByteOrder
+    from ebpf.spec.members import Types
 
 INSTRUCTION_SIZE = 8
 
@@ -98,7 +102,7 @@ class FunctionSpec(Shown):
 
 
 @dataclass(repr=False)
-class ProgramSpec(Shown):
+class ProgramSpec(Checked, Shown):
     """A function that the kernel can be asked to run.
 
     ``function`` is its key in ``CollectionSpec.functions``, and ``section`` its section without a
@@ -122,6 +126,14 @@ class ProgramSpec(Shown):
     attach_type_optional: bool = False
     btf_target: bool = False
 
+    _TYPES: ClassVar[Types] = {
+        **dict.fromkeys(("name", "function", "section", "attach", "target"), (str,)),
+        "type": (ProgramType,),
+        "attach_type": (AttachType, NONE),
+        "flags": (ProgramFlags,),
+        **dict.fromkeys(("autoload", "attach_type_optional", "btf_target"), (bool,)),
+    }
+
     @property
     def sleepable(self) -> bool:
         return bool(self.flags & ProgramFlags.SLEEPABLE)
@@ -130,3 +142,13 @@ class ProgramSpec(Shown):
     def kernel_name(self) -> str:
         """What the kernel shows: the first 15 bytes."""
         return shortened(self.name)
+
+
+class ProgramSpecs(Members[ProgramSpec]):
+    """``CollectionSpec.programs``."""
+
+    __slots__ = ()
+
+    what = "program"
+    kind = ProgramSpec
+    advice = "change the members of spec.programs[{name!r}]"

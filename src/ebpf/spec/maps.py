@@ -6,8 +6,15 @@ from enum import IntEnum
 
 from ebpf.errors import CodecError
 from ebpf.plain import dataclass, field, replace
+from ebpf.spec.members import NONE, Checked, Members
 from ebpf.spec.names import Shown, data_name, shortened
 from ebpf.types import MapFlags, MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from ebpf.spec.members import Types
 
 
 class Pinning(IntEnum):
@@ -47,7 +54,7 @@ class Iproute2(Shown):
 
 
 @dataclass(repr=False)
-class MapSpec(Shown):
+class MapSpec(Checked, Shown):
     """How to create a map, and what to put into it.
 
     ``key_type_id`` and ``value_type_id`` are types of the object's BTF, 0 for none. ``inner`` is
@@ -87,6 +94,22 @@ class MapSpec(Shown):
     iproute2: Iproute2 | None = None
     extra: bytes = b""
 
+    _TYPES: ClassVar[Types] = {
+        "name": (str,),
+        "type": (MapType,),
+        **dict.fromkeys(("key_size", "value_size", "max_entries", "map_extra"), (int,)),
+        "numa_node": (int,),
+        "flags": (MapFlags,),
+        "pinning": (Pinning,),
+        "pin_path": (str, NONE),
+        "slots": (dict,),
+        "contents": (bytearray, NONE),
+        "autocreate": (bool,),
+        "frozen": (bool,),
+        "struct_ops": (StructOps, NONE),
+        "extra": (bytes,),
+    }
+
     @property
     def kernel_name(self) -> str:
         """What the kernel shows: up to 15 bytes, and libbpf's name for a map of global data."""
@@ -125,3 +148,17 @@ class MapSpec(Shown):
             raise CodecError(
                 f"map {self.name!r}: bytes {offset}..{offset + size} are outside of its {end}"
             )
+
+
+# Here, as a class cannot name itself in its own body.
+MapSpec._TYPES["inner"] = (MapSpec, NONE)
+
+
+class MapSpecs(Members[MapSpec]):
+    """``CollectionSpec.maps``."""
+
+    __slots__ = ()
+
+    what = "map"
+    kind = MapSpec
+    advice = "for a map that exists: spec.load(maps={{{name!r}: map}})"

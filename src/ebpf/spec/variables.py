@@ -9,15 +9,18 @@ from ebpf.codec.base import plural
 from ebpf.errors import CodecError
 from ebpf.plain import dataclass, field
 from ebpf.spec.maps import MapSpec
+from ebpf.spec.members import Checked, Members
 from ebpf.spec.names import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
+
+    from ebpf.spec.members import Types
 
 
 @dataclass(repr=False)
-class VariableSpec(Shown):
+class VariableSpec(Checked, Shown):
     """A global or static variable; setting ``value`` changes what the program starts with.
 
     ``map`` is the map of its section, ``offset`` counts bytes in it, ``size`` is in bytes.
@@ -36,6 +39,8 @@ class VariableSpec(Shown):
     constant: bool = False
     btf: Btf | None = field(default=None, repr=False)
     _codec: Codec[Any] | None = field(default=None, repr=False, compare=False)
+
+    _TYPES: ClassVar[Types] = {"map": (MapSpec,), "offset": (int,), "size": (int,)}
 
     @property
     def codec(self) -> Codec[Any]:
@@ -91,3 +96,13 @@ class VariableSpec(Shown):
                 f"variable {self.name!r} has {self.size} bytes, but its type has {made.size}"
             )
         return made
+
+
+class VariableSpecs(Members[VariableSpec]):
+    """``CollectionSpec.variables``."""
+
+    __slots__ = ()
+
+    what = "variable"
+    kind = VariableSpec
+    advice = "what it starts with is set by spec.variables[{name!r}].value"

@@ -190,3 +190,20 @@ def test_another_object_at_the_pin(spec: CollectionSpec, bpffs: Path) -> None:
         program.pin(bpffs / "counts")
         with pytest.raises(ebpf.BpfError, match="is a program, not a map"):
             spec.load()
+
+
+def test_a_map_that_was_taken_out(spec: CollectionSpec) -> None:
+    """A program that uses it fails inside of this library, without the map's name."""
+    spec.maps.pop("counts")
+    with pytest.raises(ebpf.RelocationError, match=r"'counts'.*keep it .*autocreate = False$"):
+        spec.load()
+
+
+def test_names_that_a_collection_does_not_have(spec: CollectionSpec) -> None:
+    """A slip in a name gives a bare KeyError."""
+    with spec.load() as objects:
+        for names, there in ((objects.maps, "counts"), (objects.programs, "count")):
+            with pytest.raises(KeyError, match=rf"no \w+ 'typo'; there are: .*{there}"):
+                names["typo"]
+        with pytest.raises(KeyError, match=r"no variable 'typo'; there are: .*runs"):
+            objects.variables["typo"]
