@@ -8,11 +8,18 @@ import pytest
 
 import ebpf
 from ebpf.compile import find_compiler
-from ebpf.errors import CompileError
+from ebpf.errors import CompileError, NotSupportedError
+from tests.kernel import environment
 from tests.objects import NoCompiler
 from tests.vm.host import cache_dir
 
 Load = Callable[..., ebpf.Collection]
+
+
+def since(what: str, *release: int) -> None:
+    """Ends the test as too old before the release that has the helper or kfunc `what`."""
+    if environment.kernel_version() < release:
+        raise NotSupportedError(what, (release[0], release[1]))
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.kernel.compile.conftest import Load
+from tests.kernel.compile.conftest import Load, since
 from tests.kernel.compile.test_helpers import TOP, run, values
 
 # Of the kernel's structs only what is used, in another order than the kernel's.
@@ -207,6 +207,7 @@ def test_bit_fields(load: Load) -> None:
 
 def test_a_cast_that_the_verifier_believes(load: Load) -> None:
     """Fields of a plain address could not be read without a helper."""
+    since("bpf_rdonly_cast", 6, 2)
     objects = load(
         TYPES
         + """

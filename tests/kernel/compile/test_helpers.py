@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import ebpf
-from tests.kernel.compile.conftest import Load
+from tests.kernel.compile.conftest import Load, since
 
 TOP = """
 #include <linux/bpf.h>
@@ -86,6 +86,7 @@ def test_byte_order(load: Load) -> None:
 
 def test_loops(load: Load) -> None:
     """A loop would run too often, or its variable leave the bounds that the verifier is told."""
+    since("bpf_iter_num_new", 6, 4)
     objects = load(
         TOP
         + """
@@ -114,6 +115,7 @@ def test_loops(load: Load) -> None:
 
 def test_snprintf(load: Load) -> None:
     """An argument would be lost, come in another order, or lose its sign or upper half."""
+    since("bpf_snprintf", 5, 13)
     objects = load(
         TOP
         + """
@@ -139,6 +141,7 @@ def test_snprintf(load: Load) -> None:
 
 def test_printk(load: Load) -> None:
     """What a program prints would not be seen, with few arguments or with many."""
+    since("bpf_trace_vprintk", 5, 16)
     objects = load(
         TOP
         + """
