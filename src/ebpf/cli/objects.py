@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         problem = error.strerror or str(error)
     except FormatError as error:
-        problem = str(error)
+        problem = str(error).removeprefix(f"{arguments.file}: ")
     else:
         # What the terminal's encoding lacks is escaped, not an error.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -202,7 +202,9 @@ class Context:
     def need_btf(self, section: Section) -> ObjectBtf:
         """The BTF, for a `section` that means nothing without."""
         if self.btf is None:
-            raise section.error("its contents are described in BTF, which the object lacks")
+            raise section.error(
+                "its contents are described in BTF, which the object lacks; compile it with -g"
+            )
         return self.btf
 
     def symbol_name(self, symbol: Symbol) -> str:

@@ -19,6 +19,7 @@ from ebpf.plain import NamedTuple, dataclass
 ET_REL = 1
 EM_NONE = 0  # what clang wrote before EM_BPF was assigned
 EM_BPF = 247
+_COMPILE = "clang -target bpf -O2 -g -c"
 
 SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA = 0, 1, 2, 3, 4
 SHT_NOBITS, SHT_REL, SHT_SYMTAB_SHNDX = 8, 9, 18
@@ -176,20 +177,27 @@ class ElfFile:
         if kind != ET_REL or machine not in (EM_NONE, EM_BPF):
             raise ElfError(
                 f"ELF header: type {kind}, machine {machine}; a BPF object is relocatable (1) "
-                f"and for machine {EM_BPF}"
+                f"and for machine {EM_BPF}, as {_COMPILE} makes it"
             )
         if size != _SECTION_SIZE or not _HEADER_SIZE <= start <= len(self.bytes) - size:
             raise ElfError(
                 f"ELF header: section headers of {size} bytes at offset {start:#x} of "
-                f"{len(self.bytes):#x}; they have {_SECTION_SIZE}"
+                f"{len(self.bytes):#x}; they have {_SECTION_SIZE}{self._truncated(start + size)}"
             )
         first = struct.unpack_from(self.order + "IIQQQQIIQQ", self.bytes, start)
         # Where the two counts do not fit 16 bits, the first section header has them.
         count = count or first[5]
         names = first[6] if names == SHN_XINDEX else names
         if not 0 < count <= (len(self.bytes) - start) // size:
-            raise ElfError(f"ELF header: {count} section headers at {start:#x} do not fit the file")
+            raise ElfError(
+                f"ELF header: {count} section headers at {start:#x} do not fit the file"
+                f"{self._truncated(start + count * size)}"
+            )
         return start, size, count, names
+
+    def _truncated(self, end: int) -> str:
+        """Compilers put the section headers last, so they are what a cut takes away."""
+        return "; the file is truncated" if end > len(self.bytes) else ""
 
     def _string_table(self, raw: tuple[int, ...], label: str) -> StringTable:
         kind, offset, length = raw[1], raw[4], raw[5]
@@ -301,7 +309,11 @@ class StringTable:
 
 def _byte_order(data: bytes) -> ByteOrder:
     if data[:4] != b"\x7fELF":
-        raise ElfError(f"ELF header: starts with {data[:4]!r}, not with b'\\x7fELF'")
+        text = bool(data) and all(0x20 <= byte < 0x7F or 9 <= byte <= 13 for byte in data[:64])
+        raise ElfError(
+            f"ELF header: starts with {data[:4]!r}, not with b'\\x7fELF'"
+            f"{f'; this is text: {_COMPILE} makes an object file of C source' if text else ''}"
+        )
     if len(data) < _HEADER_SIZE:
         raise ElfError(f"ELF header: {len(data)} bytes, a header has {_HEADER_SIZE}")
     if data[4] != 2:

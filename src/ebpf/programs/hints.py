@@ -12,8 +12,24 @@ _OLDER_INSTRUCTIONS = (
 _LICENSE = 'the helper or kfunc is for programs whose license is GPL-compatible ("GPL")'
 _PERFMON = "this process does not have CAP_PERFMON, without which the verifier allows less"
 
-# Reason -> advice.
+# The opcode is all of the reason: a call through a register, which no kernel knows.
+_INDIRECT_CALL = (
+    "this is a call through a register, which clang makes of inline functions without -O2; compile"
+    " with -O2"
+)
+_NULL = "compare the pointer with NULL first"
+_NO_POINTER = (
+    "this is a number, not a pointer that the verifier knows; memory of the kernel is read with"
+    " bpf_probe_read_kernel or BPF_CORE_READ, that of a process with bpf_probe_read_user"
+)
+_NO_RESULT = "nothing has set R0, the return value; give it one on every way to the exit"
+
+# Reason -> advice; the first that fits.
 _ADVICE = (
+    (Pattern(r"unknown opcode 8d"), _INDIRECT_CALL),
+    (Pattern(r"mem access '\w*_or_null'|pointer arithmetic on \w+_or_null"), _NULL),
+    (Pattern(r"invalid mem access '(?:scalar|inv)'"), _NO_POINTER),
+    (Pattern(r"R0 !read_ok"), _NO_RESULT),
     (Pattern(r"unknown opcode|uses reserved fields|invalid atomic opcode"), _OLDER_INSTRUCTIONS),
     (Pattern(r"GPL-restricted function|from non-GPL compatible program"), _LICENSE),
 )

@@ -8,7 +8,7 @@ import sys
 from ebpf.btf import Btf
 from ebpf.btf.ext import BtfExt
 from ebpf.btf.fixups import BtfFixups
-from ebpf.errors import ElfError, LinkError
+from ebpf.errors import ElfError, FormatError, LinkError
 from ebpf.plain import dataclass, field, replace
 from ebpf.spec.externs import ExternKind, ExternSpec
 from ebpf.spec.functions import FunctionSpec, ProgramSpec, ProgramSpecs, RelocationKind
@@ -74,13 +74,16 @@ class CollectionSpec(Checked):
         """The spec of the object file `path`; `name` is the file's name up to its first dot.
 
         Raises FormatError (ElfError, BtfError, RelocationError) for a file that is no BPF object
-        or a malformed one, and OSError when it cannot be read.
+        or a malformed one, naming the file, and OSError when it cannot be read.
         """
         with open(path, "rb") as file:
             data = file.read()
         if name is None:
             name = os.path.basename(os.fspath(path)).partition(".")[0]
-        return cls.from_bytes(data, name=name)
+        try:
+            return cls.from_bytes(data, name=name)
+        except FormatError as error:
+            raise type(error)(f"{os.fsdecode(path)}: {error}") from None
 
     @classmethod
     def from_files(

@@ -122,7 +122,9 @@ def test_a_definition_that_is_no_struct(compile_bpf: Compile) -> None:
 def test_maps_without_btf(compile_bpf: Compile) -> None:
     """The definition is in the BTF alone; the message must say so."""
     path = compile_bpf("maps.bpf.c", "bpfel", "-g0")
-    with pytest.raises(ElfError, match="described in BTF, which the object lacks"):
+    with pytest.raises(
+        ElfError, match="described in BTF, which the object lacks; compile it with -g"
+    ):
         CollectionSpec.from_file(path)
 
 

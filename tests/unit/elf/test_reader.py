@@ -59,11 +59,24 @@ def refused(data: bytes, words: str) -> None:
         CollectionSpec.from_bytes(data)
 
 
+def test_the_file_is_named(tmp_path: Path) -> None:
+    """Of many objects that are loaded, one cannot tell which is the bad one."""
+    path = tmp_path / "bad.o"
+    path.write_bytes(b"\0\1\2\3")
+    with pytest.raises(ElfError) as caught:
+        CollectionSpec.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ELF header: starts with")
+    assert "text" not in str(caught.value)
+
+
 def test_what_is_no_bpf_object() -> None:
     """Another kind of file must be named for what it is, not fail somewhere inside."""
     good = Image().build()
     refused(b"", "starts with b''")
     refused(b"#!/bin/sh\n", "not with")
+    refused(b"#include <linux/bpf.h>\n", "this is text: clang -target bpf -O2 -g -c makes")
+    refused(good[:18] + b"\x3e" + good[19:], "machine 62;.* as clang -target bpf")
+    refused(good[:-100], "the file is truncated")
     refused(good[:40], "40 bytes, a header has 64")
     refused(good[:4] + b"\1" + good[5:], "class 1.*64-bit")
     refused(good[:5] + b"\3" + good[6:], "byte order 3")
