@@ -108,6 +108,8 @@ def _nearest_by_btf(name: str, without: BpfError) -> str:
     try:
         near = nearest_type(kernel_btf(), "btf_trace_", Kind.TYPEDEF, name)
     except BpfError:
-        # Names are a courtesy; what keeps them away is said with the error itself.
-        return f" (to see which there are: {without.strerror})"
-    return f"; nearest: {', '.join(near)}" if near else ""
+        near = []
+    # Names are a courtesy; where there are none, what keeps the others away is said.
+    if near:
+        return f"; nearest: {', '.join(near)}"
+    return f" (to see which there are: {without.strerror})"
