@@ -12,8 +12,13 @@ typedef int s32;
 typedef unsigned long long u64;
 typedef long long s64;
 
-/* What is in which section says what it is for. */
-#define SEC(name) __attribute__((section(name), used))
+/* What is in which section says what it is for. A map of another object is declared extern, where
+ * clang would warn that "used" means nothing. */
+#define SEC(name)                                                                                  \
+	_Pragma("GCC diagnostic push")                                                             \
+	_Pragma("GCC diagnostic ignored \"-Wignored-attributes\"")                                 \
+	__attribute__((section(name), used))                                                       \
+	_Pragma("GCC diagnostic pop")
 
 /* Fields of a map's definition: numbers are lengths of arrays, types are behind pointers. */
 #define __uint(name, value) int(*name)[value]
@@ -48,9 +53,9 @@ static long (*bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) =
 /* Copies a field that is not in the program's own context: READ(task->real_parent). */
 #define READ(access)                                                                               \
 	({                                                                                         \
-		__typeof__(access) value = 0;                                                      \
-		bpf_probe_read_kernel(&value, sizeof(value), &(access));                           \
-		value;                                                                             \
+		__typeof__(access) read__ = 0;                                                     \
+		bpf_probe_read_kernel(&read__, sizeof(read__), &(access));                         \
+		read__;                                                                            \
 	})
 
 #endif

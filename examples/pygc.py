@@ -13,6 +13,7 @@ program; while nobody watches, a probe is an instruction that does nothing.
 from __future__ import annotations
 
 import os
+import shutil
 
 import ebpf
 from parts import latency
@@ -42,6 +43,12 @@ def main() -> None:
     options = parser.parse_args()
     try:
         measure(os.path.expanduser(options.python), options.pid, options.seconds)
+    except ebpf.ElfError as error:
+        found = shutil.which(os.path.expanduser(options.python)) or options.python
+        raise SystemExit(
+            f"pygc: {found} is no interpreter but perhaps a script that starts one ({error}); name"
+            " what it starts: --python \"$(python3 -c 'import sys; print(sys.executable)')\""
+        ) from None
     except ebpf.EbpfError as error:
         # No such file or process, no permission, or an interpreter without probes.
         raise SystemExit(f"pygc: {error}") from None

@@ -49,7 +49,16 @@ def _find_clang() -> str | None:
         return found
     versions: dict[int, str] = {}
     for directory in os.get_exec_path():
-        for path in Path(directory).glob("clang-*"):
-            if (match := re.fullmatch(r"clang-(\d+)", path.name)) and os.access(path, os.X_OK):
-                versions.setdefault(int(match[1]), str(path))
+        for name in _names(directory):
+            path = os.path.join(directory, name)
+            if (match := re.fullmatch(r"clang-(\d+)", name)) and os.access(path, os.X_OK):
+                versions.setdefault(int(match[1]), path)
     return versions[max(versions)] if versions else None
+
+
+def _names(directory: str) -> list[str]:
+    """What is in a directory of PATH: nothing in one that is closed to this user."""
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []

@@ -204,6 +204,57 @@ def test_the_newest_clang_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert clang._find_clang() == str(tmp_path / "clang")
 
 
+def test_a_closed_directory_of_path_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With root's PATH nobody else could compile, although there is a clang."""
+
+    def listdir(path: str) -> list[str]:
+        if path == "/closed":
+            raise PermissionError(13, "Permission denied", path)
+        return [entry.name for entry in os.scandir(path)]
+
+    fake_clang(tmp_path, "clang-19", "")
+    monkeypatch.setenv("PATH", f"/closed:{tmp_path / 'clang-19'}:{tmp_path}")
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert clang._find_clang() == str(tmp_path / "clang-19")
+
+
+TWO_OBJECTS = """
+#include "bpf.h"
+
+extern struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, u32);
+	__type(value, u32);
+	__uint(max_entries, 1);
+} counts SEC(".maps");
+
+struct thing {
+	int tgid;
+} CORE;
+
+SEC("raw_tp/sched_process_exit")
+int on_exit(u64 *arguments)
+{
+	struct thing *value = (void *)arguments[0];
+	return bpf_map_lookup_elem(&counts, &(u32){0}) && READ(value->tgid);
+}
+"""
+
+
+def test_the_declarations_take_any_names_and_external_maps(tmp_path: Path) -> None:
+    """A variable called as the macro's own does not compile; an external map warns."""
+    source = tmp_path / "two.bpf.c"
+    source.write_text(TWO_OBJECTS)
+    found = clang._find_clang()
+    assert found is not None
+    flags = [*clang.FLAGS, "-Wall", "-Werror", "-Wno-unused", f"-I{EXAMPLES}"]
+    command = [found, *flags, "-c", str(source), "-o", str(tmp_path / "two.o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_mistakes_in_c_are_clangs_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

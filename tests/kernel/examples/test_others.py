@@ -38,6 +38,19 @@ def test_maps_prints_what_the_kernel_keeps() -> None:
     assert f"sum(counters[0]) -> {cpus * (cpus + 1) // 2}" in lines
 
 
+def test_pygc_names_a_script_in_an_interpreters_place(tmp_path: Path) -> None:
+    """A shim of pyenv is told as a bad ELF header, of a file that nobody named."""
+    script = tmp_path / "python3"
+    script.write_text("#!/usr/bin/env bash\nexec true\n")
+    script.chmod(0o755)
+    done = subprocess.run(
+        command("pygc", "--python", str(script)), capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pygc: {script} is no interpreter")
+    assert "--python" in done.stderr
+
+
 def test_pinned_shares_a_map_between_processes(bpffs: Path) -> None:
     """The second process would have another map, or the name would stay."""
     lines = run("pinned", "--directory", str(bpffs)).splitlines()
