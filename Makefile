@@ -47,7 +47,9 @@ help:
 	    --group test --group lint --group build --group vm
 	@touch $@
 
-demo: .venv/installed
+demo:
+	@echo "make demo: builds the library into .venv at the first time, which takes a minute"
+	@$(MAKE) --no-print-directory .venv/installed
 	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
 	$(PY) examples/execsnoop.py -- sh -c 'uname -sr; ls / | head -3; exit 7' || [ $$? = 7 ]
 

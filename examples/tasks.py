@@ -13,6 +13,7 @@ their names in brackets.
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -112,6 +113,8 @@ def main() -> None:
     parser.add_argument("--pid", type=int, help="the threads of this process only")
     parser.add_argument("--name", help="threads with this name only")
     options = parser.parse_args()
+    # `| head` has what it wanted: end, as other programs do.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(f"{'PROCESS':>7} {'THREAD':>7} {'PARENT':>7} NAME")
     try:
         for task in tasks(options.pid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,20 @@ def test_maps_prints_what_the_kernel_keeps() -> None:
     assert any(line.startswith("a fourth key -> ") and "full" in line for line in lines)
     cpus = int(next(line for line in lines if line.startswith("possible CPUs")).split()[-1])
     assert f"sum(counters[0]) -> {cpus * (cpus + 1) // 2}" in lines
+
+
+def test_a_reader_of_tasks_that_has_seen_enough_is_no_error() -> None:
+    """`| head` would end in a traceback."""
+    with subprocess.Popen(
+        command("tasks"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # Closed before anything is written, so that the example cannot be done already.
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == ""
+    assert process.returncode == -signal.SIGPIPE
 
 
 def test_pygc_names_a_script_in_an_interpreters_place(tmp_path: Path) -> None:
