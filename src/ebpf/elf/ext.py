@@ -12,15 +12,25 @@ from ebpf.spec import CollectionSpec, FunctionSpec
 
 
 def join_ext(spec: CollectionSpec, ext: BtfExt, functions: list[Function]) -> None:
-    """Fills in type_id, core_relocations and line_records of the functions. Raises BtfError."""
+    """Fills in type_id, core_relocations and line_records of the functions.
+
+    Raises BtfError, also for relocations of which nothing says what code they are for: programs
+    without theirs load, and read the wrong fields.
+    """
     by_section: dict[str, list[Function]] = {}
     for function in functions:
         by_section.setdefault(function.section.name, []).append(function)
-    for name, group in by_section.items():
-        info = ext.sections.get(name)
-        # Of several sections of one name nothing says which one is meant.
-        if info is not None and len({function.section.index for function in group}) == 1:
+    for name, info in ext.sections.items():
+        group = by_section.get(name, [])
+        count = len({function.section.index for function in group})
+        if count == 1:
             _join_section(spec, info, group)
+        elif info.relocations:
+            problem = f"{count} sections of code have this name" if count else "no code has it"
+            raise BtfError(
+                f".BTF.ext core_relo of section {name!r}: {problem}, so the CO-RE relocations"
+                " cannot be told apart; give sections their names in the source, not by objcopy"
+            )
 
 
 def _join_section(spec: CollectionSpec, info: SectionInfo, functions: list[Function]) -> None:

@@ -1,0 +1,58 @@
+"""Which code the records of .BTF.ext are for."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from ebpf.errors import BtfError
+from ebpf.spec import CollectionSpec
+
+from .conftest import Compile
+
+SOURCE = """
+#define SEC(name) __attribute__((section(name), used))
+struct task_struct {
+	int pid;
+} __attribute__((preserve_access_index));
+
+SEC("raw_tp/a") int first(unsigned long long *context)
+{
+	struct task_struct *task = (void *)context[0];
+	return __builtin_preserve_field_info(task->pid, 0);
+}
+SEC("raw_tp/b") int second(unsigned long long *context)
+{
+	struct task_struct *task = (void *)context[0];
+	return __builtin_preserve_field_info(task->pid, 0);
+}
+"""
+
+
+def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """The object with another name for a section, as objcopy gives it: in ELF, not in BTF."""
+    assert len(old) == len(new)
+    table = struct.unpack_from("<Q", data, 40)[0] + 64 * struct.unpack_from("<H", data, 62)[0]
+    start, size = struct.unpack_from("<QQ", data, table + 24)
+    names = data[start : start + size]
+    assert old + b"\0" in names
+    return data[:start] + names.replace(old + b"\0", new + b"\0") + data[start + size :]
+
+
+@pytest.mark.parametrize(
+    ("new", "problem"),
+    [
+        (b"raw_tp/a", "section 'raw_tp/a': 2 sections of code have this name"),
+        (b"raw_tp/c", "section 'raw_tp/b': no code has it"),
+    ],
+)
+def test_relocations_that_belong_to_no_certain_code(
+    compile_bpf: Compile, new: bytes, problem: str
+) -> None:
+    """Dropped, they leave a program that loads and reads the fields of another kernel."""
+    data = compile_bpf(SOURCE).read_bytes()
+    spec = CollectionSpec.from_bytes(data)
+    assert all(len(function.core_relocations) == 1 for function in spec.functions.values())
+    with pytest.raises(BtfError, match=problem):
+        CollectionSpec.from_bytes(renamed(data, b"raw_tp/b", new))
