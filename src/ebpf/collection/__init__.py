@@ -20,6 +20,7 @@ from __future__ import annotations
 import warnings
 from types import MappingProxyType
 
+from ebpf._sys.closing import close_all
 from ebpf.btf.types import Kind
 from ebpf.codec import from_btf
 from ebpf.collection.loader import Loader
@@ -113,7 +114,7 @@ class Collection:
             VerifierError: a program was refused; the message says which, and why.
             NotSupportedError, BpfPermissionError, BpfError: what the kernel refused.
 
-        When anything is raised, everything that was made before is closed again.
+        When anything is raised, everything that was made before is closed again, and unpinned.
         """
         spec = spec.copy()
         loader = Loader(
@@ -130,7 +131,7 @@ class Collection:
             loader.load()
             loader.finish()
         except BaseException:
-            loader.close()
+            loader.undo()
             raise
         return cls(spec, loader)
 
@@ -171,8 +172,7 @@ class Collection:
             for name in self._loader.structs:
                 made.append(self.attach_struct_ops(name))
         except BaseException:
-            for link in made:
-                link.close()
+            close_all(made)
             raise
         return made
 
@@ -196,9 +196,7 @@ class Collection:
         """Close everything that the collection owns. Closing twice does nothing."""
         if not self._closed:
             self._closed = True
-            for link in self._links:
-                link.close()
-            self._loader.close()
+            close_all([*self._links, self._loader])
 
     def __enter__(self) -> Self:
         if self._closed:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 
+from ebpf._sys.closing import close_all
 from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import kconfig_bytes
 from ebpf.collection.kernel import KernelTypes, external_btf
-from ebpf.collection.maps import check_compatible, check_definition, create_map
+from ebpf.collection.maps import check_compatible, check_definition, create_map, pin_path
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
@@ -18,6 +19,7 @@ from ebpf.collection.variables import DataMemory
 from ebpf.errors import VerifierError
 from ebpf.kconfig import kernel_config, overridden
 from ebpf.maps import Map
+from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
 from ebpf.spec import ExternKind, MapSpec
 from ebpf.spec.members import Named
@@ -66,6 +68,9 @@ class Loader:
         self.programs: dict[str, Program] = _Programs()
         self.structs: dict[str, KernelStruct] = {}
         self._given = dict(maps or {})
+        # Maps that were pinned before, and the paths at which this load has pinned others.
+        self._reused: set[str] = set()
+        self._pins: list[str] = []
         self._targets = dict(targets or {})
         self._pin_root = pin_root
         self._kernel = KernelTypes(None if kernel_btf is None else external_btf(kernel_btf))
@@ -99,14 +104,21 @@ class Loader:
 
     def close(self) -> None:
         """Close everything that was opened; maps that the caller gave stay open."""
-        self.finish()
-        for program in self.programs.values():
-            program.close()
-        for memory in self.memories.values():
-            memory.close()
-        for name, map in self.maps.items():
-            if name not in self._given:
-                map.close()
+        owned = [map for name, map in self.maps.items() if name not in self._given]
+        try:
+            self.finish()
+        finally:
+            close_all([*self.programs.values(), *self.memories.values(), *owned])
+
+    def undo(self) -> None:
+        """Close everything, and remove the pins that were made: the next load starts anew."""
+        try:
+            for path in self._pins:
+                # Somebody else may have removed it already.
+                if os.path.lexists(path):
+                    unpin(path)
+        finally:
+            self.close()
 
     def _load_btf(self) -> None:
         if self.spec.btf is None:
@@ -154,6 +166,11 @@ class Loader:
             self.maps[name] = Map._adopt(fd, f"map {name!r}", None, None)
         else:
             self.maps[name], created = create_map(spec, self._btf, self._btf_fd, self._pin_root)
+            path = pin_path(spec, self._pin_root)
+            if not created:
+                self._reused.add(name)
+            elif path is not None:
+                self._pins.append(path)
         if spec.data:
             self._fill_data(name, spec, created)
         elif spec.type == MapType.ARENA and created:
@@ -195,6 +212,9 @@ class Loader:
         """What the object puts into a map of maps or a program array."""
         holder: Any = self.maps.get(name)
         if holder is None or name in self._given:
+            return
+        # As libbpf does: maps in a map that was there are somebody's, tail calls are this object's.
+        if name in self._reused and spec.type != MapType.PROG_ARRAY:
             return
         for index, target in spec.slots.items():
             value = self.maps.get(target) or self.programs.get(target)

@@ -12,7 +12,7 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers
 from ebpf._sys.call import fail
 from ebpf.codec.btf import from_btf
-from ebpf.errors import BpfError, ElfError
+from ebpf.errors import BpfError, BpfFileExistsError, BpfFileNotFoundError, ElfError
 from ebpf.info import MapInfo
 from ebpf.maps import Map
 from ebpf.maps.limits import check_flags, check_shape
@@ -31,6 +31,9 @@ _MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 
 # iproute2's pinning for all objects, in a directory that tc and others look into.
 _PIN_GLOBAL_NS = 2
+
+# How often a pinned map is looked for while others pin and unpin it.
+_PIN_ATTEMPTS = 16
 
 # struct bpf_insn_array_value of uapi linux/bpf.h: orig_off, xlated_off, jitted_off.
 _INSN_ARRAY_VALUE = struct.Struct("=III4x")
@@ -95,22 +98,45 @@ def create_map(
     Raises what `ebpf.Map.create` raises, and BpfError when a map that is pinned already is
     another than this one.
     """
-    path = _pin_path(spec, pin_root)
-    if path is not None and os.path.lexists(path):
-        return _reuse(spec, btf, path), False
+    path = pin_path(spec, pin_root)
+    if path is None:
+        return _make(spec, btf, btf_fd), True
+    for _ in range(_PIN_ATTEMPTS):
+        # Another process may pin or unpin the map behind this look.
+        if os.path.lexists(path):
+            try:
+                return _reuse(spec, btf, path), False
+            except BpfFileNotFoundError:
+                continue
+        try:
+            return _make_pinned(spec, btf, btf_fd, path), True
+        except BpfFileExistsError:
+            continue
+    raise BpfError(
+        errno.EAGAIN,
+        f"pin the map {spec.name!r}: {path} appeared and vanished {_PIN_ATTEMPTS} times; other"
+        " processes load and unpin the same map, let them end first",
+    )
+
+
+def _make(spec: MapSpec, btf: Btf | None, btf_fd: int) -> Map[Any, Any]:
     key, value = _codecs(spec, btf)
     fd = _create(spec, btf_fd)
     made: Map[Any, Any] = Map._adopt(fd, f"map {spec.name!r}", key, value)
     made.name = spec.name
     made.record_codec = _record_codec(spec, btf)
-    if path is not None:
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            made.pin(path)
-        except BaseException:
-            made.close()
-            raise
-    return made, True
+    return made
+
+
+def _make_pinned(spec: MapSpec, btf: Btf | None, btf_fd: int, path: str) -> Map[Any, Any]:
+    made = _make(spec, btf, btf_fd)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        made.pin(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _create(spec: MapSpec, btf_fd: int) -> int:
@@ -129,7 +155,7 @@ def _create(spec: MapSpec, btf_fd: int) -> int:
 
 
 def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
-    flags = MapFlags(spec.flags) | (MapFlags.NUMA_NODE if spec.numa_node else 0)
+    flags = MapFlags(spec.flags)
     request: dict[str, Any] = {
         "map_type": spec.type,
         # A ring has neither; what its source calls the value are its records.
@@ -138,6 +164,7 @@ def _create_with(spec: MapSpec, btf_fd: int, inner_fd: int) -> int:
         "max_entries": adjusted_entries(spec),
         "map_flags": flags,
         "inner_map_fd": inner_fd,
+        # Heeded with the flag NUMA_NODE only, which the source sets as it does with libbpf.
         "numa_node": spec.numa_node,
         "map_name": spec.kernel_name.encode("utf-8", "surrogateescape"),
         "map_extra": spec.map_extra,
@@ -198,7 +225,8 @@ def create_jump_table(slots: tuple[int, ...]) -> int:
     return fd
 
 
-def _pin_path(spec: MapSpec, pin_root: str) -> str | None:
+def pin_path(spec: MapSpec, pin_root: str) -> str | None:
+    """Where the map is to be pinned, None for one that is not. Raises BpfError."""
     if spec.pin_path is not None:
         return spec.pin_path
     if spec.pinning == Pinning.BY_NAME:

@@ -167,6 +167,10 @@ class StructOpsAttachment(Link):
         if fd >= 0:
             try:
                 bpf.map_delete_elem(fd, _KEY)
+            except BpfError as error:
+                # What a value answers that somebody else has unregistered already.
+                if error.errno != errno.EINPROGRESS:
+                    raise
             finally:
                 os.close(fd)
 

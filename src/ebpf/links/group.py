@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ebpf._sys.closing import close_all
 from ebpf.errors import ClosedError
 from ebpf.links.base import Link
 
@@ -36,8 +37,7 @@ class LinkGroup(Link):
             for place in places:
                 made.append(attach(place))
         except BaseException:
-            for link in made:
-                link.close()
+            close_all(made)
             raise
         return cls(made, target)
 
@@ -70,8 +70,7 @@ class LinkGroup(Link):
 
     def close(self) -> None:
         """Close every link of it. Closing twice does nothing."""
-        for link in self.links:
-            link.close()
+        close_all(self.links)
 
     def __enter__(self) -> Self:
         if self.closed:

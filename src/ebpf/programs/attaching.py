@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ebpf import links
 from ebpf._sys import Descriptor
+from ebpf._sys.closing import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -275,9 +276,10 @@ class Attaching(Descriptor):
     def close(self) -> None:
         """Close the program's links, which detaches those that are not pinned, and the program."""
         owned, self._links = self._links, set()
-        for link in owned:
-            link.close()
-        super().close()
+        try:
+            close_all(owned)
+        finally:
+            super().close()
 
     def __del__(self) -> None:
         # Whoever still holds a link keeps it: only `close` detaches.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ebpf
+from ebpf.links.group import LinkGroup
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
 
@@ -99,6 +101,41 @@ def test_nothing_is_left_open_when_a_program_is_refused() -> None:
     spec = spec_of("missing")
     spec.select("needs_field", "asks_first")
     with pytest.raises(ebpf.VerifierError):
+        spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+
+
+class Stuck(ebpf.Link):
+    """A link that fails to close, as detaching may."""
+
+    def close(self) -> None:
+        raise ebpf.BpfError(errno.EBUSY, "detach")
+
+
+def test_closing_goes_on_behind_a_link_that_fails() -> None:
+    """The descriptors of all else would stay open, out of reach."""
+    spec = spec_of("missing")
+    spec.select("asks_first")
+    objects = spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+    program = objects.programs["asks_first"]
+    group = LinkGroup([Stuck(-1), Stuck(-1)], "two")
+    program._own(group)
+    objects._links += [Stuck(-1), Stuck(-1)]
+    with pytest.raises(ebpf.BpfError, match="detach"):
+        objects.close()
+    assert program.closed
+    assert all(map.closed for map in objects.maps.values())
+
+
+def test_a_numa_node_without_the_flag_is_not_asked_for() -> None:
+    """libbpf leaves the flag to the source; a node that there is not would be refused."""
+    spec = spec_of("missing")
+    spec.select("asks_first")
+    made = next(map for map in spec.maps.values() if not map.data and map.autocreate)
+    made.numa_node = 1023
+    with spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1}) as objects:
+        assert not objects.maps[made.name].info().flags & ebpf.MapFlags.NUMA_NODE
+    made.flags |= ebpf.MapFlags.NUMA_NODE
+    with pytest.raises(ebpf.BpfError):
         spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf.spec import CollectionSpec, Iproute2
+from ebpf.collection import maps as creating
+from ebpf.spec import CollectionSpec, Iproute2, MapSpec
 from tests.objects import compiled
 
 
@@ -77,3 +78,73 @@ def test_slots_hold_what_the_object_says(root: Path) -> None:
     with spec.load(pin_root=str(root)) as objects:
         outside: Any = objects.maps["outside"]
         assert dict(outside.items()) == {3: objects.maps["inside"].info().id}
+
+
+def test_a_load_that_fails_leaves_no_pins(root: Path) -> None:
+    """The next load, of the object as it was mended, would be refused by what is left."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["outside"].pin_path = str(root / "outside")
+    spec.maps["inside"].pin_path = str(root / "inside")
+    with ebpf.Map.create(ebpf.MapType.ARRAY, key="I", value="I", max_entries=1) as mine:
+        mine.pin(root / "inside")
+    # The program uses it, and is refused without.
+    spec.maps["shared"].autocreate = False
+    with pytest.raises(ebpf.VerifierError):
+        spec.load(pin_root=str(root))
+    # What was there before the load is not the load's to remove.
+    assert os.listdir(root) == ["inside"]
+
+
+def test_slots_of_a_map_that_was_there_are_left_alone(root: Path) -> None:
+    """The inner map in use, and what it holds, would be replaced under everybody's feet."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["outside"].pin_path = str(root / "outside")
+    with spec.load(pin_root=str(root)) as first:
+        outside: Any = first.maps["outside"]
+        with ebpf.Map.create(ebpf.MapType.ARRAY, key="I", value="I", max_entries=1) as mine:
+            outside[3] = mine
+            number = mine.info().id
+        with spec.load(pin_root=str(root)):
+            assert dict(outside.items()) == {3: number}
+
+
+def test_a_map_that_another_process_pins_first_is_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that load the same object at once would not share the map, or one would fail."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["inside"].pin_path = str(root / "inside")
+    make, others = creating._make, []
+
+    def late(spec: MapSpec, *rest: Any) -> Any:
+        if spec.name == "inside" and not others:
+            others.append(make(spec, *rest))
+            others[0].pin(root / "inside")
+        return make(spec, *rest)
+
+    monkeypatch.setattr(creating, "_make", late)
+    with spec.load(pin_root=str(root)) as objects:
+        assert objects.maps["inside"].info().id == others[0].info().id
+    others[0].close()
+
+
+def test_a_pinned_map_that_vanishes_is_made_anew(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that unpins at its end would make this load fail."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["inside"].pin_path = str(root / "inside")
+    with spec.load(pin_root=str(root)):
+        pass
+    reuse = creating._reuse
+
+    def late(spec: MapSpec, btf: Any, path: str) -> Any:
+        os.unlink(path)
+        return reuse(spec, btf, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(creating, "_reuse", late)
+        spec.maps["shared"].pin_path = str(root / "other")
+        with spec.load(pin_root=str(root)) as objects:
+            assert (root / "inside").exists()
+            assert objects.maps["inside"].info().max_entries == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ebpf
+from ebpf._sys import bpf
 from ebpf.spec import CollectionSpec
 from tests.objects import compiled
 
@@ -60,6 +61,15 @@ def test_closing_unregisters(spec: CollectionSpec) -> None:
         with pytest.raises(ebpf.BpfError, match=r"registered.*only once.*load the object again"):
             objects.attach_struct_ops("registered")
     assert not {"ebpf_test_a", "ebpf_test_b"} & set(available())
+
+
+def test_what_somebody_else_has_unregistered_closes(spec: CollectionSpec) -> None:
+    """After bpftool's `struct_ops unregister` nothing is left to do, and no reason to fail."""
+    with spec.load() as objects:
+        objects.attach_struct_ops("registered")
+        bpf.map_delete_elem(objects.maps["registered"].fileno(), bytes(4))
+        assert "ebpf_test_a" not in available()
+    assert objects.maps["registered"].closed
 
 
 def test_the_collection_attaches_and_detaches(spec: CollectionSpec) -> None:
