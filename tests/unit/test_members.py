@@ -93,6 +93,21 @@ def test_names_that_are_not_there() -> None:
         CollectionSpec(maps=many).maps["countr_42"]
 
 
+def test_a_path_for_the_bytes() -> None:
+    """Python says only that a string has no encoding."""
+    path: Any = "x.o"
+    with pytest.raises(TypeError, match=r"^data: 'x.o' is a str, not bytes; .* from_file$"):
+        CollectionSpec.from_bytes(path)
+
+
+def test_a_variable_shows_its_value() -> None:
+    """What a variable starts with takes another look."""
+    data = MapSpec(".data", MapType.ARRAY, 4, 100, 1, contents=bytearray(b"ab" + bytes(98)))
+    assert repr(VariableSpec("v", ".data", 0, 2, data)).endswith("size=2, value=b'ab')")
+    assert "value" not in repr(VariableSpec("v", ".data", 0, 100, data))
+    assert "value" not in repr(VariableSpec("v", ".data", 99, 2, data))
+
+
 def test_copies_stay_checked() -> None:
     """A copy of a Spec takes what the Spec refuses, or cannot be made."""
     for made in (

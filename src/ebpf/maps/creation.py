@@ -90,7 +90,11 @@ class Definition:
         btf: HasFileno | None = None,
         btf_key_type_id: int = 0,
         btf_value_type_id: int = 0,
+        **unknown: object,
     ) -> None:
+        if unknown:
+            there = ", ".join(Definition.__init__.__kwdefaults__ or ())
+            raise TypeError(f"{min(unknown)}: a map has no such option; it has {there}")
         if type == MapType.PERF_EVENT_ARRAY and not max_entries:
             max_entries = facts.possible_cpus()
         self.found, self.type, self.max_entries, self.name = found, type, max_entries, name

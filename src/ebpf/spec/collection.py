@@ -112,6 +112,8 @@ class CollectionSpec(Checked):
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = "") -> CollectionSpec:
         """As from_file, for the contents of an object file."""
+        if isinstance(data, str):
+            raise TypeError(f"data: {data!r} is a str, not bytes; a file is read by from_file")
         from ebpf.elf.object import parse
 
         return parse(bytes(data), name)

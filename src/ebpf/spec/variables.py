@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ebpf.spec.members import Types
 
 
+# repr shows the values of variables that are no larger, in bytes.
+_SHOWN = 64
+
+
 @dataclass(repr=False)
 class VariableSpec(Checked, Shown):
     """A global or static variable; setting ``value`` changes what the program starts with.
@@ -83,6 +87,16 @@ class VariableSpec(Checked, Shown):
                 f"variable {self.name!r}: got {len(data)} {plural(len(data))}, it has {self.size}"
             )
         self.map.write(self.offset, bytes(data))
+
+    def __repr__(self) -> str:
+        shown = Shown.__repr__(self)
+        if self.size > _SHOWN:
+            return shown
+        try:
+            return f"{shown[:-1]}, value={self.value!r})"
+        except CodecError:
+            # A type without values in Python.
+            return shown
 
     def _make_codec(self) -> Codec[Any]:
         if self.btf is None or not self.type_id:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ebpf.maps import limits
+from ebpf.maps import HashMap, limits
 from ebpf.types import MapFlags, MapType
 
 
@@ -117,6 +117,13 @@ def test_flags_that_a_type_cannot_do_without() -> None:
         limits.check_flags(MapType.LPM_TRIE, MapFlags.RDONLY_PROG)
     limits.check_flags(MapType.LPM_TRIE, MapFlags.NO_PREALLOC | MapFlags.RDONLY_PROG)
     limits.check_flags(MapType.HASH, 0)
+
+
+def test_options_that_no_map_has() -> None:
+    """A slip is told by the name of an inner class, without the option that was meant."""
+    options: Any = {"max_entires": 2}
+    with pytest.raises(TypeError, match=r"^max_entires: a map has no .* it has max_entries, name"):
+        HashMap.create(key="I", value="I", **options)
 
 
 def test_types_that_need_other_objects() -> None:
