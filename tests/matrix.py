@@ -2,6 +2,8 @@
 
     python -m tests.matrix [--write] [KERNEL ...]      run in VMs ("all", or 5.10 6.1 6.12 7.x)
     python -m tests.matrix --keep DIRECTORY KERNEL     some kernels now, the others later
+    python -m tests.matrix --keep DIRECTORY --tests PATH ... --missing
+                                                       some tests, and what has worked nowhere yet
 
 Each test on each kernel works, or is too old for it (with the release that has the feature), not
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
@@ -77,6 +79,11 @@ def works_nowhere(results: Results) -> list[str]:
         for test in tests
         if not any(outcomes.get(test) == "works" for outcomes in results.values())
     )
+
+
+def missing(results: Results, selection: list[str]) -> list[str]:
+    """What works in none of the results, beyond the tests below the paths of `selection`."""
+    return [test for test in works_nowhere(results) if not test.startswith(tuple(selection))]
 
 
 def failures(results: Results) -> list[str]:
@@ -221,12 +228,18 @@ def main() -> int:
         "--keep", type=Path, metavar="DIRECTORY", help="where results stay, and others may be"
     )
     parser.add_argument("--tests", nargs="+", default=["tests/kernel"], metavar="PATH")
+    parser.add_argument(
+        "--missing", action="store_true", help="and what works in no result that is there"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         kept: Path = options.keep or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
         check_commit(kept)
-        status = run(options.kernels or ["all"], options.tests, kept)
+        selection = list(options.tests)
+        if options.missing:
+            selection += missing(load(kept), selection)
+        status = run(options.kernels or ["all"], selection, kept)
         results = load(kept)
     status |= judge(results)
     if options.write and results:
