@@ -6,7 +6,7 @@ import errno
 
 from ebpf import tracefs
 from ebpf._sys import bpf, perf
-from ebpf._sys.arguments import c_string, check_number
+from ebpf._sys.arguments import c_string, check_number, check_text
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
@@ -45,6 +45,8 @@ def attach_tracepoint(program: HasFileno, category: str, name: str, *, cookie: i
         BpfError: EINVAL, the program is of another type; EACCES, it reads beyond the record.
     """
     check_number("cookie", cookie, 64)
+    check_text("category", category)
+    check_text("name", name)
     target = f"tracepoint {category}:{name}"
     check_type(program, target, ProgramType.TRACEPOINT)
     fd = perf.event_open(type=perf.TYPE_TRACEPOINT, config=tracefs.tracepoint_id(category, name))
