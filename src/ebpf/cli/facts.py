@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 from ebpf import features, tracefs
 from ebpf._sys import facts
 from ebpf._sys.call import Attribute, run_fd
-from ebpf.errors import BpfFileNotFoundError, EbpfError
+from ebpf.compile.compilers import find_compiler
+from ebpf.errors import BpfFileNotFoundError, CompileError, EbpfError
 from ebpf.types import Command, MapType
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Facts:
     lsm: bool | None = None  #: the probe
     ring_buffer: bool | None = None
     perf_event_paranoid: int | None = None
+    compiler: str | None = None  #: what `compile_c` would use; empty: none
 
 
 def gather() -> Facts:
@@ -108,6 +110,7 @@ def gather() -> Facts:
         lsm=_known(features.lsm),
         ring_buffer=_known(features.ring_buffer),
         perf_event_paranoid=_known(facts.perf_event_paranoid),
+        compiler=_known(_compiler),
     )
 
 
@@ -120,6 +123,13 @@ def _known(read: Callable[[], T]) -> T | None:
 
 def _text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _compiler() -> str:
+    try:
+        return " ".join(find_compiler().command)
+    except CompileError:
+        return ""
 
 
 def _create_map() -> int:

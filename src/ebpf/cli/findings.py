@@ -455,6 +455,19 @@ def _perf_event_paranoid(facts: Facts) -> Finding:
     )
 
 
+def _compiler(facts: Facts) -> Finding:
+    """A note: objects that others compiled, and programs in Python, take no compiler."""
+    name, title = "compiler", "compiler for C"
+    if facts.compiler is None:
+        return Finding(name, title, "unknown", "what is on PATH cannot be read")
+    if facts.compiler:
+        return Finding(name, title, "ok", facts.compiler, {"command": facts.compiler})
+    detail = (
+        "none, which only compiling C takes: apt-get install clang, pip install 'ebpf[compile]'"
+    )
+    return Finding(name, title, "ok", detail, {"command": None})
+
+
 CHECKS = (
     _kernel,
     _bpf_call,
@@ -473,4 +486,5 @@ CHECKS = (
     _lsm,
     _ring_buffer,
     _perf_event_paranoid,
+    _compiler,
 )

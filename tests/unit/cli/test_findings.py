@@ -47,6 +47,7 @@ HEALTHY = Facts(
     lsm=True,
     ring_buffer=True,
     perf_event_paranoid=3,
+    compiler="/usr/bin/clang-19",
 )
 
 # What an ordinary user has on the same machine.
@@ -331,6 +332,14 @@ def test_probes_that_said_no_or_nothing(name: str, fact: bool | None, state: str
     check = {"kprobe_pmu": "kprobes"}.get(name, name)
     changes: dict[str, Any] = {name: fact}
     assert found(check, **changes).state == state
+
+
+def test_a_compiler_is_a_choice() -> None:
+    """Who compiles elsewhere would be told that something is wrong; who does not, nothing."""
+    assert found("compiler", compiler="/usr/bin/clang-19").detail == "/usr/bin/clang-19"
+    without = found("compiler", compiler="")
+    assert without.state == "ok"
+    assert "apt-get install clang" in without.detail
 
 
 def test_user_namespace() -> None:
