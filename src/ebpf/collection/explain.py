@@ -33,7 +33,9 @@ def explain(
     number = int(unknown[1])
     if number == POISON:
         calls = _CALL.findall(log[: unknown.start()])
-        return _missing_type(int(calls[-1]), image, relocator, poisoned, program) if calls else ""
+        if not calls:
+            return ""
+        return _missing_type(int(calls[-1]), image, relocator, poisoned, spec, program)
     if POISON_KFUNC <= number < POISON_KFUNC + len(spec.externs):
         name = list(spec.externs)[number - POISON_KFUNC]
         return (
@@ -51,10 +53,13 @@ def _missing_type(
     image: Image,
     relocator: Relocator | None,
     poisoned: Mapping[str, list[CoreRelocation]],
+    spec: CollectionSpec,
     program: str,
 ) -> str:
     function, own_slot = image.locate(slot)
-    for relocation in poisoned.get(function.name, ()):
+    # Names are not enough: linked objects may each have a static function of one name.
+    key = next(key for key, one in spec.functions.items() if one is function)
+    for relocation in poisoned.get(key, ()):
         if relocation.insn_offset // INSTRUCTION_SIZE == own_slot and relocator is not None:
             return relocator.explain(relocation, program)
     return ""

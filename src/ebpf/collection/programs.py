@@ -65,7 +65,7 @@ class ProgramLoader:
         self._code: dict[str, bytes] = {}
         # Descriptors of the jump tables of the program that is being loaded.
         self._tables: dict[tuple[int, ...], int] = {}
-        # By function: its CO-RE relocations that nothing in the kernel answers to.
+        # By key of a function: its CO-RE relocations that nothing in the kernel answers to.
         self._poisoned: dict[str, list[CoreRelocation]] = {}
 
     def load(self, name: str, program: ProgramSpec, log_level: int, log_size: int) -> Program:
@@ -83,10 +83,11 @@ class ProgramLoader:
         target = self._attach_target(name, program)
         request = {**self._request(program, target), **self._code_and_records(image)}
         needs = newest(program.type, program.flags, program.attach_type)
+        loading = Loading(request, name, needs, image.source)
         try:
-            fd, log = Loading(request, name, needs, image.source).load(log_level, log_size)
+            fd, log = loading.load(log_level, log_size)
         except VerifierError as error:
-            raise self._explained(error, name, image) from error
+            raise self._explained(error, loading, image) from error
         named = program.target if program.btf_target else ""
         loaded = Program(fd, program.type, name, log, program, program.attach_type, named)
         try:
@@ -140,31 +141,36 @@ class ProgramLoader:
             if spec.data and spec.frozen and name != KCONFIG_MAP and name in self._maps:
                 bpf.prog_bind_map(fd, self._maps[name].fileno())
 
-    def _explained(self, error: VerifierError, name: str, image: Image) -> VerifierError:
-        """The error with what this library knows of the instructions that it poisoned."""
-        from ebpf.collection.explain import explain
+    def _explained(self, error: VerifierError, loading: Loading, image: Image) -> VerifierError:
+        """The error with what this library knows of the instructions that it poisoned.
 
-        hint = explain(error.log, image, self._relocator, self._poisoned, self._spec, name)
-        if not hint:
+        In place of the verifier's reason, which is a number that this library made up.
+        """
+        from ebpf.collection.explain import explain
+        from ebpf.verifier import Refusal
+
+        name = loading.name
+        cause = explain(error.log, image, self._relocator, self._poisoned, self._spec, name)
+        if not cause:
             return error
         return VerifierError(
             error.errno or 0,
-            f"{error.strerror}; {hint}",
+            f"{loading.action}: {Refusal(cause, error.instruction, '', error.source)}",
             error.log,
             program=name,
             instruction=error.instruction,
             source=error.source,
         )
 
-    def _relocated(self, function: FunctionSpec) -> bytes:
-        """The function's instructions with its CO-RE relocations applied."""
+    def _relocated(self, name: str, function: FunctionSpec) -> bytes:
+        """The instructions of the function of that key with its CO-RE relocations applied."""
         if not function.core_relocations:
             return function.code
         code = bytearray(function.code)
         for relocation in function.core_relocations:
             slot = relocation.insn_offset // INSTRUCTION_SIZE
             if self._core().apply(code, relocation, slot).poison:
-                self._poisoned.setdefault(function.name, []).append(relocation)
+                self._poisoned.setdefault(name, []).append(relocation)
         return bytes(code)
 
     def _core(self) -> Relocator:
@@ -179,7 +185,7 @@ class ProgramLoader:
     def function_code(self, name: str) -> bytes:
         code = self._code.get(name)
         if code is None:
-            code = self._code[name] = self._relocated(self._spec.functions[name])
+            code = self._code[name] = self._relocated(name, self._spec.functions[name])
         return code
 
     def map_fd(self, name: str) -> int | None:

@@ -68,8 +68,41 @@ def test_a_missing_field_is_explained() -> None:
     spec.select("needs_field")
     with pytest.raises(ebpf.VerifierError) as error:
         spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
-    assert "struct task_struct has no field `no_such_field`" in str(error.value)
-    assert "needs_field" in str(error.value)
+    text = str(error.value)
+    assert "program 'needs_field': struct task_struct has no field `no_such_field`" in text
+    assert f"(instruction {error.value.instruction}, {error.value.source})" in text
+    assert "195896080" not in text
+
+
+TWINS = """
+#define SEC(name) __attribute__((section(name), used))
+struct task_struct { int FIELD; } __attribute__((preserve_access_index));
+static __attribute__((noinline)) int helper(struct task_struct *task)
+{
+	volatile int offset = __builtin_preserve_field_info(task->FIELD, 0);
+	return offset;
+}
+SEC("raw_tp/FIELD") int with_FIELD(unsigned long long *context)
+{
+	struct task_struct *task = (void *)context[0];
+	if (ASKED || __builtin_preserve_field_info(task->FIELD, 2))
+		return helper(task);
+	return 0;
+}
+"""
+
+
+def test_the_field_is_that_of_the_function_that_was_refused(tmp_path: Path) -> None:
+    """Linked objects may have static functions of one name, which miss different fields."""
+    paths = []
+    for field, asked in (("first_missing", "0"), ("second_missing", "1")):
+        source = TWINS.replace("FIELD", field).replace("ASKED", asked)
+        (tmp_path / f"{field}.bpf.c").write_text(source, encoding="utf-8")
+        paths.append(compiled(field, folder=tmp_path))
+    spec = CollectionSpec.from_files(paths)
+    assert {"helper", "helper#2"} <= set(spec.functions)
+    with pytest.raises(ebpf.VerifierError, match="no field `second_missing`"):
+        spec.load()
 
 
 def test_a_program_that_asks_first_loads() -> None:
