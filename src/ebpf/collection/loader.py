@@ -11,14 +11,13 @@ from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import kconfig_bytes
 from ebpf.collection.kernel import KernelTypes, external_btf
-from ebpf.collection.maps import check_compatible, check_definition, create_map, pin_path
+from ebpf.collection.maps import check_compatible, check_definition, create_map, new_map, pin_path
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
 from ebpf.errors import VerifierError
 from ebpf.kconfig import kernel_config, overridden
-from ebpf.maps import Map
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
 from ebpf.spec import ExternKind, MapSpec
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ebpf.collection.variables import Memory
+    from ebpf.maps import Map
     from ebpf.programs import Program
     from ebpf.spec import CollectionSpec
 
@@ -163,7 +163,7 @@ class Loader:
             self.maps[name] = given
         elif name in self.structs:
             fd = self.structs[name].create(self._btf_fd)
-            self.maps[name] = Map._adopt(fd, f"map {name!r}", None, None)
+            self.maps[name] = new_map(fd, spec, len(self.structs[name].value), None, None)
         else:
             self.maps[name], created = create_map(spec, self._btf, self._btf_fd, self._pin_root)
             path = pin_path(spec, self._pin_root)
@@ -178,13 +178,16 @@ class Loader:
 
     def _fill_data(self, name: str, spec: MapSpec, created: bool) -> None:
         made = self.maps[name]
-        info = made.info()
+        flags, frozen = MapFlags(spec.flags), False
+        if not created:
+            info = made.info()
+            flags, frozen = info.flags, info.frozen
         if created and spec.contents is not None:
             entry: Any = made
             entry[0] = bytes(spec.contents)
-        if spec.frozen and not info.frozen:
+        if spec.frozen and not frozen:
             made.freeze()
-        if info.flags & MapFlags.MMAPABLE:
+        if flags & MapFlags.MMAPABLE:
             self.memories[name] = DataMemory(made, spec.value_size, writable=not spec.frozen)
 
     def _load_programs(self) -> None:

@@ -122,9 +122,29 @@ def create_map(
 def _make(spec: MapSpec, btf: Btf | None, btf_fd: int) -> Map[Any, Any]:
     key, value = _codecs(spec, btf)
     fd = _create(spec, btf_fd)
-    made: Map[Any, Any] = Map._adopt(fd, f"map {spec.name!r}", key, value)
-    made.name = spec.name
+    made = new_map(fd, spec, spec.value_size, key, value)
     made.record_codec = _record_codec(spec, btf)
+    return made
+
+
+def new_map(
+    fd: int, spec: MapSpec, value_size: int, key: Codec[Any] | None, value: Codec[Any] | None
+) -> Map[Any, Any]:
+    """The map that was created as `fd`; the kernel is not asked for what it was just told."""
+    ring = spec.type in _RINGS
+    info = MapInfo(
+        type=spec.type,
+        name=spec.name,
+        key_size=0 if ring else spec.key_size,
+        value_size=0 if ring else value_size,
+        max_entries=adjusted_entries(spec),
+        flags=MapFlags(spec.flags),
+        # The codecs of its types are given, as far as it has any.
+        btf_id=0,
+        btf_key_type_id=0,
+        btf_value_type_id=0,
+    )
+    made: Map[Any, Any] = Map._described(fd, info, f"map {spec.name!r}", key, value)
     return made
 
 

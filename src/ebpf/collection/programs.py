@@ -11,6 +11,7 @@ from ebpf._sys.arguments import c_string
 from ebpf.btf.core import Relocator
 from ebpf.btf.ext import INSTRUCTION_SIZE, CoreRelocation
 from ebpf.collection.arena import data_offset
+from ebpf.collection.explain import explain
 from ebpf.collection.externs import Externs
 from ebpf.collection.image import Image, Load
 from ebpf.collection.maps import create_jump_table
@@ -20,6 +21,7 @@ from ebpf.programs import Program
 from ebpf.programs.load import Loading, newest
 from ebpf.spec import ExternKind
 from ebpf.types import MapType, ProgramType
+from ebpf.verifier import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,9 +148,6 @@ class ProgramLoader:
 
         In place of the verifier's reason, which is a number that this library made up.
         """
-        from ebpf.collection.explain import explain
-        from ebpf.verifier import Refusal
-
         name = loading.name
         cause = explain(error.log, image, self._relocator, self._poisoned, self._spec, name)
         if not cause:

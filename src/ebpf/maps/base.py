@@ -275,6 +275,15 @@ class Map(Descriptor, Generic[K, V]):
                 kind = _KINDS.get(kind, kind)
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a map")
             info = map_info(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls._described(fd, info, what, key, value)
+
+    @classmethod
+    def _described(cls, fd: int, info: MapInfo, what: str, key: object, value: object) -> Any:
+        """A map that owns `fd`, of which `info` is known; `fd` is closed when that fails."""
+        try:
             if cls.types and info.type not in cls.types:
                 raise BpfError(
                     errno.EINVAL, f"open {what}: it is a {info.type.name} map, no {cls.__name__}"

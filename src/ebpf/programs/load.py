@@ -8,8 +8,12 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers, check_objects
 from ebpf.errors import BpfPermissionError, NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
+
+# Imported here, as a process without a descriptor left can import nothing when it is refused.
+from ebpf.programs.hints import hint
 from ebpf.programs.target import check_target, closed_hook, find_target
 from ebpf.types import AttachType, ProgramFlags, ProgramType
+from ebpf.verifier import missing_helper, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,9 +164,6 @@ class Loading:
             size = min(wanted, MAX_LOG_SIZE)
 
     def _refused(self, code: int, log: str) -> BpfError:
-        from ebpf.programs.hints import hint
-        from ebpf.verifier import missing_helper, refusal
-
         found = refusal(log, self.source)
         advice = hint(found.reason)
         refused = VerifierError(

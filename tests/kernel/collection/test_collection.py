@@ -12,6 +12,7 @@ import pytest
 import ebpf
 from ebpf.links.group import LinkGroup
 from ebpf.spec import CollectionSpec
+from tests.kernel.samples import python
 from tests.objects import compiled
 
 
@@ -170,6 +171,49 @@ def test_a_numa_node_without_the_flag_is_not_asked_for() -> None:
     made.flags |= ebpf.MapFlags.NUMA_NODE
     with pytest.raises(ebpf.BpfError):
         spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
+
+
+WITHOUT_PROC = """
+import ctypes
+import ebpf, ebpf.collection
+assert ctypes.CDLL(None).mount(b"none", b"/proc", b"tmpfs", 0, None) == 0
+with ebpf.CollectionSpec.from_file({path!r}).load() as objects:
+    print(*objects.programs)
+"""
+
+
+def test_loading_takes_no_proc() -> None:
+    """In a container without /proc an object has to load, as `Map.create` works there."""
+    private = ("unshare", "--mount", "--propagation", "private")
+    told = python(WITHOUT_PROC.format(path=str(compiled("data"))), prefix=private)
+    assert told.split() == list(spec_of("data").programs)
+
+
+WITHOUT_DESCRIPTORS = """
+import errno, os, resource, warnings
+import ebpf, ebpf.collection
+ebpf.CollectionSpec.from_file({good!r}).load().close()
+spec = ebpf.CollectionSpec.from_file({bad!r})
+spec.select("unbounded")
+warnings.simplefilter("ignore")
+for limit in range(len(os.listdir("/proc/self/fd")) - 1, 64):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096))
+    try:
+        spec.load()
+    except ebpf.VerifierError as error:
+        print("refused:", error.program)
+        break
+    except ebpf.BpfError as error:
+        assert error.errno == errno.EMFILE, error
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+"""
+
+
+def test_without_descriptors_the_kernel_is_still_quoted() -> None:
+    """A module that cannot be imported for want of one is no reason to refuse a program."""
+    code = WITHOUT_DESCRIPTORS.format(good=str(compiled("data")), bad=str(compiled("refused")))
+    assert python(code).split() == ["refused:", "unbounded"]
 
 
 def test_given_map_takes_the_place(bpffs: Path) -> None:
