@@ -85,9 +85,15 @@ class KernelTypes:
         if self._modules is None:
             self._modules = []
             for name in sorted(os.listdir(BTF_DIRECTORY)):
-                if name != VMLINUX:
+                if name == VMLINUX:
+                    continue
+                try:
                     self._modules.append(Module(name, kernel_btf(name)))
+                except BpfFileNotFoundError:
+                    continue  # unloaded since
             self._open_descriptors()
+            # Without a descriptor its functions would be called by their ids in the kernel's BTF.
+            self._modules = [module for module in self._modules if module.fd]
         return self._modules
 
     def find(self, name: str, kind: Kind) -> tuple[Module, Type] | None:

@@ -16,7 +16,7 @@ from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
-from ebpf.errors import VerifierError
+from ebpf.errors import RelocationError, VerifierError
 from ebpf.kconfig import kernel_config, overridden
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
@@ -221,6 +221,11 @@ class Loader:
             return
         for index, target in spec.slots.items():
             value = self.maps.get(target) or self.programs.get(target)
+            if value is None and target in self.spec.maps:
+                raise RelocationError(
+                    f"map {name!r}: slot {index} is for the map {target!r}, which was not created"
+                    f" (autocreate is off); leave it out of spec.maps[{name!r}].slots"
+                )
             # A program that was not to be loaded leaves its slot empty.
             if value is not None:
                 holder.put(index, value)

@@ -33,9 +33,14 @@ def find_attach_target(
     """The BTF id of the function or hook that the program's section names.
 
     With `target` it is a function of that BPF program. Raises RelocationError for a name that
-    there is none of.
+    there is none of, ValueError for a `target` of a program that takes none.
     """
     if not program.btf_target:
+        if target is not None:
+            raise ValueError(
+                f"targets[{program.name!r}]: the program ({program.section!r}) attaches to no"
+                " other program; leave it out"
+            )
         return AttachTarget()
     if not program.target:
         raise RelocationError(

@@ -148,3 +148,13 @@ def test_a_pinned_map_that_vanishes_is_made_anew(
         with spec.load(pin_root=str(root)) as objects:
             assert (root / "inside").exists()
             assert objects.maps["inside"].info().max_entries == 1
+
+
+def test_a_slot_for_a_map_that_was_not_created(root: Path) -> None:
+    """A slot that stays empty is a lookup that fails, in programs that count on it."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["inside"].autocreate = False
+    with pytest.raises(ebpf.RelocationError, match=r"'outside': slot 3.*'inside'.*autocreate"):
+        spec.load(pin_root=str(root))
+    spec.maps["outside"].slots.clear()
+    spec.load(pin_root=str(root)).close()

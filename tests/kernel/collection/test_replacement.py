@@ -21,6 +21,14 @@ def test_freplace_needs_a_program() -> None:
         spec.load(targets={"missing": None})
 
 
+def test_a_target_that_has_no_use_is_refused() -> None:
+    """A program that was meant to attach to another would silently attach elsewhere."""
+    spec = CollectionSpec.from_file(compiled("replacement"))
+    spec.select("calls_number")
+    with spec.load() as original, pytest.raises(ValueError, match=r"targets\['calls_number'\]"):
+        spec.load(targets={"calls_number": original.programs["calls_number"]})
+
+
 @pytest.mark.refused_like("freplace.c")
 def test_freplace_takes_the_functions_place() -> None:
     """The wrong function would be one of another prototype, which the kernel refuses."""
