@@ -94,7 +94,9 @@ def _path(name: str) -> str:
         if not os.path.isdir("/sys/kernel"):
             raise NotSupportedError("kernel BTF: sysfs is not mounted at /sys")
         raise NotSupportedError(
-            f"kernel BTF: no {path}; the kernel was built without CONFIG_DEBUG_INFO_BTF"
+            f"kernel BTF: no {path}; the kernel was built without CONFIG_DEBUG_INFO_BTF, or this"
+            " process does not see all of /sys. CO-RE relocations can be matched with a file:"
+            " load(kernel_btf=...)"
         )
     if os.path.isdir(os.path.join(MODULE_DIRECTORY, name)):
         raise NotSupportedError(

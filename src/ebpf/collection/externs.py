@@ -44,8 +44,9 @@ def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:
     try:
         return _encode(extern, text)
     except (ValueError, OverflowError, KeyError) as error:
+        kind = "none" if extern.kconfig is None else extern.kconfig.value
         raise RelocationError(
-            f"extern {extern.name}: the value {text} does not fit {extern.kconfig}"
+            f"extern {extern.name}: the value {text} does not fit its type, {kind}"
         ) from error
 
 

@@ -130,6 +130,12 @@ def test_an_option_that_is_not_set_is_named() -> None:
         spec.load(kconfig={"CONFIG_BPF": True})
 
 
+def test_an_option_that_does_not_fit_is_told_in_words() -> None:
+    """The name of a class of this library says nothing to who reads it."""
+    with pytest.raises(ebpf.RelocationError, match=r"the value much does not fit its type, int"):
+        spec_of("missing").load(kconfig={"CONFIG_NOBODY_HAS_THIS": "much"})
+
+
 def test_nothing_is_left_open_when_a_program_is_refused() -> None:
     """The descriptor check of conftest fails this test when a map or BTF leaks."""
     spec = spec_of("missing")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+import ebpf
+from ebpf.kernel_btf import kernel_btf, release
 from tests.objects import compiled
 
 SCRIPT = """
@@ -43,3 +48,11 @@ def test_the_kernels_btf_is_opened_once_and_given_back() -> None:
     command = [sys.executable, "-c", SCRIPT, str(compiled("tracer"))]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert out.split() == ["1", "1", "2", "True", "False"]
+
+
+def test_btf_that_is_not_seen_has_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a container that hides /sys/kernel/btf the kernel is not to blame, and a file helps."""
+    release()
+    monkeypatch.setattr("ebpf.kernel_btf.BTF_DIRECTORY", str(tmp_path))
+    with pytest.raises(ebpf.NotSupportedError, match=r"does not see all of /sys.*kernel_btf="):
+        kernel_btf()
