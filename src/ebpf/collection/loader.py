@@ -16,7 +16,7 @@ from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
-from ebpf.errors import RelocationError, VerifierError
+from ebpf.errors import ElfError, RelocationError, VerifierError
 from ebpf.kconfig import kernel_config, overridden
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
@@ -184,7 +184,12 @@ class Loader:
             flags, frozen = info.flags, info.frozen
         if created and spec.contents is not None:
             entry: Any = made
-            entry[0] = bytes(spec.contents)
+            if len(spec.contents) > spec.value_size:
+                raise ElfError(
+                    f"map {name!r}: its variables have {len(spec.contents)} bytes, value_size is"
+                    f" {spec.value_size}; data can grow, not shrink"
+                )
+            entry[0] = bytes(spec.contents).ljust(spec.value_size, b"\0")
         if spec.frozen and not frozen:
             made.freeze()
         if flags & MapFlags.MMAPABLE:

@@ -136,6 +136,20 @@ def test_an_option_that_does_not_fit_is_told_in_words() -> None:
         spec_of("missing").load(kconfig={"CONFIG_NOBODY_HAS_THIS": "much"})
 
 
+def test_data_can_grow() -> None:
+    """An array at the end of a section is made longer by its map's value_size, as in libbpf."""
+    spec = spec_of("tracer")
+    spec.select()
+    spec.maps[".data"].value_size = 8192
+    with spec.load(kconfig={"CONFIG_BPF": True}) as objects:
+        data = objects.maps[".data"][0]
+        assert len(data) == 8192
+        assert data.startswith(bytes(spec.maps[".data"].contents or b"none"))
+    spec.maps[".data"].value_size = 1
+    with pytest.raises(ebpf.ElfError, match=r"'.data'.*value_size is 1; data can grow"):
+        spec.load(kconfig={"CONFIG_BPF": True})
+
+
 def test_nothing_is_left_open_when_a_program_is_refused() -> None:
     """The descriptor check of conftest fails this test when a map or BTF leaks."""
     spec = spec_of("missing")
