@@ -167,7 +167,7 @@ def test_opensnoop_filters(opensnoop: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.touch()
     comm = Path("/proc/thread-self/comm")
-    name = comm.read_text()
+    name = comm.read_text().rstrip("\n")
     options = ["--json", "--pid", str(os.getpid()), "--name", "opens", "--failed"]
     with running(str(opensnoop), *options, ready="tracing") as tool:
         subprocess.run(["cat", str(tmp_path / "of another process")], stderr=subprocess.DEVNULL)

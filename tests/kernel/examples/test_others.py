@@ -98,7 +98,7 @@ def test_kprobe_count_counts_calls_of_each_program(tmp_path: Path) -> None:
     for file in files:
         file.touch()
     comm = Path("/proc/thread-self/comm")
-    name = comm.read_text()
+    name = comm.read_text().rstrip("\n")
     with running("kprobe_count", "vfs_unlink", ready="counting") as tool:
         comm.write_text("unlinks-five")
         for file in files:

@@ -209,7 +209,8 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "max_entries: 5000 bytes is no size for a RINGBUF; .* 8192 would do",
      {"type": MapType.RINGBUF, "key": None, "value": None, "max_entries": 5000}),
     (ValueError, "max_entries: 3, but a SK_STORAGE map grows", {"type": MapType.SK_STORAGE}),
-    (ValueError, "inner: HASH_OF_MAPS takes a map", {"type": MapType.HASH_OF_MAPS}),
+    (ValueError, "inner: HASH_OF_MAPS takes a map",
+     {"type": MapType.HASH_OF_MAPS, "value": "I"}),
 ]  # fmt: skip
 
 
