@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# For the patterns: a log may have to be read when no descriptor is left to import it with.
+import re  # noqa: F401
+
 from ebpf.patterns import Pattern
 
 TYPE_CHECKING = False

@@ -131,7 +131,10 @@ def test_import_pulls_in_nothing_heavy() -> None:
 
 def test_the_loader_pulls_in_nothing_heavy() -> None:
     """The first event of a tool that loads an object comes later than it could."""
-    assert HEAVY & loaded_by("import ebpf, ebpf.collection, ebpf.elf.object") == set()
+    # The verifier's log is read with it, perhaps when no descriptor is left to import it with.
+    needed = {"re"}
+    loaded = loaded_by("import ebpf, ebpf.collection, ebpf.elf.object")
+    assert (HEAVY - needed) & loaded == set()
 
 
 def test_names_in_the_documents_need_no_other_import() -> None:
