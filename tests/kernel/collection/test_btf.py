@@ -41,8 +41,9 @@ Types = list[dict[str, Any]]
 
 def dumped(*what: str) -> Types:
     """The types of a file or of BTF in the kernel, as bpftool tells them."""
-    text = subprocess.check_output(["bpftool", "-j", "btf", "dump", *what])
-    types: Types = json.loads(text)["types"]
+    text = subprocess.check_output(["bpftool", "-j", "btf", "dump", *what], text=True)
+    # On 5.10 what bpftool asks too much for stands before it, as an object of its own.
+    types: Types = json.loads(text[text.index('{"types"') :])["types"]
     return types
 
 
