@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left
 from operator import itemgetter
 
@@ -14,23 +15,31 @@ from ebpf.spec import CollectionSpec, FunctionSpec
 def join_ext(spec: CollectionSpec, ext: BtfExt, functions: list[Function]) -> None:
     """Fills in type_id, core_relocations and line_records of the functions.
 
-    Raises BtfError, also for relocations of which nothing says what code they are for: programs
-    without theirs load, and read the wrong fields.
+    Records name their section, so of several sections with one name the first gets them, as in
+    libbpf. Raises BtfError. A RuntimeWarning tells of code that is left without CO-RE relocations:
+    it loads, and reads the fields where the compiler's kernel had them.
     """
-    by_section: dict[str, list[Function]] = {}
+    by_section: dict[str, dict[int, list[Function]]] = {}
     for function in functions:
-        by_section.setdefault(function.section.name, []).append(function)
+        by_index = by_section.setdefault(function.section.name, {})
+        by_index.setdefault(function.section.index, []).append(function)
     for name, info in ext.sections.items():
-        group = by_section.get(name, [])
-        count = len({function.section.index for function in group})
-        if count == 1:
-            _join_section(spec, info, group)
-        elif info.relocations:
-            problem = f"{count} sections of code have this name" if count else "no code has it"
-            raise BtfError(
-                f".BTF.ext core_relo of section {name!r}: {problem}, so the CO-RE relocations"
-                " cannot be told apart; give sections their names in the source, not by objcopy"
-            )
+        groups = list(by_section.get(name, {}).values())
+        if groups:
+            _join_section(spec, info, groups[0])
+        if len(groups) != 1 and info.relocation_records:
+            _warn(name, len(groups))
+
+
+def _warn(name: str, count: int) -> None:
+    problem = f"{count} sections of code have this name, the first gets them"
+    warnings.warn(
+        f".BTF.ext core_relo of section {name!r}: {problem if count else 'no code has this name'};"
+        " code without its CO-RE relocations reads the fields of the kernel that it was compiled"
+        " for. Give sections their names in the source, not by objcopy",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _join_section(spec: CollectionSpec, info: SectionInfo, functions: list[Function]) -> None:
