@@ -1,7 +1,7 @@
 """What the name of a program's section says: the type of the program, and where it attaches.
 
 The names are those that libbpf 1.8 accepts (``section_defs`` of its libbpf.c); a test compares
-them with libbpf's own answer. A pattern that ends in ``+`` takes the name alone or the name, a
+them with what its newest release in Debian answers. A pattern that ends in ``+`` takes the name alone or the name, a
 slash and a target; any other is the whole name.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,21 +13,22 @@ from typing import Any
 
 import pytest
 
+from tests.libbpf import built
+
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "bpf"
 TARGETS = ("bpfel", "bpfeb")
 
-# By name, the oldest libbpf that opens the object; None for what it refuses since 1.0.
-OBJECTS: dict[str, tuple[int, int] | None] = {
-    "functions.bpf.c": (1, 0),
-    "maps.bpf.c": (1, 0),
-    "data.bpf.c": (1, 0),
-    "externs.bpf.c": (1, 3),
-    "struct_ops.bpf.c": (1, 5),
-    "arena.bpf.c": (1, 5),
-    "legacy_maps.bpf.c": None,
-    "iproute2_maps.bpf.c": None,
-}
+# What libbpf opens, and what it refuses since 1.0.
+OPENED = (
+    "functions.bpf.c",
+    "maps.bpf.c",
+    "data.bpf.c",
+    "externs.bpf.c",
+    "struct_ops.bpf.c",
+    "arena.bpf.c",
+)
+OBJECTS = (*OPENED, "legacy_maps.bpf.c", "iproute2_maps.bpf.c")
 
 Compile = Callable[..., Path]
 
@@ -98,10 +98,7 @@ def readelf() -> Callable[[Path], dict[str, Any]]:
 
 
 class Libbpf:
-    """libbpf_says.c, built with the libbpf that is installed.
-
-    The environment variables LIBBPF_INCLUDE and LIBBPF_ARCHIVE name another one.
-    """
+    """libbpf_says.c, built with the libbpf of tests/libbpf.py."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
@@ -124,16 +121,8 @@ class Libbpf:
 
 
 @pytest.fixture(scope="session")
-def libbpf(tmp_path_factory: pytest.TempPathFactory) -> Libbpf:
-    include = os.environ.get("LIBBPF_INCLUDE", "/usr/include")
-    archive = os.environ.get("LIBBPF_ARCHIVE", "")
-    if not (Path(include) / "bpf" / "libbpf.h").exists():
-        pytest.skip("libbpf-dev is not installed")
-    program = tmp_path_factory.mktemp("libbpf") / "libbpf_says"
-    libraries = [archive, "-lelf", "-lz"] if archive else ["-lbpf"]
-    command = [tool("cc"), f"-I{include}", "-o", str(program), str(HERE / "libbpf_says.c")]
-    subprocess.run([*command, *libraries], check=True)
-    return Libbpf(program)
+def libbpf() -> Libbpf:
+    return Libbpf(built(HERE / "libbpf_says.c"))
 
 
 @pytest.fixture(scope="session", params=TARGETS)
