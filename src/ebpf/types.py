@@ -66,6 +66,16 @@ class KernelEnum(IntEnum):
         return format(self.name, spec)
 
 
+# What is said letter by letter, and begins with the sound of a vowel.
+_SPELLED = ("LPM", "LRU", "LSM", "LWT", "SK_", "XDP", "XSK")
+
+
+def one(kind: KernelEnum) -> str:
+    """``"an ARRAY"``, ``"a HASH"``: the name of a type in a sentence."""
+    vowel = kind.name[0] in "AEIO" or kind.name.startswith(("UN", *_SPELLED))
+    return f"{'an' if vowel else 'a'} {kind.name}"
+
+
 class KernelFlags(IntFlag):
     """Flags of the kernel's interface. Bits that have no name here are kept.
 

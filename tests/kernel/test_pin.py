@@ -187,7 +187,7 @@ def test_the_wrong_kind_of_object(bpffs: Path) -> None:
         Map.open(bpffs / "program")
     with ArrayMap.create(value="Q", max_entries=1) as array:
         array.pin(bpffs / "array")
-    with pytest.raises(ebpf.BpfError, match=r"/array: it is a ARRAY map, no HashMap"):
+    with pytest.raises(ebpf.BpfError, match=r"/array: it is an ARRAY map, no HashMap"):
         HashMap.open(bpffs / "array")
 
 

@@ -112,7 +112,6 @@ def add_programs(context: Context, functions: list[Function]) -> None:
             spec.attach = definition.attach
             spec.target = name.target
             spec.flags = ProgramFlags(definition.flags)
-            spec.attach_type_optional = definition.attach_type_optional
             spec.btf_target = definition.btf_target
         else:
             spec.type = ProgramType.UNSPEC

@@ -1,8 +1,8 @@
 """What the name of a program's section says: the type of the program, and where it attaches.
 
 The names are those that libbpf 1.8 accepts (``section_defs`` of its libbpf.c); a test compares
-them with what its newest release in Debian answers. A pattern that ends in ``+`` takes the name alone or the name, a
-slash and a target; any other is the whole name.
+them with what its newest release in Debian answers. A pattern that ends in ``+`` takes the name
+alone or the name, a slash and a target; any other is the whole name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 class SectionDefinition(NamedTuple):
     """One row of the table.
 
-    ``attach_type`` is None where libbpf has none, and ``attach_type_optional`` says that kernels
-    without it load the program as well. ``attach`` names the way to attach: ``"kprobe"``,
-    ``"uretprobe_multi"``, ``"cgroup"``. ``btf_target`` says that the kernel must know at load
-    which function, hook or program the program is for. ``since`` is the libbpf release that
-    introduced the name, and None before 1.0.
+    ``attach_type`` is None where libbpf has none. ``attach`` names the way to attach:
+    ``"kprobe"``, ``"uretprobe_multi"``, ``"cgroup"``. ``btf_target`` says that the kernel must
+    know at load which function, hook or program the program is for. ``since`` is the libbpf
+    release that introduced the name, and None before 1.0.
     """
 
     pattern: str
@@ -32,7 +31,6 @@ class SectionDefinition(NamedTuple):
     attach_type: A | None
     attach: str
     flags: ProgramFlags = ProgramFlags(0)
-    attach_type_optional: bool = False
     btf_target: bool = False
     since: Version | None = None
 
@@ -61,12 +59,11 @@ def _row(
     attach: str = "",
     *,
     flags: ProgramFlags = ProgramFlags(0),  # noqa: B008
-    optional: bool = False,
     btf: bool = False,
     since: Version | None = None,
 ) -> SectionDefinition:
     attach = attach or pattern.rstrip("+").partition("/")[0]
-    return SectionDefinition(pattern, type, attach_type, attach, flags, optional, btf, since)
+    return SectionDefinition(pattern, type, attach_type, attach, flags, btf, since)
 
 
 # Where the sleepable variant is younger than the other.
@@ -89,9 +86,9 @@ def _sleepable(row: SectionDefinition) -> SectionDefinition:
     )
 
 
-def _cgroup(name: str, type: P, attach_type: A, *, optional: bool = False) -> SectionDefinition:
+def _cgroup(name: str, type: P, attach_type: A) -> SectionDefinition:
     since = (1, 3) if name.endswith("_unix") else None
-    return _row(f"cgroup/{name}", type, attach_type, "cgroup", optional=optional, since=since)
+    return _row(f"cgroup/{name}", type, attach_type, "cgroup", since=since)
 
 
 _UPROBES = [
@@ -184,33 +181,33 @@ SECTION_DEFINITIONS: tuple[SectionDefinition, ...] = (
     _row("xdp.frags/cpumap", P.XDP, A.XDP_CPUMAP, "xdp_cpumap", flags=_F),
     _row("xdp/cpumap", P.XDP, A.XDP_CPUMAP, "xdp_cpumap"),
     _row("xdp.frags", P.XDP, A.XDP, "xdp", flags=_F),
-    _row("xdp", P.XDP, A.XDP, optional=True),
+    _row("xdp", P.XDP, A.XDP),
     _row("perf_event", P.PERF_EVENT),
     _row("lwt_in", P.LWT_IN, attach="lwt"),
     _row("lwt_out", P.LWT_OUT, attach="lwt"),
     _row("lwt_xmit", P.LWT_XMIT, attach="lwt"),
     _row("lwt_seg6local", P.LWT_SEG6LOCAL, attach="lwt"),
-    _row("sockops", P.SOCK_OPS, A.CGROUP_SOCK_OPS, "cgroup", optional=True),
-    _row("sk_skb/stream_parser", P.SK_SKB, A.SK_SKB_STREAM_PARSER, optional=True),
-    _row("sk_skb/stream_verdict", P.SK_SKB, A.SK_SKB_STREAM_VERDICT, optional=True),
-    _row("sk_skb/verdict", P.SK_SKB, A.SK_SKB_VERDICT, optional=True, since=(1, 4)),
+    _row("sockops", P.SOCK_OPS, A.CGROUP_SOCK_OPS, "cgroup"),
+    _row("sk_skb/stream_parser", P.SK_SKB, A.SK_SKB_STREAM_PARSER),
+    _row("sk_skb/stream_verdict", P.SK_SKB, A.SK_SKB_STREAM_VERDICT),
+    _row("sk_skb/verdict", P.SK_SKB, A.SK_SKB_VERDICT, since=(1, 4)),
     _row("sk_skb", P.SK_SKB),
-    _row("sk_msg", P.SK_MSG, A.SK_MSG_VERDICT, optional=True),
-    _row("lirc_mode2", P.LIRC_MODE2, A.LIRC_MODE2, optional=True),
-    _row("flow_dissector", P.FLOW_DISSECTOR, A.FLOW_DISSECTOR, optional=True),
-    _row("cgroup_skb/ingress", P.CGROUP_SKB, A.CGROUP_INET_INGRESS, "cgroup", optional=True),
-    _row("cgroup_skb/egress", P.CGROUP_SKB, A.CGROUP_INET_EGRESS, "cgroup", optional=True),
+    _row("sk_msg", P.SK_MSG, A.SK_MSG_VERDICT),
+    _row("lirc_mode2", P.LIRC_MODE2, A.LIRC_MODE2),
+    _row("flow_dissector", P.FLOW_DISSECTOR, A.FLOW_DISSECTOR),
+    _row("cgroup_skb/ingress", P.CGROUP_SKB, A.CGROUP_INET_INGRESS, "cgroup"),
+    _row("cgroup_skb/egress", P.CGROUP_SKB, A.CGROUP_INET_EGRESS, "cgroup"),
     _row("cgroup/skb", P.CGROUP_SKB),
     _cgroup("sock_create", P.CGROUP_SOCK, A.CGROUP_INET_SOCK_CREATE),
     _cgroup("sock_release", P.CGROUP_SOCK, A.CGROUP_INET_SOCK_RELEASE),
-    _cgroup("sock", P.CGROUP_SOCK, A.CGROUP_INET_SOCK_CREATE, optional=True),
+    _cgroup("sock", P.CGROUP_SOCK, A.CGROUP_INET_SOCK_CREATE),
     _cgroup("post_bind4", P.CGROUP_SOCK, A.CGROUP_INET4_POST_BIND),
     _cgroup("post_bind6", P.CGROUP_SOCK, A.CGROUP_INET6_POST_BIND),
     *(_cgroup(name, P.CGROUP_SOCK_ADDR, hook) for name, hook in _ADDRESS_HOOKS),
     _cgroup("sysctl", P.CGROUP_SYSCTL, A.CGROUP_SYSCTL),
     _cgroup("getsockopt", P.CGROUP_SOCKOPT, A.CGROUP_GETSOCKOPT),
     _cgroup("setsockopt", P.CGROUP_SOCKOPT, A.CGROUP_SETSOCKOPT),
-    _cgroup("dev", P.CGROUP_DEVICE, A.CGROUP_DEVICE, optional=True),
+    _cgroup("dev", P.CGROUP_DEVICE, A.CGROUP_DEVICE),
     _row("struct_ops+", P.STRUCT_OPS),
     _row("struct_ops.s+", P.STRUCT_OPS, attach="struct_ops", flags=_S, since=(1, 2)),
     _row("sk_lookup", P.SK_LOOKUP, A.SK_LOOKUP),

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from ebpf._sys import bpf, check
 from ebpf._sys.cache import cached
 from ebpf.errors import ENOTSUPP, BpfError
-from ebpf.types import MapFlags, MapType
+from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def batch_operations(type: MapType = MapType.HASH) -> bool:
     if not map_type(type):
         return False
     with ExitStack() as stack:
-        fd = check(_create(type, stack), f"create a {type.name} map")
+        fd = check(_create(type, stack), f"create {one(type)} map")
         # No entries are asked for, so the kernel looks at no buffer.
         result, _ = bpf.map_lookup_batch(map_fd=fd, count=0)
     if result in (-ENOTSUPP, -errno.EINVAL):

@@ -10,7 +10,7 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.cache import cached
 from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, VerifierError
 from ebpf.patterns import Pattern
-from ebpf.types import AttachType, ProgramFlags, ProgramType
+from ebpf.types import AttachType, ProgramFlags, ProgramType, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def helper(helper: Helper | str | int, type: ProgramType) -> bool:
     _check_type(type)
     if type in TARGET_MISSING:
         raise ValueError(
-            f"type: which helpers a {type.name} program may call depends on what it attaches to;"
+            f"type: which helpers {one(type)} program may call depends on what it attaches to;"
             " load the program to find out"
         )
     if not program_type(type):

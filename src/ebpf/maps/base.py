@@ -16,7 +16,7 @@ from ebpf.info import MapInfo
 from ebpf.maps.creation import Definition
 from ebpf.maps.objects import for_keys, for_values
 from ebpf.maps.opening import fitting_codecs, map_info
-from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags
+from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class Map(Descriptor, Generic[K, V]):
         try:
             if cls.types and info.type not in cls.types:
                 raise BpfError(
-                    errno.EINVAL, f"open {what}: it is a {info.type.name} map, no {cls.__name__}"
+                    errno.EINVAL, f"open {what}: it is {one(info.type)} map, no {cls.__name__}"
                 )
             found = class_of(cls, info.type)
             defaults = found._default_formats(info.flags, info.value_size)

@@ -10,7 +10,7 @@ from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
 from ebpf.maps.objects import for_keys, for_values
-from ebpf.types import MapFlags, MapType
+from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Definition:
         """The descriptor of a map with what BTF the caller gave."""
         named = f" named {self.name!r}" if self.name else ""
         needs = max(filter(None, (self.type.since, self.flags.since)), default=None)
-        return bpf.map_create(f"create a {self.type.name} map{named}", needs, **self._fields)
+        return bpf.map_create(f"create {one(self.type)} map{named}", needs, **self._fields)
 
     def _described(self) -> int | None:
         """The descriptor of a map with BTF for its codecs.

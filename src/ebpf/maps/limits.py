@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 
 from ebpf._sys.arguments import check_number
-from ebpf.types import MapFlags, MapType
+from ebpf.types import MapFlags, MapType, one
 
 # include/uapi/linux/bpf.h BPF_OBJ_NAME_LEN, without the NUL.
 NAME_LENGTH = 15
@@ -100,16 +100,16 @@ def check_shape(type: MapType, key_size: int, value_size: int, max_entries: int)
         return
     _check_key(type, key_size)
     if not value_size:
-        raise ValueError(f"value: a {type.name} map needs one of 1 byte or more")
+        raise ValueError(f"value: {one(type)} map needs one of 1 byte or more")
     if type in _DESCRIPTORS and value_size != 4:
-        raise ValueError(f"value: of {value_size} bytes, but a {type.name} map has u32 values of 4")
+        raise ValueError(f"value: of {value_size} bytes, but {one(type)} map has u32 values of 4")
 
 
 def check_flags(type: MapType, flags: int) -> None:
     """Refuse flags without those that every map of this type has."""
     missing = required_flags(type) & ~flags
     if missing:
-        raise ValueError(f"flags: a {type.name} map needs BPF_F_{missing.name}")
+        raise ValueError(f"flags: {one(type)} map needs BPF_F_{missing.name}")
 
 
 def check_references(type: MapType, inner: object) -> None:
@@ -121,20 +121,20 @@ def check_references(type: MapType, inner: object) -> None:
 def _check_max_entries(type: MapType, max_entries: int) -> None:
     check_number("max_entries", max_entries, 32)
     if type in _UNSIZED and max_entries:
-        raise ValueError(f"max_entries: {max_entries}, but a {type.name} map grows; leave it out")
+        raise ValueError(f"max_entries: {max_entries}, but {one(type)} map grows; leave it out")
     if type not in _UNSIZED and not max_entries:
-        raise ValueError(f"max_entries: a {type.name} map needs at least 1")
+        raise ValueError(f"max_entries: {one(type)} map needs at least 1")
 
 
 def _check_key(type: MapType, size: int) -> None:
     if type in _KEYLESS:
         if size:
-            raise ValueError(f"key: a {type.name} map has no keys")
+            raise ValueError(f"key: {one(type)} map has no keys")
         return
     if not size:
-        raise ValueError(f"key: a {type.name} map needs one of 1 byte or more")
+        raise ValueError(f"key: {one(type)} map needs one of 1 byte or more")
     if type in _U32_KEYS and size != 4:
-        raise ValueError(f"key: of {size} bytes, but a {type.name} map has u32 keys of 4")
+        raise ValueError(f"key: of {size} bytes, but {one(type)} map has u32 keys of 4")
     if type == MapType.LPM_TRIE and size not in _LPM_KEY:
         raise ValueError(
             f"key: of {size} bytes, but an LPM_TRIE has keys of {_LPM_KEY[0]} to {_LPM_KEY[-1]}:"
@@ -144,12 +144,12 @@ def _check_key(type: MapType, size: int) -> None:
 
 def _check_ring(type: MapType, key_size: int, value_size: int, max_entries: int) -> None:
     if key_size or value_size:
-        raise ValueError(f"key, value: a {type.name} map has neither")
+        raise ValueError(f"key, value: {one(type)} map has neither")
     check_number("max_entries", max_entries, 32)
     page = mmap.PAGESIZE
     if max_entries < page or max_entries & (max_entries - 1):
         fit = max(page, 1 << (max(max_entries, 1) - 1).bit_length())
         raise ValueError(
-            f"max_entries: {max_entries} bytes is no size for a {type.name}; it takes a power of"
+            f"max_entries: {max_entries} bytes is no size for {one(type)}; it takes a power of"
             f" two, {page} or more and below 4 GiB: {min(fit, 1 << 31)} would do"
         )

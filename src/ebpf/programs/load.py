@@ -12,7 +12,7 @@ from ebpf.maps.limits import check_name
 # Imported here, as a process without a descriptor left can import nothing when it is refused.
 from ebpf.programs.hints import hint
 from ebpf.programs.target import check_target, closed_hook, find_target
-from ebpf.types import AttachType, ProgramFlags, ProgramType
+from ebpf.types import AttachType, ProgramFlags, ProgramType, one
 from ebpf.verifier import missing_helper, refusal
 
 TYPE_CHECKING = False
@@ -117,10 +117,12 @@ class Loading:
         needs: tuple[Version, str],
         source: Callable[[int], str] | None = None,
     ) -> None:
-        kind = request["prog_type"].name
+        kind = request["prog_type"]
         self.request = request
         self.name = name
-        self.action = f"load the {kind} program {name!r}" if name else f"load a {kind} program"
+        self.action = (
+            f"load the {kind.name} program {name!r}" if name else f"load {one(kind)} program"
+        )
         self.needs = needs
         self.source = source
 

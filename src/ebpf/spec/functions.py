@@ -109,9 +109,8 @@ class ProgramSpec(Checked, Shown):
     leading ``?``. ``type`` is UNSPEC where the section's name says none: set it before loading.
     ``attach`` is the way to attach that the section names (``"kprobe"``, ``"uretprobe_multi"``,
     ``"cgroup"``), empty for none, and ``target`` what follows the slash:
-    ``SEC("kprobe/do_unlinkat")`` -> ``"do_unlinkat"``. With ``attach_type_optional`` the program
-    loads without its ``attach_type`` too. ``btf_target``: the kernel must find `target` when the
-    program is loaded. With ``autoload`` off, load leaves the program out.
+    ``SEC("kprobe/do_unlinkat")`` -> ``"do_unlinkat"``. ``btf_target``: the kernel must find
+    `target` when the program is loaded. With ``autoload`` off, load leaves the program out.
     """
 
     name: str
@@ -123,7 +122,6 @@ class ProgramSpec(Checked, Shown):
     target: str = ""
     flags: ProgramFlags = ProgramFlags(0)
     autoload: bool = True
-    attach_type_optional: bool = False
     btf_target: bool = False
 
     _TYPES: ClassVar[Types] = {
@@ -131,7 +129,7 @@ class ProgramSpec(Checked, Shown):
         "type": (ProgramType,),
         "attach_type": (AttachType, NONE),
         "flags": (ProgramFlags,),
-        **dict.fromkeys(("autoload", "attach_type_optional", "btf_target"), (bool,)),
+        **dict.fromkeys(("autoload", "btf_target"), (bool,)),
     }
 
     @property

@@ -132,7 +132,7 @@ def test_without_capabilities_the_error_lists_the_facts() -> None:
     """Who has no rights is not told what the process lacks."""
     said = python(CREATE, prefix=POWERLESS)
     sysctl = Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip()
-    assert said.startswith("1 create a LPM_TRIE map: not permitted")
+    assert said.startswith("1 create an LPM_TRIE map: not permitted")
     assert "capabilities: none of CAP_NET_ADMIN, CAP_SYS_ADMIN" in said
     assert f"unprivileged_bpf_disabled: {sysctl}" in said
     assert "lockdown: " in said

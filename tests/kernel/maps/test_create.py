@@ -200,7 +200,7 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "flags: 4294967296 does not fit", {"flags": 1 << 32}),
     (ValueError, "numa_node: -1 does not fit", {"numa_node": -1}),
     (ValueError, "map_extra: -1 does not fit", {"map_extra": -1}),
-    (ValueError, "key: of 8 bytes, but a ARRAY map has u32 keys of 4",
+    (ValueError, "key: of 8 bytes, but an ARRAY map has u32 keys of 4",
      {"type": MapType.ARRAY, "key": "Q"}),
     (ValueError, "key: of 4 bytes, but an LPM_TRIE has keys of 5 to 260",
      {"type": MapType.LPM_TRIE}),
@@ -208,7 +208,7 @@ REFUSED: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "key, value: a RINGBUF map has neither", {"type": MapType.RINGBUF}),
     (ValueError, "max_entries: 5000 bytes is no size for a RINGBUF; .* 8192 would do",
      {"type": MapType.RINGBUF, "key": None, "value": None, "max_entries": 5000}),
-    (ValueError, "max_entries: 3, but a SK_STORAGE map grows", {"type": MapType.SK_STORAGE}),
+    (ValueError, "max_entries: 3, but an SK_STORAGE map grows", {"type": MapType.SK_STORAGE}),
     (ValueError, "inner: HASH_OF_MAPS takes a map",
      {"type": MapType.HASH_OF_MAPS, "value": "I"}),
 ]  # fmt: skip

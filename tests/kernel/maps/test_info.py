@@ -95,9 +95,9 @@ def test_a_map_of_another_class_is_refused() -> None:
     """HashMap.from_id takes an array, whose methods then fail one by one."""
     with ArrayMap.create(value="Q", max_entries=1) as m:
         id = m.info().id
-        with pytest.raises(ebpf.BpfError, match=rf"id {id}: it is a ARRAY map, no HashMap"):
+        with pytest.raises(ebpf.BpfError, match=rf"id {id}: it is an ARRAY map, no HashMap"):
             HashMap.from_id(id)
-        with pytest.raises(ebpf.BpfError, match=r"it is a ARRAY map, no QueueMap"):
+        with pytest.raises(ebpf.BpfError, match=r"it is an ARRAY map, no QueueMap"):
             QueueMap.from_fd(m.fileno())
         with ArrayMap.from_id(id, value="Q") as same:
             same[0] = 5

@@ -99,7 +99,6 @@ def test_programs_are_what_their_sections_say(functions: Path) -> None:
     assert (first.type, first.attach_type, first.attach) == (
         *(ProgramType.XDP, AttachType.XDP, "xdp"),
     )
-    assert first.attach_type_optional
     not_loaded = spec.programs["not_loaded"]
     assert (not_loaded.autoload, not_loaded.section, not_loaded.attach, not_loaded.target) == (
         *(False, "kprobe/do_unlinkat", "kprobe", "do_unlinkat"),

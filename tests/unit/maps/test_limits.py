@@ -113,7 +113,7 @@ def test_values_that_are_descriptors() -> None:
 
 def test_flags_that_a_type_cannot_do_without() -> None:
     """A trie without its flag reaches the kernel, or one that has it is refused."""
-    with pytest.raises(ValueError, match=r"^flags: a LPM_TRIE map needs BPF_F_NO_PREALLOC$"):
+    with pytest.raises(ValueError, match=r"^flags: an LPM_TRIE map needs BPF_F_NO_PREALLOC$"):
         limits.check_flags(MapType.LPM_TRIE, MapFlags.RDONLY_PROG)
     limits.check_flags(MapType.LPM_TRIE, MapFlags.NO_PREALLOC | MapFlags.RDONLY_PROG)
     limits.check_flags(MapType.HASH, 0)
