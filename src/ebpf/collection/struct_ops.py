@@ -16,7 +16,7 @@ from ebpf._sys.call import fail
 from ebpf.btf import Kind
 from ebpf.btf import types as t
 from ebpf.collection.target import AttachTarget
-from ebpf.errors import BpfError, RelocationError, from_errno
+from ebpf.errors import BpfError, NotSupportedError, RelocationError, from_errno
 from ebpf.links import Link
 from ebpf.types import AttachType, MapFlags, MapType
 
@@ -139,23 +139,18 @@ class KernelStruct:
             fd = programs[name].fileno()
             value[offset : offset + _POINTER_SIZE] = fd.to_bytes(_POINTER_SIZE, sys.byteorder)
         what = f"struct_ops {self.spec.name}"
-        if not self.spec.flags & MapFlags.LINK:
-            _set(map.fileno(), value, what)
-            return StructOpsAttachment(_duplicate(map.fileno()), what)
         try:
+            if self.spec.flags & MapFlags.LINK:
+                return Link(_linked(map.fileno(), bytes(value), what), what)
             bpf.map_update_elem(map.fileno(), _KEY, bytes(value))
+        except NotSupportedError:
+            raise
         except BpfError as error:
-            # The value stays in the map that a link used, and cannot be set twice.
-            if error.errno != errno.EBUSY:
+            code = error.errno or 0
+            if code not in _HINTS:
                 raise
-        fd = bpf.link_create(
-            "struct_ops",
-            f"attach {what}",
-            AttachType.STRUCT_OPS.since,
-            map_fd=map.fileno(),
-            attach_type=AttachType.STRUCT_OPS,
-        )
-        return Link(fd, what)
+            raise from_errno(code, f"attach {what}: {_HINTS[code]}") from error
+        return StructOpsAttachment(_duplicate(map.fileno()), what)
 
 
 class StructOpsAttachment(Link):
@@ -175,13 +170,21 @@ class StructOpsAttachment(Link):
                 os.close(fd)
 
 
-def _set(fd: int, value: bytearray, what: str) -> None:
+def _linked(fd: int, value: bytes, what: str) -> int:
+    """The descriptor of a link that registers the struct in the map `fd`."""
     try:
-        bpf.map_update_elem(fd, _KEY, bytes(value))
+        bpf.map_update_elem(fd, _KEY, value)
     except BpfError as error:
-        code = error.errno or 0
-        hint = _HINTS.get(code, "")
-        raise from_errno(code, f"attach {what}{hint and ': '}{hint}") from error
+        # The value stays in the map that a link used, and cannot be set twice.
+        if error.errno != errno.EBUSY:
+            raise
+    return bpf.link_create(
+        "struct_ops",
+        f"attach {what}",
+        AttachType.STRUCT_OPS.since,
+        map_fd=fd,
+        attach_type=AttachType.STRUCT_OPS,
+    )
 
 
 def _duplicate(fd: int) -> int:

@@ -91,6 +91,15 @@ def test_a_link_attaches_more_than_once(spec: CollectionSpec) -> None:
             assert "ebpf_test_b" in available()
 
 
+@pytest.mark.parametrize("name", ["registered", "linked"])
+def test_functions_of_a_name_that_is_taken(spec: CollectionSpec, name: str) -> None:
+    """With a link or without, what the number of the error means is said."""
+    with spec.load() as first, spec.load() as second:
+        first.attach_struct_ops(name)
+        with pytest.raises(FileExistsError, match=f"struct_ops {name}: functions of that name"):
+            second.attach_struct_ops(name)
+
+
 def test_only_programs_of_maps_that_are_created_are_loaded(spec: CollectionSpec) -> None:
     """The kernel cannot load a program for no member of no struct."""
     with spec.load() as objects:
