@@ -105,10 +105,12 @@ class Collection:
                 there already is used, if it is of the same kind.
             kernel_btf: types to match CO-RE relocations with, for kernels without their own: a
                 Btf, or a file of raw BTF or an ELF file with BTF (vmlinux).
-            kconfig: kernel options, in place of those of the running kernel's configuration.
+            kconfig: kernel options that the object asks for, in place of those of the running
+                kernel's configuration: ``{"CONFIG_HZ": 250, "CONFIG_SMP": True}``.
             log_level, log_size: as for `Program.load`, for each program.
 
         Raises:
+            KeyError: a name in `maps`, `targets` or `kconfig` that the object does not have.
             FormatError: the object cannot be loaded on any kernel, or refers to something that
                 this one does not have.
             VerifierError: a program was refused; the message says which, and why.

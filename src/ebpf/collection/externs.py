@@ -15,7 +15,7 @@ from ebpf.spec import ExternKind, ExternSpec, KconfigType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ebpf.btf import Btf
     from ebpf.collection.kernel import KernelTypes, Module
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DEBIAN = Pattern(r"Debian (\d+\.\d+\.\d+)")
 _NUMBERS = Pattern(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_PREFIXES = ("CONFIG_", "LINUX_")
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
 
 
@@ -30,17 +31,14 @@ def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:
     """The value of a kernel option, or of libbpf's LINUX_* names, as the program declared it.
 
     Raises RelocationError for an option that is not set, unless the extern is weak (it is zero
-    then), and for one that its C type cannot hold.
+    then), for one that its C type cannot hold, and for a name that is none of an option.
     """
     virtual = _VIRTUAL.get(extern.name)
     text = str(virtual()) if virtual else options.get(extern.name)
     if text is None:
-        if extern.weak:
+        if extern.weak and extern.name.startswith(_PREFIXES):
             return bytes(extern.size)
-        raise RelocationError(
-            f"extern {extern.name}: this kernel's configuration does not set it; declare it"
-            " __weak, or give it as kconfig={...}"
-        )
+        raise _unknown(extern)
     try:
         return _encode(extern, text)
     except (ValueError, OverflowError, KeyError) as error:
@@ -48,6 +46,36 @@ def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:
         raise RelocationError(
             f"extern {extern.name}: the value {text} does not fit its type, {kind}"
         ) from error
+
+
+def check_options(given: Iterable[str], externs: Iterable[ExternSpec]) -> None:
+    """Refuse options that the program does not ask for, and those that are no options.
+
+    Raises KeyError, and ValueError for a LINUX_* name.
+    """
+    asked = [extern.name for extern in externs if extern.name.startswith("CONFIG_")]
+    for name in given:
+        if name.startswith("LINUX_"):
+            raise ValueError(
+                f"kconfig: {name} is what the running kernel says, and cannot be given; only"
+                " CONFIG_ options can"
+            )
+        if name not in asked:
+            there = ", ".join(asked) or "none"
+            raise KeyError(f"kconfig: the object asks for no option {name!r}, but for: {there}")
+
+
+def _unknown(extern: ExternSpec) -> RelocationError:
+    if extern.name.startswith("CONFIG_"):
+        problem = (
+            "this kernel's configuration does not set it; declare it __weak, or give it as"
+            " kconfig={...}"
+        )
+    else:
+        problem = f"names in .kconfig are CONFIG_ options, or {', '.join(_VIRTUAL)}"
+        if extern.name.startswith("LINUX_"):
+            problem += "; declare it __weak if the program can do without"
+    return RelocationError(f"extern {extern.name}: {problem}")
 
 
 def _encode(extern: ExternSpec, text: str) -> bytes:

@@ -9,7 +9,7 @@ from ebpf._sys.closing import close_all
 from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
-from ebpf.collection.externs import kconfig_bytes
+from ebpf.collection.externs import check_options, kconfig_bytes
 from ebpf.collection.kernel import KernelTypes, external_btf
 from ebpf.collection.maps import check_compatible, check_definition, create_map, new_map, pin_path
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
@@ -20,7 +20,7 @@ from ebpf.errors import ElfError, RelocationError, VerifierError
 from ebpf.kconfig import kernel_config, overridden
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
-from ebpf.spec import ExternKind, MapSpec
+from ebpf.spec import ExternKind, ExternSpec, MapSpec
 from ebpf.spec.members import Named
 from ebpf.types import MapFlags, MapType
 
@@ -84,6 +84,7 @@ class Loader:
         """Create and load everything. Raises what the first failure raises; nothing is closed."""
         _check_names("maps", self._given, self.spec.maps)
         _check_names("targets", self._targets, self.spec.programs)
+        check_options(self._kconfig, self._options())
         self._check_maps()
         self._load_btf()
         self._fill_kconfig()
@@ -145,8 +146,12 @@ class Loader:
             if spec.autocreate and name not in self._given and spec.type != MapType.STRUCT_OPS:
                 check_definition(name, spec)
 
+    def _options(self) -> list[ExternSpec]:
+        """The kernel options that the object asks for."""
+        return [e for e in self.spec.externs.values() if e.kind is ExternKind.KCONFIG]
+
     def _fill_kconfig(self) -> None:
-        externs = [e for e in self.spec.externs.values() if e.kind is ExternKind.KCONFIG]
+        externs = self._options()
         if not externs or KCONFIG_MAP in self._given:
             return
         needed = {e.name for e in externs if e.name.startswith("CONFIG_")} - set(self._kconfig)

@@ -127,7 +127,15 @@ def test_an_option_that_is_not_set_is_named() -> None:
     """A strong option without a value must not silently be zero."""
     spec = spec_of("missing")
     with pytest.raises(ebpf.RelocationError, match=r"CONFIG_NOBODY_HAS_THIS.*__weak.*kconfig="):
-        spec.load(kconfig={"CONFIG_BPF": True})
+        spec.load()
+
+
+def test_options_that_the_object_does_not_ask_for() -> None:
+    """A name that is mistyped would leave the option as the kernel has it."""
+    with pytest.raises(KeyError, match=r"no option 'CONFIG_BFP', but for: .*CONFIG_BPF"):
+        spec_of("tracer").load(kconfig={"CONFIG_BFP": True})
+    with pytest.raises(ValueError, match=r"LINUX_KERNEL_VERSION is what the running kernel says"):
+        spec_of("tracer").load(kconfig={"LINUX_KERNEL_VERSION": 1})
 
 
 def test_an_option_that_does_not_fit_is_told_in_words() -> None:

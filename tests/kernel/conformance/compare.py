@@ -67,7 +67,9 @@ def with_ebpf(path: Path, programs: Sequence[str], kconfig: dict[str, str]) -> O
             spec.select(*programs)
         with pin_root("ebpf") as root, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
-            with spec.load(pin_root=root, kconfig=kconfig) as objects:
+            # libbpf passes over options that the object does not ask for.
+            asked = {name: value for name, value in kconfig.items() if name in spec.externs}
+            with spec.load(pin_root=root, kconfig=asked) as objects:
                 loaded = objects.programs.items()
                 made = [_program(one, spec.programs[key].name) for key, one in loaded]
                 maps = [_map(one) for one in objects.maps.values()]
