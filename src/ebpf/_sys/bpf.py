@@ -173,9 +173,9 @@ def obj_get(path: bytes, file_flags: int = 0, action: str | None = None) -> int:
     return call_fd(Command.OBJ_GET, attribute, action)
 
 
-def prog_attach(action: str | None = None, **fields: Any) -> None:
+def prog_attach(action: str | None = None, needs: Version | None = None, **fields: Any) -> None:
     """PROG_ATTACH: an attachment without a link."""
-    call(Command.PROG_ATTACH, Attribute("prog_attach", **fields), action)
+    call(Command.PROG_ATTACH, Attribute("prog_attach", **fields), action, needs)
 
 
 def prog_detach(action: str | None = None, **fields: Any) -> None:

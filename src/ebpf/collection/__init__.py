@@ -154,22 +154,28 @@ class Collection:
         kind = _KINDS.get(word) if rest else None
         return from_btf(self._btf, self._btf.find(rest if kind else name, kind).id)
 
-    def attach(self) -> list[Link]:
+    def attach(self, **where: Any) -> list[Link]:
         """Attach every program by its section's name, and every struct_ops map.
 
         Programs whose section does not say where (``xdp``, ``perf_event``, ``uprobe`` without a
-        path) are left out, as libbpf leaves them to their own attach methods.
+        path) are left out, as libbpf leaves them to their own attach methods; unless `where` does:
+        with ``cgroup=`` all programs for cgroups are attached to that one.
 
         The collection owns the links. Raises what `Program.attach` and `attach_struct_ops` raise;
         what was attached before is detached again.
         """
-        from ebpf.links.section import names_target
+        from ebpf.links.section import names_target, takes
 
         made: list[Link] = []
         try:
             for program in self.programs.values():
                 spec = program.spec
-                if spec is not None and names_target(spec.attach, spec.target):
+                if spec is None:
+                    continue
+                keyword = takes(spec.attach)
+                if keyword in where:
+                    made.append(program.attach(**{keyword: where[keyword]}))
+                elif names_target(spec.attach, spec.target):
                     made.append(program.attach())
             for name in self._loader.structs:
                 made.append(self.attach_struct_ops(name))

@@ -19,7 +19,9 @@ iterator       attach_iter
 section        attach_by_section: by the name of an object file's section
 functions      functions of the kernel and of programs, by name and pattern
 binaries       executables and libraries, and places in them
-cgroup         naming a cgroup
+cgroup         attach_cgroup; naming a cgroup
+cgroup_hooks   the hooks of a cgroup, and the programs that they have
+order          before and after other programs of a hook
 task_fd        query_task_fd
 """
 
@@ -29,6 +31,7 @@ from ebpf.links.base import Link, PerfEventAttachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ebpf.links.cgroup import CgroupAttachment, attach_cgroup
     from ebpf.links.counter import attach_perf_event
     from ebpf.links.group import LinkGroup
     from ebpf.links.iterator import IteratorLink, attach_iter
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from ebpf.links.usdt import UsdtSpecs, attach_usdt
 
 __all__ = [
+    "CgroupAttachment",
     "IteratorLink",
     "Link",
     "LinkGroup",
@@ -65,6 +69,7 @@ __all__ = [
     "TaskFd",
     "UsdtSpecs",
     "attach_by_section",
+    "attach_cgroup",
     "attach_freplace",
     "attach_iter",
     "attach_kprobe",
@@ -93,11 +98,13 @@ __all__ = [
 
 # Imported by the first program that is attached in this way.
 _LAZY = {
+    "CgroupAttachment": "cgroup",
     "IteratorLink": "iterator",
     "LinkGroup": "group",
     "TaskFd": "task_fd",
     "UsdtSpecs": "usdt",
     "attach_by_section": "section",
+    "attach_cgroup": "cgroup",
     "attach_freplace": "tracing",
     "attach_iter": "iterator",
     "attach_kprobe": "kprobe",

@@ -138,13 +138,19 @@ class Link(Descriptor):
         Raises:
             BpfError: EINVAL where links of this kind can't be updated (tracing kinds, perf
                 events), or the new program is of another type; EPERM where another program than
-                `expected` is attached.
+                `expected` is attached; ENOLINK where what it was attached to is gone.
         """
         check_objects(program=program, expected=expected)
         fields = {"link_fd": self.fileno(), "new_prog_fd": program.fileno()}
         if expected is not None:
             fields |= {"old_prog_fd": expected.fileno(), "flags": int(AttachFlags.REPLACE)}
-        bpf.link_update(action=f"update {self!r}", **fields)
+        try:
+            bpf.link_update(action=f"update {self!r}", **fields)
+        except BpfError as error:
+            if error.errno != errno.ENOLINK:
+                raise
+            gone = f"update {self!r}: what it was attached to is gone"
+            raise BpfError(errno.ENOLINK, gone) from None
 
     def detach(self) -> None:
         """End the attachment for every holder, pinned or not (BPF_LINK_DETACH, 5.9).

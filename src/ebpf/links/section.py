@@ -12,6 +12,10 @@ The ways and targets are those of libbpf's ``attach_`` functions for ``SEC()``:
     raw_tracepoint                    NAME
     fentry.multi, fexit.multi, fsession.multi              PATTERN
     fentry, fexit, fmod_ret, fsession, tp_btf, lsm, freplace, iter     as it was loaded
+
+and of those that need more than a name, which is given as a keyword:
+
+    cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
 """
 
 from __future__ import annotations
@@ -22,10 +26,16 @@ from ebpf.errors import EbpfError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ebpf.links.base import HasFileno, Link
 
     Attach = Callable[..., Link]
+
+
+def takes(way: str) -> str:
+    """The keyword that says where programs of the section go: "cgroup"; "" where none does."""
+    return _PLACES[way][0] if way in _PLACES else ""
 
 
 def names_target(way: str, target: str) -> bool:
@@ -33,18 +43,25 @@ def names_target(way: str, target: str) -> bool:
     return way in _LOADED or (way in _WAYS and bool(target))
 
 
-def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
+def attach_by_section(program: HasFileno, way: str, target: str, **where: Any) -> Link:
     """Attach `program` as its section says: `way` "kprobe" to the `target` "do_unlinkat+0x10".
+
+    `where` is what the section has no room for: ``cgroup=`` and what the list above has.
 
     Raises:
         EbpfError: the section names no target, or one of another form, or a way that has to be
-            called by hand because it needs more than a name (an interface, a cgroup).
+            called by hand.
+        TypeError: `where` lacks what the way takes, or has something else.
     """
+    if way in _PLACES:
+        return _attach_at(program, way, where)
+    if where:
+        raise TypeError(f"attach by section: {way} takes no {min(where)}=")
     if way in _LOADED:
         return _function(_LOADED[way])(program)
     function = _WAYS.get(way)
     if function is None:
-        there = ", ".join((*_WAYS, *_LOADED))
+        there = ", ".join((*_WAYS, *_LOADED, *_PLACES))
         raise EbpfError(
             f"attach by section: {way or 'a section of this name'} cannot be attached by name;"
             f" these can: {there}"
@@ -52,6 +69,14 @@ def attach_by_section(program: HasFileno, way: str, target: str) -> Link:
     if not target:
         raise EbpfError(f"attach by section: {way}/ is followed by no target")
     return function(program, target)
+
+
+def _attach_at(program: HasFileno, way: str, where: dict[str, Any]) -> Link:
+    keyword, function = _PLACES[way]
+    if where.keys() != {keyword}:
+        given = f", not {', '.join(f'{name}=' for name in where)}" if where else ""
+        raise TypeError(f"attach by section: a program of {way} takes {keyword}={given}")
+    return _function(function)(program, where[keyword])
 
 
 def _function(name: str) -> Attach:
@@ -159,4 +184,11 @@ _LOADED = {
     "lsm": "attach_lsm",
     "freplace": "attach_freplace",
     "iter": "attach_iter",
+}
+
+# Ways for which a section has no room: the keyword that says where, and the function.
+_PLACES = {
+    "cgroup": ("cgroup", "attach_cgroup"),
+    "cgroup_skb": ("cgroup", "attach_cgroup"),
+    "lsm_cgroup": ("cgroup", "attach_lsm_cgroup"),
 }

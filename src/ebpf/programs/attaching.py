@@ -9,13 +9,13 @@ from ebpf._sys.closing import close_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from ebpf.links import IteratorLink, Link, LinkGroup, UsdtSpecs
     from ebpf.links.arrays import Cookies
     from ebpf.links.base import HasFileno
     from ebpf.links.binaries import StrPath
-    from ebpf.links.cgroup import Cgroup
+    from ebpf.links.cgroup import Cgroup, Mode
     from ebpf.links.counter import Event
     from ebpf.spec import ProgramSpec
     from ebpf.types import AttachType, CgroupIterOrder
@@ -37,15 +37,21 @@ class Attaching(Descriptor):
         super().__init__(fd)
         self._links: set[Link] = set()
 
-    def attach(self) -> Link:
+    def attach(self, **where: Any) -> Link:
         """Attach the program as its section in the object file says; see `ebpf.links.section`.
+
+        Args:
+            where: what a section has no room for, such as ``cgroup="/sys/fs/cgroup/web"`` for a
+                program of ``cgroup_skb/egress``.
 
         Raises:
             EbpfError: the section names no target, or nothing that can be attached by name.
+            TypeError: `where` lacks what the section takes, or has something else.
         """
         if self.spec is None:
             raise TypeError(f"attach: {self!r} is not from an object file; call an attach_ method")
-        return self._own(links.attach_by_section(self, self.spec.attach, self.spec.target))
+        way, target = self.spec.attach, self.spec.target
+        return self._own(links.attach_by_section(self, way, target, **where))
 
     def attach_tracepoint(self, category: str, name: str, *, cookie: int = 0) -> Link:
         """Run the program at a tracepoint; see `ebpf.links.attach_tracepoint`."""
@@ -246,6 +252,35 @@ class Attaching(Descriptor):
     def attach_lsm_cgroup(self, cgroup: Cgroup) -> Link:
         """Have the program judge one cgroup; see `ebpf.links.attach_lsm_cgroup`."""
         return self._own(links.attach_lsm_cgroup(self, cgroup))
+
+    def attach_cgroup(
+        self,
+        cgroup: Cgroup,
+        attach_type: AttachType | None = None,
+        *,
+        mode: Mode | None = None,
+        replace: HasFileno | None = None,
+        before: HasFileno | None = None,
+        after: HasFileno | None = None,
+        first: bool = False,
+        preorder: bool = False,
+        expected_revision: int = 0,
+    ) -> Link:
+        """Run the program for what a cgroup does; see `ebpf.links.attach_cgroup`."""
+        return self._own(
+            links.attach_cgroup(
+                self,
+                cgroup,
+                attach_type,
+                mode=mode,
+                replace=replace,
+                before=before,
+                after=after,
+                first=first,
+                preorder=preorder,
+                expected_revision=expected_revision,
+            )
+        )
 
     def attach_freplace(self, target: HasFileno | None = None, function: str = "") -> Link:
         """Run the program in a function's place; see `ebpf.links.attach_freplace`."""

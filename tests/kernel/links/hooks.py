@@ -52,7 +52,8 @@ BPF_LSM = (pytest.mark.needs_config("CONFIG_BPF_LSM"), pytest.mark.refused_like(
 class Hook:
     """How to load a program that counts for each process, attach it, and make it run.
 
-    `trigger` makes it run `runs` times for each call in the calling process.
+    `trigger` makes it run `runs` times for each call in the calling process; `cleanup` removes
+    what `attach` and `trigger` made beside the attachment.
     """
 
     load: Load
@@ -60,6 +61,7 @@ class Hook:
     trigger: Callable[[Link | None], object]
     runs: int = 1
     marks: tuple[Any, ...] = field(default=())
+    cleanup: Callable[[], None] | None = None
 
 
 def counting(
@@ -316,6 +318,7 @@ HOOKS: dict[str, Hook] = {
         lambda p: p.attach_lsm_cgroup(cgroup()),
         in_cgroup,
         marks=BPF_LSM,
+        cleanup=remove_cgroups,
     ),
     "iter": Hook(for_function(AttachType.TRACE_ITER, "bpf_prog"), lambda p: p.attach_iter(), walk),
     "iter, sleepable": Hook(

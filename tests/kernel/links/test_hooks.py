@@ -14,9 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from ebpf import BpfFileNotFoundError, HashMap, Program
-from tests.kernel.links.hooks import HOOKS, remove_cgroups
+from tests.kernel.links.hooks import HOOKS as TRACING_HOOKS
+from tests.kernel.links.socket_hooks import SOCKET_HOOKS
 from tests.kernel.samples import ROOT, bpftool, per_process, wait_until
 
+HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS}
 EVERY = [pytest.param(name, marks=hook.marks, id=name) for name, hook in HOOKS.items()]
 
 
@@ -28,8 +30,9 @@ def link_ids() -> set[int]:
 def counts(request: pytest.FixtureRequest) -> Iterator[HashMap[int, int]]:
     with per_process() as made:
         yield made
-    if request.node.callspec.params["name"] == "lsm_cgroup":
-        remove_cgroups()
+    cleanup = HOOKS[request.node.callspec.params["name"]].cleanup
+    if cleanup is not None:
+        cleanup()
 
 
 def total(counts: HashMap[int, int]) -> int:
@@ -60,7 +63,7 @@ def test_the_program_runs_while_it_is_attached(name: str, counts: HashMap[int, i
 ATTACHED = """
 import signal, sys
 from ebpf import Map
-from tests.kernel.links.hooks import HOOKS, remove_cgroups
+from tests.kernel.links.test_hooks import HOOKS
 hook = HOOKS[sys.argv[1]]
 counts = Map.from_id(int(sys.argv[2]), key="I", value="Q")
 program = hook.load(counts)
