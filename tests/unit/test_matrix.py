@@ -1,0 +1,78 @@
+"""The judgement over the kernel tests of all kernels: what of their outcomes fails the matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import matrix
+
+OLD, NEW = "5.10.0-32-amd64", "6.12.90+deb13-amd64"
+
+
+def results(directory: Path, **outcomes: tuple[str, str]) -> matrix.Results:
+    """What runs on the old and the new kernel leave: test -> outcome on either, "" for not run."""
+    for number, kernel in enumerate((NEW, OLD)):
+        chosen = {f"t.py::{test}": each[1 - number] for test, each in outcomes.items()}
+        report = {
+            "kernel": kernel,
+            "machine": "x86_64",
+            "outcomes": {test: outcome for test, outcome in chosen.items() if outcome},
+        }
+        (directory / f"results-{number}.json").write_text(json.dumps(report))
+    return matrix.load(directory)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        (("works", "works"), ""),
+        (("too old (5.15)", "works"), ""),
+        (("works", "not built (CONFIG_X)"), ""),
+        (("", "works"), ""),
+        (("works", "failed"), f"failed on {NEW}: t.py::a"),
+        (("failed", "works"), f"failed on {OLD}: t.py::a"),
+        (("too old (5.15)", "not built (CONFIG_X)"), "works on no kernel: t.py::a"),
+        (("refused (as x.c is)", ""), "works on no kernel: t.py::a"),
+        # The new kernel has that release, so either the library names a wrong one or fails.
+        (("too old (5.15)", "too old (6.13)"), "the release is wrong: t.py::a"),
+    ],
+)
+def test_what_fails_the_matrix(
+    outcomes: tuple[str, str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failure on one kernel, or a test that shows nothing on any, passes."""
+    status = matrix.judge(results(tmp_path, other=("works", "works"), a=outcomes))
+    output = capsys.readouterr().out
+    assert status == bool(said)
+    assert said in output
+    assert said or "no kernel" not in output
+
+
+def test_no_results_are_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No guest came up, and nothing was found wrong."""
+    assert matrix.judge(matrix.load(tmp_path)) == 1
+    assert "no results at all" in capsys.readouterr().out
+
+
+def test_the_table_has_what_differs(tmp_path: Path) -> None:
+    """A test that does not work somewhere is hidden among those that do."""
+    table = matrix.table(
+        results(tmp_path, a=("too old (5.15)", "works"), b=("works", "works"), c=("", "works"))
+    )
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    # The oldest kernel comes first, whatever the names of the files.
+    assert lines[0] == ["test", OLD, NEW]
+    assert lines[2:] == [
+        ["**t.py**", "1 of 3", "3 of 3"],
+        ["a", "too old (5.15)", "works"],
+        ["c", "not run", "works"],
+    ]
+
+
+def test_what_worked_nowhere_is_run_again_once(tmp_path: Path) -> None:
+    """CI's guests leave out what works on no kernel so far, or run it twice."""
+    found = results(tmp_path, a=("not built (CONFIG_X)", ""), b=("works", ""), c=("refused", ""))
+    assert matrix.missing(found, ["t.py::c"]) == ["t.py::a"]
