@@ -45,8 +45,8 @@ static void *map_fixed(void *where, uint64_t length, int fd, uint64_t offset)
 	return mapped;
 }
 
-/* As the kernel has it: the positions on pages of their own, the data behind, mapped twice. */
-static struct ebpf_ring make_ring(uint64_t size)
+/* The positions on pages of their own, the data behind, mapped twice. */
+struct ebpf_ring ring_in_memory(uint64_t size)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	int fd = memfd_create("ring", MFD_CLOEXEC);
@@ -187,7 +187,7 @@ typedef struct records (*drain_form)(struct ebpf_ring *ring, uint64_t capacity, 
 /* Random lengths, discards, capacities and limits, against a list of what was written. */
 static void test_model(drain_form drain, uint64_t extra)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	uint32_t lengths[4096], flags[4096];
 	uint64_t written = 0, read = 0, discarded = 0, bytes = 0, records = 0;
 
@@ -232,7 +232,7 @@ static void test_model(drain_form drain, uint64_t extra)
 
 static void test_busy(drain_form drain)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	_Atomic uint32_t *busy;
 	struct records got;
 
@@ -259,7 +259,7 @@ static void test_busy(drain_form drain)
 
 static void test_longest(drain_form drain, uint64_t extra)
 {
-	struct ebpf_ring ring = make_ring(8192);
+	struct ebpf_ring ring = ring_in_memory(8192);
 
 	for (uint64_t number = 0; number < 50; number++) {
 		uint32_t length = 8192 - 16 - (uint32_t)random_below(9);
@@ -280,7 +280,7 @@ static void test_longest(drain_form drain, uint64_t extra)
 static void test_corrupt(drain_form drain)
 {
 	static const unsigned long impossible[] = { 4096 * 3, 4, ~0ul - 8191 };
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	_Atomic uint32_t *header;
 	struct records got;
 	size_t i;
@@ -309,7 +309,7 @@ static void test_corrupt(drain_form drain)
 
 static void test_closed(drain_form drain)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	struct records got;
 
 	EXPECT(put(&ring, 0, 8, 0));
@@ -323,7 +323,7 @@ static void test_closed(drain_form drain)
 
 static void test_small_buffers(void)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	unsigned char tiny[EBPF_RING_PICKLE_OVERHEAD - 1];
 
 	EXPECT(put(&ring, 0, 8, 0));
@@ -340,7 +340,7 @@ static void test_small_buffers(void)
 /* Discarded records are passed, so that a descriptor is not readable for their sake. */
 static void test_ready(void)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	_Atomic uint32_t *busy;
 	struct records got;
 
@@ -375,7 +375,7 @@ static void make_room(struct ebpf_ring *ring, uint32_t length, _Atomic unsigned 
 
 static void test_overwritten(drain_form drain, uint64_t extra)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	_Atomic unsigned long *oldest = position(ring.producer) + 1;
 	struct ebpf_ring writer = ring;
 	uint64_t written = 0, read = 0;
@@ -429,6 +429,7 @@ static int memory(void)
 	test_overwritten(drain_packed, 0);
 	test_overwritten(drain_pickled, EBPF_RING_PICKLE_OVERHEAD);
 	perf_memory();
+	user_ring_memory();
 	return 0;
 }
 
@@ -448,7 +449,7 @@ static void *produce(void *argument)
 
 static int threads(void)
 {
-	struct ebpf_ring ring = make_ring(4096);
+	struct ebpf_ring ring = ring_in_memory(4096);
 	struct ebpf_ring writer = ring;
 	uint64_t number = 0;
 	pthread_t producer;
@@ -471,6 +472,7 @@ static int threads(void)
 	EXPECT(pthread_join(producer, NULL) == 0);
 	EXPECT(ring.records == SHARED_RECORDS);
 	perf_threads();
+	user_ring_threads();
 	return 0;
 }
 

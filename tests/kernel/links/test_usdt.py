@@ -101,14 +101,15 @@ def test_every_form_of_argument(traced: Traced) -> None:
         assert events(objects, traced.pid) == [(0, FORMS)]
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has scaled indexes")
-def test_an_index_that_the_objects_header_does_not_know(traced: Traced) -> None:
-    """The program would read another address."""
-    with (
-        loaded(16) as objects,
-        pytest.raises(FormatError, match=r"scaled index.*libbpf 1\.7"),
-    ):
-        objects.programs["on_probe"].attach_usdt(built("usdt"), "sample", "forms", pid=traced.pid)
+# Only x86-64 has scaled indexes: elsewhere there is nothing to test, which is none of the outcomes.
+if platform.machine() == "x86_64":
+
+    def test_an_index_that_the_objects_header_does_not_know(traced: Traced) -> None:
+        """The program would read another address."""
+        with loaded(16) as objects:
+            program = objects.programs["on_probe"]
+            with pytest.raises(FormatError, match=r"scaled index.*libbpf 1\.7"):
+                program.attach_usdt(built("usdt"), "sample", "forms", pid=traced.pid)
 
 
 def test_a_semaphore_is_raised_while_somebody_watches(traced: Traced) -> None:
