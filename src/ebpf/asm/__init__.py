@@ -160,6 +160,13 @@ from ebpf.asm.registers import (
     Register,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.asm.objects import Function, collection
+    from ebpf.asm.parameters import arguments, tracepoint, tracepoint_arguments
+    from ebpf.asm.ptregs import PtRegs
+    from ebpf.asm.structs import Struct, context, enum_value
+
 __all__ = [
     "R0",
     "R1",
@@ -173,16 +180,20 @@ __all__ = [
     "R9",
     "R10",
     "Assembly",
+    "Function",
     "Helper",
     "Instruction",
     "Label",
     "Memory",
     "Position",
+    "PtRegs",
     "Register",
+    "Struct",
     "add",
     "add32",
     "and32",
     "and_",
+    "arguments",
     "arsh",
     "arsh32",
     "assemble",
@@ -204,9 +215,12 @@ __all__ = [
     "call_local",
     "cmpxchg",
     "cmpxchg32",
+    "collection",
+    "context",
     "disassemble",
     "div",
     "div32",
+    "enum_value",
     "exit_",
     "ja",
     "ja32",
@@ -286,8 +300,39 @@ __all__ = [
     "stxw",
     "sub",
     "sub32",
+    "tracepoint",
+    "tracepoint_arguments",
     "xchg",
     "xchg32",
     "xor",
     "xor32",
 ]
+
+# What takes time to import, with the types of `ebpf.btf`: the module that has each. A module of
+# the same name is meant itself.
+_LAZY = {
+    "Function": "objects",
+    "PtRegs": "ptregs",
+    "Struct": "structs",
+    "arguments": "parameters",
+    "collection": "objects",
+    "context": "structs",
+    "enum_value": "structs",
+    "tracepoint": "parameters",
+    "tracepoint_arguments": "parameters",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ebpf.asm' has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(f"ebpf.asm.{_LAZY[name]}")
+    found = getattr(module, name, module)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

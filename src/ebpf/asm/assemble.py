@@ -199,7 +199,7 @@ def _lay_out(
     instructions: list[Instruction] = []
     labels: dict[str, tuple[Label, int]] = {}
     starts = [0]
-    for item in _flatten(program, "program"):
+    for item in flatten(program, "program"):
         if isinstance(item, Instruction):
             instructions.append(item)
             starts.append(starts[-1] + len(item))
@@ -216,7 +216,8 @@ def _lay_out(
     return instructions, labels, starts
 
 
-def _flatten(item: object, path: str) -> Iterator[Instruction | Label]:
+def flatten(item: object, path: str) -> Iterator[Instruction | Label]:
+    """The instructions and labels in `item`, which messages call `path`."""
     if isinstance(item, (Instruction, Label)):
         yield item
     elif isinstance(item, str):
@@ -228,7 +229,7 @@ def _flatten(item: object, path: str) -> Iterator[Instruction | Label]:
         )
     else:
         for index, inner in enumerate(item):
-            yield from _flatten(inner, f"{path}[{index}]")
+            yield from flatten(inner, f"{path}[{index}]")
 
 
 def _find_label(instruction: Instruction, labels: dict[str, tuple[Label, int]], size: int) -> int:

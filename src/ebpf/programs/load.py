@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from ebpf._sys import bpf, facts
+from ebpf._sys import bpf, check, facts
 from ebpf._sys.arguments import check_numbers, check_objects
 from ebpf.errors import BpfPermissionError, NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ebpf.asm import Assembly
     from ebpf.errors import BpfError, Version
     from ebpf.links.base import HasFileno
+    from ebpf.programs.portable import Portable
 
 
 # The first verifier log buffer; it grows to what the log needs. Kernels before 6.4 take no buffer
@@ -105,6 +107,52 @@ def code_of(
 
     assembly = insns if isinstance(insns, asm.Assembly) else asm.assemble(insns)
     return assembly.resolve({name: map.fileno() for name, map in (maps or {}).items()}), assembly
+
+
+def fitted(assembly: Assembly | None, code: bytes) -> Portable | None:
+    """The program by this kernel's types, where it has instructions that depend on them."""
+    if assembly is None or not any(hasattr(one, "access") for one in assembly.instructions):
+        return None
+    from ebpf.programs.portable import Portable
+
+    return Portable(assembly, code)
+
+
+class SourceInfo:
+    """The lines of Python that a program comes from, for as long as it is being loaded.
+
+    ``fields`` are those of BPF_PROG_LOAD that tell the kernel; empty where the program does not
+    come from `ebpf.asm`, or this process may not load BTF (CAP_BPF), which others may.
+    """
+
+    def __init__(self, assembly: Assembly | None, name: str) -> None:
+        self.fields: dict[str, Any] = {}
+        self._fd = -1
+        if assembly is None:
+            return
+        from ebpf.asm.lines import debug_info
+
+        info = debug_info(assembly, name)
+        self._fd, _ = bpf.btf_load(info.btf)
+        if self._fd == -errno.EPERM:
+            return
+        self.fields = {
+            "prog_btf_fd": check(self._fd, "load the program's BTF"),
+            "func_info": info.func_info,
+            "func_info_rec_size": 8,
+            "func_info_cnt": len(info.func_info) // 8,
+            "line_info": info.line_info,
+            "line_info_rec_size": 16,
+            "line_info_cnt": len(info.line_info) // 16,
+        }
+
+    def __enter__(self) -> dict[str, Any]:
+        return self.fields
+
+    def __exit__(self, *exception: object) -> None:
+        # The program holds it from now on.
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 class Loading:

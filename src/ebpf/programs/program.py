@@ -9,16 +9,18 @@ from ebpf import pin
 from ebpf._sys import bpf, lib
 from ebpf._sys.arguments import c_string, check_numbers, check_objects
 from ebpf._sys.call import fail
-from ebpf.errors import BpfError
+from ebpf.errors import BpfError, VerifierError
 from ebpf.info import ProgramInfo
 from ebpf.programs import run
 from ebpf.programs.attaching import Attaching
 from ebpf.programs.load import (
     LOG_SIZE,
     Loading,
+    SourceInfo,
     attach_fields,
     check_head,
     code_of,
+    fitted,
     newest,
     source_of,
 )
@@ -108,7 +110,8 @@ class Program(Attaching):
                 or a function of `attach_program`.
             attach_program: the program to attach to, in place of the kernel.
             attach_btf_id, attach_btf: the same by number, and the BTF of the module that has it.
-            btf: BTF for the program.
+            btf: BTF for the program; without it, one of `ebpf.asm` gets BTF that says which line
+                of Python made each instruction.
             log_level: 1, 2 or 4 (BPF_LOG_*): ask for a log at the first try; it is then in `log`.
             log_size: bytes of the first log buffer, 128 or more.
 
@@ -117,6 +120,7 @@ class Program(Attaching):
             NotSupportedError: the kernel does not know this program type, flag, field or helper.
             BpfFileNotFoundError: there is no `attach_to`; the message has the nearest names.
             BpfPermissionError: the message lists the facts.
+            RelocationError: the program uses types that the kernel does not have.
             AsmError, ValueError, TypeError: an argument that no kernel takes.
         """
         attach_type = check_head(type, name, attach_type)
@@ -124,9 +128,10 @@ class Program(Attaching):
         check_numbers(32, log_level=log_level, log_size=log_size)
         check_objects(btf=btf)
         code, assembly = code_of(insns, maps)
+        portable = fitted(assembly, code)
         request = {
             "prog_type": type,
-            "insns": code,
+            "insns": portable.code if portable else code,
             "license": c_string("license", license) + b"\0",
             "prog_name": name.encode("ascii"),
             "prog_flags": int(flags),
@@ -136,7 +141,15 @@ class Program(Attaching):
             **attach_fields(attach_type, attach_to, attach_btf_id, attach_btf, attach_program),
         }
         needs = newest(type, ProgramFlags(flags), attach_type)
-        fd, log = Loading(request, name, needs, source_of(assembly)).load(log_level, log_size)
+        with SourceInfo(assembly if btf is None else None, name) as source:
+            request.update(source)
+            loading = Loading(request, name, needs, source_of(assembly))
+            try:
+                fd, log = loading.load(log_level, log_size)
+            except VerifierError as error:
+                if portable is None:
+                    raise
+                raise portable.explained(error) from error
         return cls(fd, type, name, log, attach_type=attach_type, attach_to=attach_to)
 
     @classmethod

@@ -127,6 +127,7 @@ def test_every_instruction_function_has_a_form_here() -> None:
     """An instruction that nobody compared with LLVM could be encoded wrongly."""
     no_instructions = {"assemble", "disassemble"}
     functions = {name for name in asm.__all__ if name[0].islower()} - no_instructions
+    functions -= set(asm._LAZY)
     assert functions == {name for name, _, _ in FORMS} | REFERENCES
 
 

@@ -1,0 +1,233 @@
+"""What tracing programs are called with, by name: arguments of functions and of tracepoints.
+
+connect = asm.arguments("tcp_connect", kernel_btf)
+code = [connect.load(R6, R1, "sk"), connect.struct("sk").load(R7, R6, "__sk_common.skc_dport")]
+
+switch = asm.tracepoint(ebpf.tracefs.tracepoint_fields("sched", "sched_switch"))
+code = [switch.load(R6, R1, "prev_pid")]
+"""
+
+from __future__ import annotations
+
+from ebpf.asm.alu import add, and32
+from ebpf.asm.memory import ldxdw, ldxw
+from ebpf.asm.operands import memory
+from ebpf.asm.registers import Memory, Register
+from ebpf.asm.structs import LOADS, Struct, address_of, btf_of, extend
+from ebpf.btf import types as t
+from ebpf.errors import AsmError, BtfError
+from ebpf.plain import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from ebpf.asm.structs import BtfSource, Code, Place
+    from ebpf.btf import Btf
+
+    class RecordField(Protocol):
+        """As `ebpf.tracefs.tracepoint_fields` returns them; offset and size in bytes."""
+
+        name: str
+        declaration: str
+        offset: int
+        size: int
+        signed: bool
+
+        @property
+        def is_array(self) -> bool: ...
+
+
+_SLOT = 8
+# A function that is called where the tracepoint is: its parameters have names.
+_NAMED = ("__bpf_trace_", "__traceiter_", "__probestub_")
+_DYNAMIC = "__data_loc "
+
+
+class Argument(NamedTuple):
+    """One argument; `slot` counts units of 8 bytes from the start of the context."""
+
+    name: str
+    type_id: int
+    slot: int
+    size: int
+
+
+class Arguments:
+    """The arguments of fentry, fexit, fmod_ret, LSM, tp_btf and struct_ops programs.
+
+    They are in R1, 8 bytes each; those of 16 bytes, structs by value, have two such places.
+    ``names`` are in their order. Of a parameter without a name the name is its number, ``"0"``.
+    """
+
+    def __init__(self, what: str, btf: Btf, prototype: t.FuncProto, names: list[str]) -> None:
+        self.what = what
+        self._btf = btf
+        self._returns = prototype.type_id
+        self._arguments: dict[str, Argument] = {}
+        slot = 0
+        for number, parameter in enumerate(prototype.parameters):
+            if not parameter.name and not parameter.type_id:
+                break
+            name = names[number] or str(number)
+            size = btf.sizeof(parameter.type_id)
+            self._arguments[name] = Argument(name, parameter.type_id, slot, size)
+            slot += max(1, -(-size // _SLOT))
+        self._slots = slot
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._arguments)
+
+    def __repr__(self) -> str:
+        return f"<Arguments of {self.what}: {', '.join(self.names) or 'none'}>"
+
+    def load(self, dst: Register, base: Place, name: str) -> Code:
+        """dst = the argument; a number shorter than 64 bits is extended by its type.
+
+        `base` is where R1 pointed when the program began. Raises AsmError for a struct by value.
+        """
+        argument = self._find(name)
+        return self._load(dst, base, argument.slot, argument.type_id, argument.size, name)
+
+    def result(self, dst: Register, base: Place) -> Code:
+        """dst = what the function returned, in fexit and fmod_ret programs."""
+        if not self._returns:
+            raise AsmError(f"{self.what} returns nothing")
+        size = self._btf.sizeof(self._returns)
+        return self._load(dst, base, self._slots, self._returns, size, "result")
+
+    def struct(self, name: str) -> Struct:
+        """The struct that the argument points to. Raises BtfError."""
+        target = self._btf.resolve(self._find(name).type_id)
+        if not isinstance(target, t.Pointer):
+            raise BtfError(f"{self.what}: argument {name} is no pointer")
+        return Struct.of(self._btf, target.type_id)
+
+    def _find(self, name: str) -> Argument:
+        if name not in self._arguments:
+            there = ", ".join(self.names) or "none"
+            raise AsmError(f"{self.what} has no argument {name!r}; it has: {there}")
+        return self._arguments[name]
+
+    def _load(
+        self, dst: Register, base: Place, slot: int, type_id: int, size: int, name: str
+    ) -> Code:
+        found = self._btf.resolve(type_id)
+        if isinstance(found, (t.Struct, t.Union)):
+            raise AsmError(
+                f"{self.what}: {name} is a {found.kind.name.lower()} of {size} bytes, by value:"
+                f" they begin {_SLOT * slot} bytes behind {base!r}"
+            )
+        number, offset = memory("base", base)
+        signed = isinstance(found, (t.Int, t.Enum, t.Enum64)) and found.signed
+        place = Memory(Register(number), offset + _SLOT * slot)
+        return [ldxdw(dst, place), *extend(dst, min(size, _SLOT), signed)]
+
+
+def arguments(function: str, btf: BtfSource) -> Arguments:
+    """The arguments of a function of the kernel; of an LSM hook it is ``bpf_lsm_NAME``.
+
+    Raises:
+        BtfError: `btf` has no such function.
+    """
+    source = btf_of(btf)
+    prototype = _prototype(source, function)
+    names = [parameter.name for parameter in prototype.parameters]
+    return Arguments(function, source, prototype, names)
+
+
+def tracepoint_arguments(name: str, btf: BtfSource) -> Arguments:
+    """The arguments of a tracepoint, for tp_btf (and raw tracepoint) programs.
+
+    Raises:
+        BtfError: `btf` has no such tracepoint.
+    """
+    source = btf_of(btf)
+    try:
+        typedef = source.find(f"btf_trace_{name}", t.Kind.TYPEDEF)
+    except BtfError:
+        raise BtfError(f"BTF has no tracepoint named {name!r}") from None
+    pointer = source.resolve(typedef.id)
+    found = source.resolve(pointer.type_id) if isinstance(pointer, t.Pointer) else pointer
+    assert isinstance(found, t.FuncProto)
+    # The first is the data of whoever registered, which programs do not get.
+    own = t.FuncProto(type_id=0, parameters=found.parameters[1:])
+    names = [parameter.name for parameter in own.parameters]
+    for prefix in _NAMED:
+        try:
+            named = _prototype(source, prefix + name).parameters[1:]
+        except BtfError:
+            continue
+        if len(named) == len(names) and not all(names):
+            names = [parameter.name for parameter in named]
+    return Arguments(f"tracepoint {name}", source, own, names)
+
+
+def _prototype(btf: Btf, function: str) -> t.FuncProto:
+    found = btf.find(function, t.Kind.FUNC)
+    assert isinstance(found, t.Func)
+    prototype = btf.resolve(found.type_id)
+    assert isinstance(prototype, t.FuncProto)
+    return prototype
+
+
+class TracepointRecord:
+    """The record that a program of type TRACEPOINT gets in R1, by its fields."""
+
+    def __init__(self, fields: Mapping[str, RecordField]) -> None:
+        self._fields = dict(fields)
+
+    def __repr__(self) -> str:
+        return f"<TracepointRecord: {', '.join(self._fields)}>"
+
+    def load(self, dst: Register, base: Place, name: str) -> Code:
+        """dst = the field; a signed number keeps its sign.
+
+        `base` is where R1 pointed when the program began.
+
+        Raises:
+            AsmError: there is no such field, or it is no number: see `address`.
+        """
+        field = self._find(name)
+        if field.is_array or field.size not in LOADS:
+            raise AsmError(f"{field.declaration!r} is no number: take its address()")
+        number, offset = memory("base", base)
+        code = LOADS[field.size](dst, Memory(Register(number), offset + field.offset))
+        return [code, *(extend(dst, field.size, True) if field.signed else [])]
+
+    def address(self, dst: Register, base: Place, name: str) -> Code:
+        """dst = the address of the field, or of the string that it leads to (``__data_loc``).
+
+        It is to be read with probe_read_kernel or probe_read_kernel_str: see `snippets.read_str`.
+        `dst` and `base` differ.
+        """
+        field = self._find(name)
+        number, offset = memory("base", base)
+        place = Memory(Register(number), offset + field.offset)
+        if not field.declaration.startswith(_DYNAMIC):
+            return address_of(dst, place)
+        if number == dst.number:
+            raise AsmError(f"dst must not be the register of base, {base!r}: both are needed")
+        # The offset from the start of the record is in the lower half, the length above it.
+        code: Code = [ldxw(dst, place), and32(dst, 0xFFFF), add(dst, Register(number))]
+        return [*code, add(dst, offset)] if offset else code
+
+    def _find(self, name: str) -> RecordField:
+        field = self._fields.get(name)
+        if field is None:
+            there = ", ".join(one for one in self._fields if not one.startswith("common_"))
+            raise AsmError(f"the record has no field {name!r}; it has: {there or 'none'}")
+        if name.startswith("common_"):
+            raise AsmError(f"{name}: the kernel does not let programs read the common fields")
+        return field
+
+
+def tracepoint(fields: Mapping[str, RecordField]) -> TracepointRecord:
+    """The record of a tracepoint, from ``ebpf.tracefs.tracepoint_fields(category, name)``.
+
+    Without tracefs, and for programs that go to other kernels, its struct does as well:
+    ``asm.Struct("trace_event_raw_sched_switch", kernel_btf)``.
+    """
+    return TracepointRecord(fields)

@@ -1,0 +1,307 @@
+"""Fields by name: what assembled programs read must be what Python knows of the same things."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from ebpf import (
+    ArrayMap,
+    AttachType,
+    BtfError,
+    MapType,
+    Program,
+    ProgramType,
+    VerifierError,
+    asm,
+    tracefs,
+)
+from ebpf.asm import (
+    R0,
+    R1,
+    R6,
+    R7,
+    R8,
+    R10,
+    Instruction,
+    Label,
+    call,
+    exit_,
+    jeq,
+    jne,
+    ld_map_value,
+    ldxdw,
+    mov,
+    rsh,
+    stxdw,
+)
+from ebpf.btf import Btf
+from ebpf.btf import types as t
+from ebpf.btf.build import BtfBuilder
+from ebpf.kernel_btf import kernel_btf
+from tests.binaries import built
+from tests.kernel.links.hooks import library
+from tests.kernel.samples import start_threads
+
+BUFFER = R10 - 8
+TASK = asm.Struct("task_struct", kernel_btf)
+CURRENT = [call("get_current_task"), mov(R6, R0)]
+
+
+def run(code: object) -> int:
+    """What a program with the current task in R6 returns: 32 bits."""
+    whole = [CURRENT, code, exit_()]
+    with Program.load(ProgramType.RAW_TRACEPOINT, whole, license="GPL") as program:
+        return program.test_run(ctx=bytes(16)).return_value
+
+
+def moved() -> Btf:
+    """Types of a kernel that never was: all in other places, and of other sizes."""
+    builder = BtfBuilder()
+    char = builder.add(t.Int(name="char", size=1, bits=8, encoding=t.IntEncoding.SIGNED))
+    number = builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
+    name = builder.add(t.Array(type_id=char, index_type_id=number, length=4))
+    pointer = builder.next_id + 1
+    members = (
+        t.Member("real_parent", pointer, 0),
+        t.Member("tgid", number, 64),
+        t.Member("comm", name, 96),
+        t.Member("no_such_member", number, 128),
+    )
+    builder.add(t.Struct(name="task_struct", size=24, members=members))
+    builder.add(t.Pointer(type_id=pointer - 1))
+    kinds = (t.Enumerator("PIDTYPE_TGID", 99), t.Enumerator("PIDTYPE_SID", 98))
+    builder.add(t.Enum(name="pid_type", size=4, values=kinds))
+    return builder.to_btf()
+
+
+MOVED = moved()
+NONE = t.IntEncoding(0)
+
+
+def test_a_program_written_for_other_types_reads_the_right_fields() -> None:
+    """The offsets that it was assembled with would be other fields here."""
+    task = asm.Struct("task_struct", MOVED)
+    assert run(task.read(R0, R6, "tgid", buffer=BUFFER)) == os.getpid()
+    assert run(task.read(R0, R6, "real_parent.tgid", buffer=BUFFER)) == os.getppid()
+    with open("/proc/self/comm", "rb") as file:
+        comm = file.read()
+    assert run([task.read(R0, R6, "comm[2]", buffer=BUFFER)]) == comm[2]
+
+
+def test_an_object_carries_its_relocations() -> None:
+    """What is loaded by the loader of compiled objects is not what Program.load makes."""
+    task = asm.Struct("task_struct", MOVED)
+    code = [CURRENT, task.read(R7, R6, "real_parent.tgid", buffer=BUFFER), mov(R0, R7), exit_()]
+    spec = asm.collection(asm.Function("main", code, "raw_tp"), license="GPL")
+    assert len(spec.functions["main"].core_relocations) == 6
+    with spec.load() as objects:
+        assert objects.programs["main"].test_run(ctx=bytes(16)).return_value == os.getppid()
+
+
+def test_sizes_existence_and_enumerators_are_the_kernels() -> None:
+    """A program would believe the types that it was written with."""
+    task, kernel = asm.Struct("task_struct", MOVED), kernel_btf().find_struct("task_struct")
+    assert run(task.size(R0)) == kernel.size
+    assert run(task.size(R0, "comm")) == 16
+    assert run(task.offset(R0, "comm")) == kernel.offsetof("comm")
+    assert run(task.exists(R0, "comm")) == 1
+    assert run(task.exists(R0, "no_such_member")) == 0
+    assert run(task.exists(R0)) == 1
+    assert run(asm.enum_value(R0, "pid_type", "PIDTYPE_TGID", MOVED)) == 1
+
+
+def test_what_is_asked_for_first_may_be_missing() -> None:
+    """A program for several kernels could not use what only some have."""
+    task = asm.Struct("task_struct", MOVED)
+    missing = task.read(R0, R6, "no_such_member", buffer=BUFFER)
+    assert (
+        run(
+            [
+                task.exists(R7, "no_such_member"),
+                mov(R0, 9),
+                jeq(R7, 0, "end"),
+                missing,
+                Label("end"),
+            ]
+        )
+        == 9
+    )
+    with pytest.raises(VerifierError, match="struct task_struct has no field `no_such_member`"):
+        run(missing)
+    spec = asm.collection(
+        asm.Function("main", [CURRENT, missing, exit_()], "raw_tp"), license="GPL"
+    )
+    with pytest.raises(VerifierError, match="struct task_struct has no field `no_such_member`"):
+        spec.load()
+
+
+def mark(encoding: t.IntEncoding) -> Btf:
+    """A packet with a mark of this sign."""
+    builder = BtfBuilder()
+    number = builder.add(t.Int(name="number", size=4, bits=32, encoding=encoding))
+    builder.add(t.Struct(name="sk_buff", size=8, members=(t.Member("mark", number, 32),)))
+    return builder.to_btf()
+
+
+@pytest.mark.parametrize(("encoding", "above"), [(t.IntEncoding.SIGNED, 2**32 - 1), (NONE, 0)])
+def test_signed_numbers_keep_their_sign(encoding: t.IntEncoding, above: int) -> None:
+    """A negative number of 32 bits would be a large one, or a large one negative."""
+    packet = asm.Struct("sk_buff", mark(encoding))
+    code = [mov(R6, R1), packet.read(R0, R6, "mark", buffer=BUFFER), rsh(R0, 32), exit_()]
+    with Program.load(ProgramType.SCHED_CLS, code, license="GPL") as program:
+        context = (-7 & 0xFFFF_FFFF).to_bytes(12, "little")[:4].rjust(12, b"\0").ljust(192, b"\0")
+        assert program.test_run(bytes(64), ctx=context).return_value == above
+
+
+def test_copy_takes_a_whole_field() -> None:
+    """A name would be cut off, or land elsewhere."""
+    code = [TASK.copy(R10 - 16, R6, "comm"), jne(R0, 0, "end"), ldxdw(R0, R10 - 16), Label("end")]
+    with open("/proc/self/comm", "rb") as file:
+        assert run(code).to_bytes(4, "little") == file.read()[:4].ljust(4, b"\0")
+
+
+@pytest.mark.parametrize(("first", "expected"), [(0xFF, 2), (0x01, 2), (0x02, 3), (0, 0)])
+def test_bitfields(first: int, expected: int) -> None:
+    """Other bits than those of the field would be read."""
+    # The address of a test run's device is zeros: a packet is for some, for others, or for it.
+    packet = bytes([first] * 6) + bytes(58)
+    code = [
+        mov(R6, R1),
+        asm.Struct("sk_buff", kernel_btf).read(R0, R6, "pkt_type", buffer=BUFFER),
+        exit_(),
+    ]
+    with Program.load(ProgramType.SCHED_CLS, code, license="GPL") as program:
+        assert program.test_run(packet).return_value == expected
+
+
+def test_contexts_have_fields() -> None:
+    """The context's layout would have to be known by heart."""
+    skb = asm.context(ProgramType.SCHED_CLS, kernel_btf)
+    code = [mov(R6, R1), skb.load(R0, R6, "len"), exit_()]
+    with Program.load(ProgramType.SCHED_CLS, code) as program:
+        assert program.test_run(bytes(77)).return_value == 77
+    assert not any(hasattr(one, "access") for one in skb.load(R0, R1, "len"))
+    with pytest.raises(BtfError, match="did you mean"):
+        skb.load(R0, R1, "lenn")
+
+
+def test_arguments_of_a_tracepoint() -> None:
+    """They would be counted by hand, and read by offsets of one kernel."""
+    fork = asm.tracepoint_arguments("sched_process_fork", kernel_btf)
+    assert fork.names == ("parent", "child")
+    with ArrayMap.create(MapType.ARRAY, value=16, max_entries=1) as found:
+        code = [
+            fork.load(R6, R1, "parent"),
+            fork.load(R7, R1, "child"),
+            fork.struct("parent").load(R8, R6, "tgid"),
+            jne(R8, os.getpid(), "end"),
+            ld_map_value(R1, found),
+            fork.struct("child").load(R8, R7, "pid"),
+            stxdw(R1 + 0, R8),
+            # Through a pointer, by loads that the kernel makes safe.
+            fork.struct("child").load(R8, R7, "group_leader.pid"),
+            stxdw(R1 + 8, R8),
+            Label("end"),
+            mov(R0, 0),
+            exit_(),
+        ]
+        with Program.load(
+            ProgramType.TRACING,
+            code,
+            license="GPL",
+            attach_type=AttachType.TRACE_RAW_TP,
+            attach_to="sched_process_fork",
+        ) as program:
+            program.attach_tracing()
+            (thread,) = start_threads()
+        record = bytes(found[0])
+    assert int.from_bytes(record[:8], sys.byteorder) == thread
+    assert int.from_bytes(record[8:], sys.byteorder) == os.getpid()
+
+
+@pytest.mark.parametrize("source", ["tracefs", "BTF"])
+def test_the_record_of_a_tracepoint(source: str) -> None:
+    """A field would be read from another place of the record."""
+    fields = tracefs.tracepoint_fields("sched", "sched_process_fork")
+    if source == "BTF":
+        child = asm.Struct("trace_event_raw_sched_process_fork", kernel_btf).load(
+            R6, R1, "child_pid"
+        )
+    else:
+        child = asm.tracepoint(fields).load(R6, R1, "child_pid")
+    with ArrayMap.create(MapType.ARRAY, value="q", max_entries=1) as found:
+        code = [
+            child,
+            call("get_current_pid_tgid"),
+            rsh(R0, 32),
+            jne(R0, os.getpid(), "end"),
+            ld_map_value(R1, found),
+            stxdw(R1 + 0, R6),
+            Label("end"),
+            mov(R0, 0),
+            exit_(),
+        ]
+        with Program.load(ProgramType.TRACEPOINT, code, license="GPL") as program:
+            program.attach_tracepoint("sched", "sched_process_fork")
+            (thread,) = start_threads()
+        assert found[0] == thread
+
+
+def test_arguments_and_result_of_a_probed_function() -> None:
+    """Registers would be those of another machine."""
+    registers, path = asm.PtRegs(), built("library")
+    with ArrayMap.create(MapType.ARRAY, value="Q", max_entries=1) as found:
+
+        def keep(code: list[Instruction]) -> list[object]:
+            tail = [ld_map_value(R1, found), stxdw(R1 + 0, R6), mov(R0, 0), exit_()]
+            return [code, tail]
+
+        entering = keep(registers.argument(R6, R1, 0))
+        with Program.load(ProgramType.KPROBE, entering, license="GPL") as program:
+            program.attach_uprobe(path, "twice")
+            library().twice(1234)
+        assert found[0] & 0xFFFFFFFF == 1234
+        leaving = keep(registers.result(R6, R1))
+        with Program.load(ProgramType.KPROBE, leaving, license="GPL") as program:
+            program.attach_uretprobe(path, "twice")
+            library().twice(1234)
+        assert found[0] & 0xFFFFFFFF == 2468
+
+
+def test_arguments_of_system_calls() -> None:
+    """The registers at the entry of a system call are others than those of a function."""
+    registers = asm.PtRegs()
+    with ArrayMap.create(MapType.ARRAY, value="Q", max_entries=1) as found:
+        code = [
+            ldxdw(R7, R1 + 0),
+            registers.system_call_argument(R6, R7, 3, buffer=BUFFER),
+            registers.system_call_argument(R8, R7, 0, buffer=BUFFER),
+            jne(R8, 0x7FFF_0001, "end"),
+            ld_map_value(R1, found),
+            stxdw(R1 + 0, R6),
+            Label("end"),
+            mov(R0, 0),
+            exit_(),
+        ]
+        with Program.load(ProgramType.RAW_TRACEPOINT, code, license="GPL") as program:
+            program.attach_raw_tracepoint("sys_enter")
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.pwrite(0x7FFF_0001, b"", 0x1234_5678)
+        assert found[0] == 0x1234_5678
+
+
+def test_the_registers_are_where_the_kernels_types_have_them() -> None:
+    """An offset in the table of this machine is wrong."""
+    layout = kernel_btf().find_struct("pt_regs")
+    names = {"x86_64": (["di", "si", "dx", "cx", "r8", "r9"], "ax", "ip", "sp", "bp")}
+    registers = asm.PtRegs()
+    arguments, result, instruction, stack, frame = names[registers.machine]
+    for number, name in enumerate(arguments):
+        assert registers.argument(R0, R1, number)[0].offset == layout.offsetof(name)
+    assert registers.result(R0, R1)[0].offset == layout.offsetof(result)
+    assert registers.instruction_pointer(R0, R1)[0].offset == layout.offsetof(instruction)
+    assert registers.stack_pointer(R0, R1)[0].offset == layout.offsetof(stack)
+    assert registers.frame_pointer(R0, R1)[0].offset == layout.offsetof(frame)
