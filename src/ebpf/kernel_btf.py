@@ -1,7 +1,8 @@
 """The BTF of the running kernel and of its modules, from /sys/kernel/btf (Linux 5.4, 5.11).
 
 The file is mapped where the kernel allows it (Linux 6.16), else read; the C core indexes the
-types, so a lookup by name costs a few milliseconds and half a megabyte.
+types, so a lookup by name costs a few milliseconds and half a megabyte. Where there is no such
+file, the kernel's types are those of its vmlinux, in the places where libbpf looks for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from ebpf._sys import bpf, check, ffi, lib
 from ebpf.btf import Btf
 from ebpf.btf.raw import TYPE_SIZE, Data, Header, parse_header
-from ebpf.errors import NotSupportedError, from_errno
+from ebpf.errors import BtfError, FormatError, NotSupportedError, from_errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,32 +25,56 @@ if TYPE_CHECKING:
 BTF_DIRECTORY = "/sys/kernel/btf"
 MODULE_DIRECTORY = "/sys/module"
 VMLINUX = "vmlinux"
+# Where distributions and builds leave the kernel that was not compressed; {0} is its release.
+VMLINUX_FILES = (
+    "/boot/vmlinux-{0}",
+    "/lib/modules/{0}/vmlinux-{0}",
+    "/lib/modules/{0}/build/vmlinux",
+    "/usr/lib/modules/{0}/kernel/vmlinux",
+    "/usr/lib/debug/boot/vmlinux-{0}",
+    "/usr/lib/debug/boot/vmlinux-{0}.debug",
+    "/usr/lib/debug/lib/modules/{0}/vmlinux",
+)
 
 WORD_SIZE = 4
 # Shorter texts are found soon: the end of a string.
 _SHORT = 3
 
-_cache: dict[str, Btf] = {}
+_ELF_MAGIC = b"\x7fELF"
+
+# By name, with what tells the file from that of a module that was loaded anew.
+_cache: dict[str, tuple[Btf, tuple[int, ...]]] = {}
 _lock = allocate_lock()
 
 
 def kernel_btf(module: str | None = None) -> Btf:
     """The BTF of the running kernel, or of a loaded `module` (``"nf_tables"``).
 
-    It is opened once and kept until ``release()``. That of a module is split BTF with the
-    kernel's as its base. Raises NotSupportedError when the kernel was built without BTF,
-    BpfFileNotFoundError for a module that is not loaded, BtfError for malformed data.
+    It is opened once and kept until ``release()``; that of a module that was unloaded and loaded
+    again is opened again. That of a module is split BTF with the kernel's as its base. A kernel
+    without BTF may have it in a file, such as /boot/vmlinux-RELEASE. Raises NotSupportedError
+    when there is none, BpfFileNotFoundError for a module that is not loaded, BtfError for
+    malformed data.
     """
     name = VMLINUX if module is None else module
     if not name or "/" in name or name.startswith("."):
         raise ValueError(f"module is {module!r}, it is a name as in /proc/modules")
     with _lock:
-        if name != VMLINUX and VMLINUX not in _cache:
-            _cache[VMLINUX] = open_btf(_path(VMLINUX))
-        if name not in _cache:
-            base = None if name == VMLINUX else _cache[VMLINUX]
-            _cache[name] = open_btf(_path(name), base)
-        return _cache[name]
+        if VMLINUX not in _cache:
+            _cache[VMLINUX] = _open_vmlinux(), ()
+        base, _ = _cache[VMLINUX]
+        return base if name == VMLINUX else _module_btf(name, base)
+
+
+def _module_btf(name: str, base: Btf) -> Btf:
+    path = _module_path(name)
+    status = os.stat(path)
+    identity = (status.st_dev, status.st_ino, status.st_size)
+    known, seen = _cache.get(name, (None, ()))
+    if known is None or seen != identity:
+        known = open_btf(path, base)
+        _cache[name] = known, identity
+    return known
 
 
 def release() -> None:
@@ -61,6 +86,30 @@ def release() -> None:
 def open_btf(path: str, base: Btf | None = None) -> Btf:
     """The BTF in the file `path`, its types indexed by the C core. Raises OSError, BtfError."""
     return indexed_btf(_contents(path), base)
+
+
+def btf_file(path: str) -> Btf:
+    """The BTF in a file of raw BTF, or in the section .BTF of an ELF file such as vmlinux.
+
+    Raises OSError, BtfError, ElfError.
+    """
+    with open(path, "rb") as file:
+        elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
+    if not elf:
+        return open_btf(path)
+    data = _btf_section(path)
+    if data is None:
+        raise BtfError("the ELF file has no section .BTF")
+    return indexed_btf(data)
+
+
+def _btf_section(path: str) -> bytes | None:
+    from ebpf.elf.image import ElfImage
+
+    with ElfImage.open(path) as image:
+        section = image.section(".BTF")
+        # Files of debug information have the header only.
+        return image.data(section) or None if section else None
 
 
 def loaded_btf(btf_id: int) -> Btf:
@@ -86,18 +135,42 @@ def indexed_btf(data: Data, base: Btf | None = None) -> Btf:
     return Btf(data, index, base, search=partial(_search, data, header, index))
 
 
-def _path(name: str) -> str:
+def _open_vmlinux() -> Btf:
+    path = os.path.join(BTF_DIRECTORY, VMLINUX)
+    if os.path.exists(path):
+        return open_btf(path)
+    release = os.uname().release
+    for place in VMLINUX_FILES:
+        file = place.format(release)
+        if os.access(file, os.R_OK):
+            btf = _btf_of_vmlinux(file)
+            if btf is not None:
+                return btf
+    cause = (
+        "the kernel was built without CONFIG_DEBUG_INFO_BTF, or this process does not see all of"
+        " /sys"
+    )
+    if not os.path.isdir("/sys/kernel"):
+        cause = "sysfs is not mounted at /sys"
+    raise NotSupportedError(
+        f"kernel BTF: no {path}, and none in {VMLINUX_FILES[0].format(release)} and the like;"
+        f" {cause}. CO-RE relocations can be matched with a file: load(kernel_btf=...)"
+    )
+
+
+def _btf_of_vmlinux(path: str) -> Btf | None:
+    """None for a kernel that was built without."""
+    try:
+        data = _btf_section(path)
+        return None if data is None else indexed_btf(data)
+    except FormatError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _module_path(name: str) -> str:
     path = os.path.join(BTF_DIRECTORY, name)
     if os.path.exists(path):
         return path
-    if name == VMLINUX:
-        if not os.path.isdir("/sys/kernel"):
-            raise NotSupportedError("kernel BTF: sysfs is not mounted at /sys")
-        raise NotSupportedError(
-            f"kernel BTF: no {path}; the kernel was built without CONFIG_DEBUG_INFO_BTF, or this"
-            " process does not see all of /sys. CO-RE relocations can be matched with a file:"
-            " load(kernel_btf=...)"
-        )
     if os.path.isdir(os.path.join(MODULE_DIRECTORY, name)):
         raise NotSupportedError(
             f"BTF of module {name}: no {path}; the module was built without BTF, or the kernel "

@@ -6,16 +6,14 @@ import os
 
 from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
-from ebpf.errors import BpfFileNotFoundError, BtfError, FormatError
-from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, indexed_btf, kernel_btf, open_btf
+from ebpf.errors import BpfFileNotFoundError, FormatError
+from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, btf_file, kernel_btf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ebpf.btf.types import Type
-
-_ELF_MAGIC = b"\x7fELF"
 
 
 class Module:
@@ -38,22 +36,10 @@ def external_btf(source: Btf | str | os.PathLike[str]) -> Btf:
     if isinstance(source, Btf):
         return source
     path = os.fspath(source)
-    with open(path, "rb") as file:
-        elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
     try:
-        return indexed_btf(_btf_section(path)) if elf else open_btf(path)
+        return btf_file(path)
     except FormatError as error:
         raise type(error)(f"kernel_btf {path!r}: {error}") from None
-
-
-def _btf_section(path: str) -> bytes:
-    from ebpf.elf.image import ElfImage
-
-    with ElfImage.open(path) as image:
-        section = image.section(".BTF")
-        if section is None:
-            raise BtfError("the ELF file has no section .BTF")
-        return image.data(section)
 
 
 class KernelTypes:
@@ -84,7 +70,9 @@ class KernelTypes:
         """The loaded modules that have BTF."""
         if self._modules is None:
             self._modules = []
-            for name in sorted(os.listdir(BTF_DIRECTORY)):
+            # The kernel's own types may come from a file: then there are none of modules.
+            there = os.listdir(BTF_DIRECTORY) if os.path.isdir(BTF_DIRECTORY) else []
+            for name in sorted(there):
                 if name == VMLINUX:
                     continue
                 try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import ebpf
+from ebpf.collection.kernel import KernelTypes
 from ebpf.kernel_btf import kernel_btf, release
 from tests.objects import compiled
 
@@ -50,9 +52,38 @@ def test_the_kernels_btf_is_opened_once_and_given_back() -> None:
     assert out.split() == ["1", "1", "2", "True", "False"]
 
 
-def test_btf_that_is_not_seen_has_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In a container that hides /sys/kernel/btf the kernel is not to blame, and a file helps."""
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """A process that does not see /sys/kernel/btf, and no file of the kernel."""
     release()
-    monkeypatch.setattr("ebpf.kernel_btf.BTF_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr("ebpf.kernel_btf.BTF_DIRECTORY", str(tmp_path / "btf"))
+    monkeypatch.setattr("ebpf.collection.kernel.BTF_DIRECTORY", str(tmp_path / "btf"))
+    monkeypatch.setattr("ebpf.kernel_btf.VMLINUX_FILES", (str(tmp_path / "vmlinux-{0}"),))
+    yield monkeypatch
+    release()
+
+
+@pytest.mark.usefixtures("hidden")
+def test_btf_that_is_not_seen_has_a_remedy() -> None:
+    """In a container that hides /sys/kernel/btf the kernel is not to blame, and a file helps."""
     with pytest.raises(ebpf.NotSupportedError, match=r"does not see all of /sys.*kernel_btf="):
+        kernel_btf()
+
+
+def test_the_kernels_file_has_the_types_that_the_kernel_does_not_show(
+    hidden: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Kernels before 5.4, or built without, have their BTF beside them; libbpf finds it there.
+
+    An object of BPF programs stands for that file: an ELF file with BTF, and without modules.
+    """
+    (tmp_path / "without").write_bytes(Path(sys.executable).read_bytes())
+    files = (str(tmp_path / "absent-{0}"), str(tmp_path / "without"), str(compiled("tracer")))
+    hidden.setattr("ebpf.kernel_btf.VMLINUX_FILES", files)
+    assert kernel_btf().find_struct("task_struct") is not None
+    assert KernelTypes().modules() == []
+    assert [btf is kernel_btf() for btf in KernelTypes()] == [True]
+    hidden.setattr("ebpf.kernel_btf.VMLINUX_FILES", (__file__,))
+    release()
+    with pytest.raises(ebpf.ElfError, match=r"test_kernel_btf.py: "):
         kernel_btf()

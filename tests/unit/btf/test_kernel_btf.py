@@ -34,6 +34,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (tmp_path / "modules" / "plain").mkdir(parents=True)
     monkeypatch.setattr(kernel_btf, "BTF_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(kernel_btf, "MODULE_DIRECTORY", str(tmp_path / "modules"))
+    monkeypatch.setattr(kernel_btf, "VMLINUX_FILES", (str(tmp_path / "vmlinux-{0}"),))
     kernel_btf.release()
     yield tmp_path
     kernel_btf.release()
@@ -69,6 +70,20 @@ def test_a_module_continues_the_kernel(directory: Path) -> None:
     assert btf.base is kernel_btf.kernel_btf()
     assert btf.find_struct("own").offsetof("second.value") == 8
     assert kernel_btf.kernel_btf("mod") is btf
+
+
+def test_a_module_that_was_loaded_anew(directory: Path) -> None:
+    """Fails when the types are those of the module that was there before, or of one that went."""
+    before = kernel_btf.kernel_btf("mod")
+    _, module = kernel_and_module()
+    module.struct("newer", 4)
+    (directory / "other").write_bytes(module.build())
+    os.replace(directory / "other", directory / "mod")
+    assert kernel_btf.kernel_btf("mod").find_struct("newer").size == 4
+    assert not before.find_all("newer")
+    (directory / "mod").unlink()
+    with pytest.raises(BpfFileNotFoundError, match="module mod, which is not loaded"):
+        kernel_btf.kernel_btf("mod")
 
 
 def test_what_is_missing_is_named(directory: Path) -> None:
