@@ -4,7 +4,9 @@ The standard library's `dataclasses` imports `inspect`, and compiles six functio
 that it makes immutable; this package has fifty such classes, on the start-up path of every tool.
 What is here takes the same arguments and makes classes that behave alike, as far as this package
 needs it: fields with defaults, keyword-only, frozen, slots, equality, hash, pickling, replace().
-Type checkers see the real `typing.NamedTuple`, and know from PEP 681 what `dataclass` does.
+`dataclasses.fields`, `replace`, `asdict`, `copy.replace` and `inspect.signature` take them as they
+take its own; what is asked of a class for that is made when it is asked for. Type checkers see the
+real `typing.NamedTuple`, and know from PEP 681 what `dataclass` does.
 """
 
 from __future__ import annotations
@@ -51,10 +53,11 @@ MISSING: Any = type("MISSING", (), {"__repr__": lambda self: "MISSING", "__slots
 class Field:
     """What is known of one field; ``default`` and ``default_factory`` are MISSING for none."""
 
-    __slots__ = ("compare", "default", "default_factory", "name", "repr")
+    __slots__ = ("compare", "default", "default_factory", "name", "repr", "type")
 
     def __init__(self, default: Any, default_factory: Any, compare: bool, repr: bool) -> None:
         self.name = ""
+        self.type = ""
         self.default = default
         self.default_factory = default_factory
         self.compare = compare
@@ -90,6 +93,11 @@ def dataclass(
     """As `dataclasses.dataclass`, always with slots.
 
     The class is made anew, so its methods cannot use ``super()`` without arguments.
+
+    Raises:
+        TypeError: a field without a default behind one with, or a ``__post_init__``, which would
+            never be called.
+        ValueError: a mutable default, which all instances would share.
     """
     if cls is None:
         return lambda cls: _made(cls, frozen, kw_only, repr)
@@ -99,12 +107,34 @@ def dataclass(
 def _made(cls: Any, frozen: bool, kw_only: bool, repr: bool) -> Any:
     own = _own_fields(cls)
     inherited: dict[str, Field] = getattr(cls, "__plain_fields__", {})
-    members = _members(cls.__qualname__, {**inherited, **own}, frozen, kw_only, repr)
+    every = {**inherited, **own}
+    _check(cls, every, kw_only)
+    members = _members(cls.__qualname__, every, frozen, kw_only, repr)
     dropped = {*own, "__dict__", "__weakref__"}
     members |= {name: value for name, value in cls.__dict__.items() if name not in dropped}
     members["__slots__"] = tuple(name for name in own if name not in inherited)
     members["__qualname__"] = cls.__qualname__
     return type(cls)(cls.__name__, cls.__bases__, members)
+
+
+def _check(cls: type, every: dict[str, Field], kw_only: bool) -> None:
+    if hasattr(cls, "__post_init__"):
+        raise TypeError(f"{cls.__qualname__}: __post_init__ is never called here; write __init__")
+    optional = ""
+    for field in every.values():
+        # As dataclasses judges: lists, dicts, sets, and other values that have no hash.
+        if field.default.__class__.__hash__ is None:
+            raise ValueError(
+                f"{cls.__qualname__}.{field.name}: mutable default {field.default!r}, shared by"
+                " all instances; use field(default_factory=...)"
+            )
+        if field.default is not MISSING or field.default_factory is not MISSING:
+            optional = field.name
+        elif optional and not kw_only:
+            raise TypeError(
+                f"{cls.__qualname__}: field {field.name!r} has no default, but stands behind"
+                f" {optional!r}, which has one"
+            )
 
 
 def _own_fields(cls: type) -> dict[str, Field]:
@@ -115,7 +145,7 @@ def _own_fields(cls: type) -> dict[str, Field]:
             default = cls.__dict__.get(name, MISSING)
             if not isinstance(default, Field):
                 default = Field(default, MISSING, compare=True, repr=True)
-            default.name = name
+            default.name, default.type = name, annotation
             own[name] = default
     return own
 
@@ -126,6 +156,9 @@ def _members(
     compared = [field.name for field in every.values() if field.compare]
     members: dict[str, Any] = {
         "__plain_fields__": every,
+        "__dataclass_fields__": _DataclassFields(),
+        "__signature__": _Signature(),
+        "__replace__": replace,
         "__match_args__": () if kw_only else tuple(every),
         "__init__": _initializer(name, every, frozen, kw_only),
         "__getstate__": _get_state,
@@ -138,6 +171,58 @@ def _members(
     if frozen:
         members |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete}
     return members
+
+
+class _DataclassFields:
+    """What the functions of `dataclasses` ask for, made of a dataclass like this one."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: object, owner: Any) -> Any:
+        import dataclasses
+
+        fields = []
+        for one in owner.__plain_fields__.values():
+            options = {"compare": one.compare, "repr": one.repr}
+            for option in ("default", "default_factory"):
+                if getattr(one, option) is not MISSING:
+                    options[option] = getattr(one, option)
+            fields.append((one.name, one.type, dataclasses.field(**options)))
+        twin: Any = dataclasses.make_dataclass(
+            owner.__name__, fields, kw_only=not owner.__match_args__
+        )
+        type.__setattr__(owner, "__dataclass_fields__", twin.__dataclass_fields__)
+        return twin.__dataclass_fields__
+
+
+class _Signature:
+    """What `inspect.signature` asks for: ``__init__`` is not compiled before the first instance."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: object, owner: Any) -> Any:
+        every = owner.__plain_fields__
+        if not hasattr(owner.__init__, _GENERATED):
+            raise AttributeError("__signature__")
+        import inspect
+
+        keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        kind = either if owner.__match_args__ else keyword
+        parameters = []
+        for one in every.values():
+            default = one.default
+            if one.default_factory is not MISSING:
+                default = MISSING
+            elif default is MISSING:
+                default = inspect.Parameter.empty
+            parameters.append(
+                inspect.Parameter(one.name, kind, default=default, annotation=one.type)
+            )
+        return inspect.Signature(parameters, return_annotation=None)
+
+
+# Marks an ``__init__`` that was made here.
+_GENERATED = "_plain"
 
 
 def _initializer(name: str, every: dict[str, Field], frozen: bool, kw_only: bool) -> Any:
@@ -154,6 +239,7 @@ def _initializer(name: str, every: dict[str, Field], frozen: bool, kw_only: bool
                 type.__setattr__(cls, "__init__", made)
         made(self, *args, **options)
 
+    setattr(__init__, _GENERATED, True)
     return __init__
 
 
@@ -179,6 +265,7 @@ def _compiled(name: str, every: dict[str, Field], frozen: bool, kw_only: bool) -
     exec(text + ("\n ".join(body) or "pass"), scope)
     made = scope["__init__"]
     made.__qualname__ = f"{name}.__init__"
+    setattr(made, _GENERATED, True)
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import typing
 from typing import Any, ClassVar
@@ -143,6 +144,79 @@ def test_replace_changes_what_is_named_and_keeps_the_rest() -> None:
     assert pair.second == "x"
     with pytest.raises(TypeError, match="fourth"):
         plain.replace(pair, fourth=1)
+
+
+def test_mistakes_are_refused_with_the_class() -> None:
+    """Fails when a list is shared by all instances, a method never called, or the mistake found
+    only by who makes the first instance."""
+    with pytest.raises(ValueError, match=r"Shared.items: mutable default \[\].*default_factory"):
+
+        @plain.dataclass
+        class Shared:
+            items: list[int] = []  # noqa: RUF012
+
+    with pytest.raises(TypeError, match=r"Ordered: field 'last' has no default.*behind 'first'"):
+
+        @plain.dataclass
+        class Ordered:
+            first: int = 0
+            last: int  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match=r"Checked: __post_init__ is never called"):
+
+        @plain.dataclass
+        class Checked:
+            size: int
+
+            def __post_init__(self) -> None:
+                pass
+
+    @plain.dataclass(kw_only=True)
+    class Named:
+        first: int = 0
+        last: int
+
+    assert Named(last=2).first == 0
+
+
+@pytest.mark.parametrize(("build", "args", "options"), CALLS)
+def test_the_standard_library_takes_them_for_its_own(build: Any, args: Any, options: Any) -> None:
+    """Fails when a spec cannot be changed, listed or shown as every other dataclass can."""
+    own, real = (build(*maker)(*args, **options) for maker in MAKERS)
+    shown = [
+        [(f.name, f.type, f.default, f.compare, f.repr, f.kw_only) for f in dataclasses.fields(one)]
+        for one in (type(own), real)
+    ]
+    assert shown[0] == shown[1]
+    assert dataclasses.asdict(own) == dataclasses.asdict(real)
+    assert dataclasses.astuple(own) == dataclasses.astuple(real)
+    last = dataclasses.fields(real)[-1].name
+    changed = dataclasses.replace(own, **{last: 77})
+    assert (getattr(changed, last), type(changed)) == (77, type(own))
+    assert own.__replace__(**{last: 77}) == changed
+    with pytest.raises(TypeError, match="fourth"):
+        dataclasses.replace(own, fourth=1)
+
+
+@pytest.mark.parametrize("build", [frozen_pair, mutable, derived])
+def test_the_signature_is_known_before_the_first_instance(build: Any) -> None:
+    """Fails when help() and editors show (*args, **options)."""
+    own, real = (inspect.signature(build(*maker)) for maker in MAKERS)
+    assert list(own.parameters) == list(real.parameters)
+    for name, one in real.parameters.items():
+        if repr(one.default) != "<factory>":
+            assert own.parameters[name] == one
+
+
+def test_a_signature_of_ones_own() -> None:
+    """Fails when a derived class is said to take what its base takes."""
+
+    class Other(Kept):
+        def __init__(self, other: int) -> None:
+            pass
+
+    assert list(inspect.signature(Other).parameters) == ["other"]
+    assert list(inspect.signature(Kept).parameters) == ["name", "sizes"]
 
 
 @plain.dataclass(frozen=True)

@@ -90,6 +90,10 @@ class Btf:
     def __repr__(self) -> str:
         return f"<Btf: types {self.start_id}..{self.end_id - 1}, {self.byte_order}-endian>"
 
+    def __deepcopy__(self, memo: object) -> Btf:
+        """Itself: it never changes, so copies of specs share it."""
+        return self
+
     @property
     def byte_order(self) -> ByteOrder:
         """``"little"`` or ``"big"``."""

@@ -233,6 +233,10 @@ class BtfExt:
     def __repr__(self) -> str:
         return f"<BtfExt: {len(self.sections)} sections, {self.byte_order}-endian>"
 
+    def __deepcopy__(self, memo: object) -> BtfExt:
+        """Itself: it never changes, so copies of specs share it."""
+        return self
+
     def _parse(self, part: _Part) -> None:
         start = self._length + part.offset
         end = start + part.length

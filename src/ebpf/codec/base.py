@@ -32,6 +32,10 @@ class Codec(ABC, Generic[T]):
     size: int
     format: str | None = None
 
+    def __deepcopy__(self, memo: object) -> Codec[T]:
+        """Itself: it never changes."""
+        return self
+
     @abstractmethod
     def pack(self, value: T) -> bytes:
         """`value` as exactly ``size`` bytes, padding zeroed.
