@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -208,6 +210,13 @@ def test_representations_show_what_was_set() -> None:
         "variables=['number', 'bytes']>"
     )
     assert repr(CollectionSpec("none")) == "<CollectionSpec 'none': empty>"
+    assert repr(sample().variables["number"]) == (
+        "VariableSpec(name='number', section='.data', offset=4, size=4, type='int', "
+        "value=117835012)"
+    )
+    assert repr(sample().variables["bytes"]).endswith(
+        r"size=8, value=b'\x08\t\n\x0b\x0c\r\x0e\x0f')"
+    )
 
 
 def test_line_info_moves_with_the_function() -> None:
@@ -239,3 +248,17 @@ def test_from_file_names_the_object_after_the_file(tmp_path: Path) -> None:
     missing.write_bytes(b"nothing")
     with pytest.raises(ElfError):
         CollectionSpec.from_file(missing)
+
+
+def test_copies_of_the_standard_library() -> None:
+    """Fails when a spec cannot be copied with what it holds, or listed without its types."""
+    spec = sample()
+    copied = copy.deepcopy(spec)
+    copied.maps[".data"].max_entries = 9
+    copied.variables["number"].value = 4
+    assert spec.maps[".data"].max_entries == 1
+    assert spec.variables["number"].value != 4
+    assert copied.btf is spec.btf
+    fields = dataclasses.asdict(spec.variables["number"])
+    assert (fields["name"], fields["map"]["value_size"]) == ("number", 16)
+    assert dataclasses.replace(spec.programs["first"], autoload=False).autoload is False

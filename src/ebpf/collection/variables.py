@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 
-from ebpf.errors import BpfPermissionError, ClosedError, CodecError
+from ebpf.errors import BpfPermissionError, BtfError, ClosedError, CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,4 +83,11 @@ class Variable:
         self._memory.write(self._spec.offset, packed)
 
     def __repr__(self) -> str:
-        return f"<ebpf.Variable {self.name!r} {self._spec.section} offset={self._spec.offset}>"
+        try:
+            shown = f"{self._spec.type_name or 'bytes'} = {self.value!r}"
+        except ClosedError:
+            shown = "closed"
+        except (BtfError, CodecError):
+            # A type without a name in C, or without values in Python.
+            shown = f"{self._spec.size} bytes"
+        return f"<ebpf.Variable {self.name!r} in {self._spec.section}: {shown}>"

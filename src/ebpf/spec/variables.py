@@ -6,7 +6,7 @@ from ebpf.btf import Btf
 from ebpf.btf.types import Linkage
 from ebpf.codec import Codec, codec
 from ebpf.codec.base import plural
-from ebpf.errors import CodecError
+from ebpf.errors import BtfError, CodecError
 from ebpf.plain import dataclass, field
 from ebpf.spec.maps import MapSpec
 from ebpf.spec.members import Checked, Members
@@ -37,7 +37,7 @@ class VariableSpec(Checked, Shown):
     offset: int
     size: int
     map: MapSpec = field(repr=False)
-    type_id: int = 0
+    type_id: int = field(default=0, repr=False)
     linkage: Linkage = Linkage.GLOBAL
     weak: bool = False
     constant: bool = False
@@ -55,6 +55,15 @@ class VariableSpec(Checked, Shown):
         if self._codec is None:
             self._codec = self._make_codec()
         return self._codec
+
+    @property
+    def type_name(self) -> str:
+        """The variable's type as C writes it, ``"char[16]"``; empty where it is unknown."""
+        if self.btf is None or not self.type_id:
+            return ""
+        from ebpf.btf.c_type import TypeNames
+
+        return TypeNames(self.btf).declare(self.type_id, "")
 
     @property
     def value(self) -> Any:
@@ -89,14 +98,16 @@ class VariableSpec(Checked, Shown):
         self.map.write(self.offset, bytes(data))
 
     def __repr__(self) -> str:
-        shown = Shown.__repr__(self)
-        if self.size > _SHOWN:
-            return shown
+        shown = Shown.__repr__(self)[:-1]
         try:
-            return f"{shown[:-1]}, value={self.value!r})"
-        except CodecError:
-            # A type without values in Python.
-            return shown
+            if name := self.type_name:
+                shown += f", type={name!r}"
+            if self.size <= _SHOWN:
+                shown += f", value={self.value!r}"
+        except (BtfError, CodecError):
+            # A type without a name in C, or without values in Python.
+            pass
+        return f"{shown})"
 
     def _make_codec(self) -> Codec[Any]:
         if self.btf is None or not self.type_id:

@@ -47,10 +47,13 @@ def test_variables_are_live(true_command: list[str]) -> None:
         objects.programs["on_exec"].attach()
         objects.variables["counter"].value = 1000
         subprocess.run(true_command, check=True)
-        assert objects.variables["counter"].value == 1001
+        counter = objects.variables["counter"]
+        assert counter.value == 1001
+        assert repr(counter) == "<ebpf.Variable 'counter' in .data: u64 = 1001>"
         with pytest.raises(ebpf.BpfPermissionError, match=r"only_parent.*constant.*before load"):
             objects.variables["only_parent"].value = 1
         assert objects.maps[".rodata"].info().frozen
+    assert repr(counter) == "<ebpf.Variable 'counter' in .data: closed>"
 
 
 def test_maps_decode_by_their_types() -> None:
