@@ -116,7 +116,7 @@ def main() -> None:
     chosen = [options.way] if options.way else installed
     missing = [WAYS[way][0] for way in chosen if way not in installed]
     if missing or not chosen:
-        raise SystemExit(f"map_frames: pip install {' '.join(missing) or 'numpy'}")
+        raise SystemExit(f"map_frames: pip install what it needs: {' '.join(missing) or 'numpy'}")
     try:
         with ebpf.HashMap.create(key="I", value="Q", max_entries=65536, name="calls") as counts:
             with ebpf.Program.load(

@@ -157,6 +157,8 @@ def _is_value(drops: object) -> bool:
 def _with_codecs(maps: Any, codec: object) -> list[tuple[Map[Any, Any], object]]:
     if hasattr(maps, "fileno"):
         return [(maps, codec)]
+    if not hasattr(maps, "__iter__"):
+        raise TypeError(f"maps: {maps!r} is no map, and no list or dict of maps")
     if hasattr(maps, "keys"):
         if codec is not None:
             raise TypeError("codec: with a dict of maps each map has its codec there")

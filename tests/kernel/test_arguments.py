@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf import ArrayMap, BpfError, HashMap, Link, Map, MapType, Program, ProgramType, links
+from ebpf import (
+    ArrayMap,
+    BpfError,
+    HashMap,
+    Link,
+    LpmTrieMap,
+    Map,
+    MapType,
+    Program,
+    ProgramType,
+    RingBuffer,
+    links,
+)
 from ebpf.spec import CollectionSpec
 from ebpf.types import AttachType
 from tests.kernel.samples import CLONED, PASS, bpftool, load
@@ -58,6 +70,13 @@ NAMED: dict[str, tuple[type[Exception], Callable[[Program], Any]]] = {
     "address: -1": (ValueError, lambda p: p.attach_kprobe(address=-1)),
     "category: 5": (TypeError, lambda p: p.attach_tracepoint(5, "x")),  # type: ignore[arg-type]
     "name: None": (TypeError, lambda p: p.attach_tracepoint("sched", None)),  # type: ignore[arg-type]
+    "data: 'x'": (TypeError, lambda p: p.test_run("x")),  # type: ignore[arg-type]
+    "data: 14": (TypeError, lambda p: p.test_run(14)),  # type: ignore[arg-type]
+    "ctx: 'x'": (TypeError, lambda p: p.test_run(bytes(14), ctx="x")),  # type: ignore[arg-type]
+    # bytearray(5) would be five zeros.
+    "ctx: 5": (TypeError, lambda p: p.test_run(bytes(14), ctx=5)),  # type: ignore[arg-type]
+    "maps: None": (TypeError, lambda p: RingBuffer(None)),  # type: ignore[arg-type]
+    "maps: 3": (TypeError, lambda p: RingBuffer(3)),  # type: ignore[arg-type]
     "name: b'sys_enter'": (TypeError, lambda p: p.attach_raw_tracepoint(b"sys_enter")),  # type: ignore[arg-type]
 }
 
@@ -71,6 +90,53 @@ def test_the_error_names_the_argument(told: str) -> None:
         pytest.raises(kind, match=f"^{told}"),
     ):
         use(program).close()
+
+
+WRITES: dict[str, Callable[[Any, Any], object]] = {
+    "put": lambda m, flags: m.put((32, b"a" * 4), 1, flags),
+    "lookup": lambda m, flags: m.lookup((32, b"a" * 4), flags=flags),
+    "lookup_and_delete": lambda m, flags: m.lookup_and_delete((32, b"a" * 4), flags=flags),
+    "update_batch": lambda m, flags: m.update_batch([(32, b"a" * 4)], [1], flags=flags),
+}
+
+
+@pytest.mark.parametrize("method", WRITES)
+@pytest.mark.parametrize("kind", [HashMap, LpmTrieMap])
+def test_the_flags_of_a_map_are_named(kind: type[Any], method: str) -> None:
+    """Of the texts and negative numbers that beginners pass for flags."""
+    wrong = {"EXIST": TypeError, -1: ValueError, 1 << 64: ValueError}
+    with kind.create(key="I4s", value="I", max_entries=1) as m:
+        for flags, error in wrong.items():
+            with pytest.raises(error, match=f"^flags: {flags!r} "):
+                WRITES[method](m, flags)
+        assert not dict(m.items())
+
+
+@pytest.mark.parametrize("method", ["poll", "consume"])
+def test_a_timeout_that_is_no_time_is_refused(method: str) -> None:
+    """NaN is neither too early nor too late: what waits for it never ends."""
+    with Map.create(MapType.RINGBUF, max_entries=1 << 16) as ring, RingBuffer(ring) as reader:
+        use: Any = getattr(reader, method)
+        arguments = [print] if method == "consume" else []
+        for timeout, error in (("1", TypeError), (float("nan"), ValueError)):
+            with pytest.raises(error, match=r"^timeout: "):
+                use(*arguments, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"data": bytes(64)}, "on data, where programs of this type have ctx for all input"),
+        ({"ctx": bytes(64), "repeat": 5}, "with repeat 5, where these run once"),
+    ],
+)
+def test_what_raw_tracepoint_programs_take_is_told(arguments: dict[str, Any], told: str) -> None:
+    """ "Invalid argument" may be anything."""
+    with (
+        load(ProgramType.RAW_TRACEPOINT, PASS) as program,
+        pytest.raises(BpfError, match=rf"{told}: .*EINVAL"),
+    ):
+        program.test_run(**arguments)
 
 
 def test_numbers_for_attach_types_are_taken() -> None:

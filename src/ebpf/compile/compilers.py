@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from ebpf.errors import CompileError
 from ebpf.plain import NamedTuple
@@ -95,14 +94,23 @@ def _candidates(path: str) -> Iterator[str]:
     """Everything on PATH that is called clang or clang-N; of two with one name, the first."""
     seen = set()
     for folder in path.split(os.pathsep):
-        for found in sorted(Path(folder).glob("clang*")) if folder else ():
-            if _CLANG.fullmatch(found.name) and found.name not in seen and _executable(found):
-                seen.add(found.name)
-                yield str(found)
+        for name in _names(folder):
+            found = os.path.join(folder, name)
+            if _CLANG.fullmatch(name) and name not in seen and _executable(found):
+                seen.add(name)
+                yield found
 
 
-def _executable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+def _names(folder: str) -> list[str]:
+    """What is in a folder of PATH; of those that are missing or closed to this user, nothing."""
+    try:
+        return sorted(os.listdir(folder)) if folder else []
+    except OSError:
+        return []
+
+
+def _executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def _mark(path: str) -> str:

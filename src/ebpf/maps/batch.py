@@ -6,6 +6,7 @@ import errno
 from itertools import chain
 
 from ebpf._sys import ffi, lib
+from ebpf._sys.arguments import check_number
 from ebpf.errors import ENOTSUPP, CodecError
 from ebpf.maps.base import K, V
 from ebpf.maps.buffers import as_view, grown, is_buffer, new_buffer, pick, readable, writable
@@ -110,6 +111,7 @@ class BatchMap(KeyedMap[K, V]):
                 it are written.
         """
         self.fileno()
+        check_number("flags", flags, 64)
         if flags & (UpdateFlags.NOEXIST | UpdateFlags.EXIST):
             raise ValueError("flags: the kernel takes NOEXIST and EXIST for single entries: put()")
         key_memory, count = self._packed_keys(keys)

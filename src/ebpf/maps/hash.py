@@ -7,6 +7,7 @@ from collections.abc import ItemsView, MutableMapping, ValuesView
 from itertools import chain
 
 from ebpf._sys import facts, ffi, lib
+from ebpf._sys.arguments import check_number
 from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
 from ebpf.generic import overload
 from ebpf.maps.base import K, Made, V
@@ -107,6 +108,7 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
         Raises:
             NotSupportedError: the kernel can't do this for the type (hashes: 5.14).
         """
+        check_number("flags", flags, 64)
         return self._take(self._pack_key(key), None, flags)
 
     def _take(self, key: bytes, absent: D, flags: int = 0) -> V | D:

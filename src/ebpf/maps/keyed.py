@@ -6,6 +6,7 @@ import errno
 import sys
 
 from ebpf._sys import ffi, lib
+from ebpf._sys.arguments import check_number
 from ebpf.codec import PerCpu
 from ebpf.errors import CodecError, EbpfError
 from ebpf.maps.base import K, V
@@ -56,6 +57,7 @@ class KeyedMap(ValueMap[K, V]):
         if not flags:
             value = self._get(key)
             return None if value is ABSENT else value
+        check_number("flags", flags, 64)
         return self._read(lib.ebpf_map_lookup, self._pack_key(key), None, _READ, flags)
 
     def _get(self, key: K) -> V:
@@ -87,7 +89,12 @@ class KeyedMap(ValueMap[K, V]):
             CodecError: key or value do not fit the codecs.
             BpfError: E2BIG when the map is full, or an array's index is out of range.
         """
-        result = lib.ebpf_map_update(self._fd, self._pack_key(key), self._pack_value(value), flags)
+        packed_key, packed_value = self._pack_key(key), self._pack_value(value)
+        try:
+            result = lib.ebpf_map_update(self._fd, packed_key, packed_value, flags)
+        except (TypeError, OverflowError):
+            check_number("flags", flags, 64)
+            raise
         if result < 0:
             self._fail(result, f"write the key {key!r}{self._put_hint(-result, flags)} to", flags)
 

@@ -64,12 +64,12 @@ class Buffers:
         self, type: ProgramType, data: Buffer | None, ctx: Buffer | None, data_out_size: int | None
     ) -> None:
         self._type = type
-        self.data_in = None if data is None else memoryview(data)
+        self.data_in = None if data is None else _memory("data", data)
         room = 0 if self.data_in is None else self.data_in.nbytes + _OUTPUT_ROOM
         self.data_out = bytearray(room if data_out_size is None else data_out_size)
         in_place = ctx is None or type in _IN_PLACE
-        self.ctx_in = None if ctx is None else bytearray(ctx)
-        self.ctx_out = None if in_place else bytearray(len(ctx or b"") + _CONTEXT_ROOM)
+        self.ctx_in = None if ctx is None else bytearray(_memory("ctx", ctx))
+        self.ctx_out = None if in_place else bytearray(len(self.ctx_in or b"") + _CONTEXT_ROOM)
 
     def fields(self) -> dict[str, Any]:
         return {
@@ -79,8 +79,12 @@ class Buffers:
             "ctx_out": self.ctx_out,
         }
 
-    def packet_hint(self) -> str:
-        """What the kernel's EINVAL means where the packet is too short."""
+    def hint(self, repeat: int) -> str:
+        """What the kernel's EINVAL means where the program takes no such input."""
+        if self._type in _IN_PLACE:
+            if self.data_in is not None:
+                return " on data, where programs of this type have ctx for all input"
+            return f" with repeat {repeat}, where these run once" if repeat > 1 else ""
         length = 0 if self.data_in is None else self.data_in.nbytes
         if self._type not in _ETHERNET or length >= _ETHERNET_HEADER:
             return ""
@@ -102,6 +106,13 @@ class Buffers:
         )
 
 
+def _memory(name: str, value: object) -> memoryview:
+    try:
+        return memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: {value!r} is not bytes, nor a buffer of them") from None
+
+
 def test_run(program: Program, buffers: Buffers, repeat: int, flags: int, cpu: int) -> TestRun:
     """`Program.test_run`, its arguments checked."""
     needs = TestRunFlags(flags).since or (0, 0)
@@ -114,7 +125,7 @@ def test_run(program: Program, buffers: Buffers, repeat: int, flags: int, cpu: i
         repeat=repeat if repeat != 1 else 0,
         flags=int(flags),
         cpu=cpu,
-        action=f"test run of {program!r}{buffers.packet_hint()}",
+        action=f"test run of {program!r}{buffers.hint(repeat)}",
         needs=buffers.context_since(),
         buffers=buffers.fields(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from typing import Any
@@ -243,6 +244,13 @@ def test_what_only_the_kernel_refuses_names_the_map() -> None:
     with pytest.raises(ebpf.BpfError, match=r"create a HASH map named 'huge'.*") as caught:
         HashMap.create(key="I", value=1 << 30, max_entries=1, name="huge")
     assert caught.value.errno is not None
+
+
+def test_a_map_that_is_too_large_says_so() -> None:
+    """ "Argument list too long" is about something else."""
+    with pytest.raises(ebpf.BpfError, match="max_entries or the sizes are more than") as caught:
+        HashMap.create(key="I", value="Q", max_entries=(1 << 32) - 1)
+    assert caught.value.errno == errno.E2BIG
 
 
 def test_a_subclass_is_kept() -> None:

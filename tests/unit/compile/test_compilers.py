@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,26 @@ def test_the_newest_clang_that_knows_bpf_is_taken(fake: Fake) -> None:
     assert found.kind == "clang"
     assert found.command == (str(newest),)
     assert found.version == (19, 1, 7)
+
+
+def test_closed_folders_of_path_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the PATH of another user, as after su, would be told of that user's folders."""
+    without_ziglang(monkeypatch)
+    (tmp_path / "closed" / "bin").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    user = os.geteuid()
+    try:
+        for path in ("", str(tmp_path / "closed" / "bin")):
+            monkeypatch.setenv("PATH", path)
+            with pytest.raises(CompileError, match="apt-get install clang"):
+                find_compiler()
+            # Nothing is closed to root.
+            os.seteuid(user or 65534)
+    finally:
+        os.seteuid(user)
+        (tmp_path / "closed").chmod(0o700)
 
 
 def test_the_version_is_asked_not_read_off_the_name(fake: Fake) -> None:
