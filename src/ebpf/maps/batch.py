@@ -80,12 +80,13 @@ class BatchMap(KeyedMap[K, V]):
         """Read all entries into two writable buffers of yours; how many there are.
 
         Raises:
-            ValueError: a buffer is read-only, has gaps, or no whole number of items.
+            ValueError: a buffer is read-only, has gaps, no whole number of items, or numbers of
+                another kind.
             BpfError: ENOSPC, the map has more entries than the smaller buffer holds; what is in
                 the buffers then is undefined.
         """
-        key_memory, room = writable("keys", keys, self.key_codec.size)
-        value_memory, value_room = writable("values", values, self.value_codec.size)
+        key_memory, room = writable("keys", keys, self.key_codec)
+        value_memory, value_room = writable("values", values, self.value_codec)
         room = min(room, value_room)
         reader = BatchReader(self)
         total = self._fill(reader, key_memory, value_memory, 0, room)
@@ -105,7 +106,8 @@ class BatchMap(KeyedMap[K, V]):
             flags: LOCK. NOEXIST and EXIST the kernel takes for single entries only, see `put`.
 
         Raises:
-            ValueError: a buffer has gaps, no whole number of items, or another number of them.
+            ValueError: a buffer has gaps, no whole number of items, another number of them, or
+                numbers of another kind (floats for integers, the other byte order).
             CodecError: a key or value does not fit; nothing is written.
             BpfError: E2BIG when the map is full; the message says at which entry, the ones before
                 it are written.
@@ -247,7 +249,7 @@ class BatchMap(KeyedMap[K, V]):
     def _packed_keys(self, given: Any) -> tuple[Any, int]:
         """Packed keys, as memory, and how many: a buffer as it is, an iterable by the codec."""
         if is_buffer(given):
-            return readable("keys", given, self.key_codec.size)
+            return readable("keys", given, self.key_codec)
         try:
             packed = self.key_codec.pack_many(given)
         except CodecError as error:
@@ -256,7 +258,7 @@ class BatchMap(KeyedMap[K, V]):
 
     def _packed_values(self, given: Any) -> tuple[Any, int]:
         if is_buffer(given):
-            return readable("values", given, self.value_codec.size)
+            return readable("values", given, self.value_codec)
         try:
             packed = self.value_codec.pack_many(given)
         except CodecError as error:

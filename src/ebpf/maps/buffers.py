@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from itertools import chain
 
@@ -19,6 +20,10 @@ _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 # Formats of buffers that are just bytes, whatever is in them.
 _BYTES = ("B", "b", "c")
+
+# What formats say of numbers: the byte order that is not this machine's, and which have fractions.
+_FOREIGN_ORDERS = ">!" if sys.byteorder == "little" else "<"
+_INTEGERS, _FLOATS = frozenset("?hHiIlLqQnN"), frozenset("efd")
 
 
 def new_buffer(size: int) -> Any:
@@ -72,13 +77,14 @@ def is_buffer(given: object) -> bool:
     return True
 
 
-def readable(name: str, given: Any, size: int) -> tuple[Any, int]:
-    """The memory of the buffer `given` and how many items of `size` bytes are in it.
+def readable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
+    """The memory of the buffer `given` and how many items of the codec's size are in it.
 
     Raises:
         TypeError: it is no buffer.
-        ValueError: it has gaps, or no whole number of items.
+        ValueError: it has gaps, no whole number of items, or numbers of another kind.
     """
+    size = codec.size
     try:
         view = memoryview(given)
     except TypeError:
@@ -91,7 +97,7 @@ def readable(name: str, given: Any, size: int) -> tuple[Any, int]:
             f"{name}: the items of the buffer are not side by side; pass a copy of it"
             " (numpy.ascontiguousarray, bytes)"
         )
-    _check_items(name, view, size)
+    _check_items(name, view, codec)
     if view.nbytes % size:
         raise ValueError(
             f"{name}: {view.nbytes} bytes are no whole number of items of {size} bytes"
@@ -99,22 +105,40 @@ def readable(name: str, given: Any, size: int) -> tuple[Any, int]:
     return ffi.from_buffer(view), view.nbytes // size
 
 
-def writable(name: str, given: Any, size: int) -> tuple[Any, int]:
+def writable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
     """As `readable`, of a buffer that may be written."""
-    memory, count = readable(name, given, size)
+    memory, count = readable(name, given, codec)
     if memoryview(given).readonly:
         raise ValueError(f"{name}: the buffer is read-only")
     return memory, count
 
 
-def _check_items(name: str, view: memoryview, size: int) -> None:
-    """Refuse an array of other items than the map's: 8-byte integers for 4-byte keys."""
+def _check_items(name: str, view: memoryview, codec: Codec[Any]) -> None:
+    """Refuse an array of other items than the map's: 8-byte integers for 4-byte keys, floats or
+    numbers of the other byte order for integers."""
+    if view.format in _BYTES:
+        return
     # A run of smaller items may be one of the map's: four u32 for 16 bytes.
-    if view.format not in _BYTES and size % view.itemsize:
+    if codec.size % view.itemsize:
         raise ValueError(
             f"{name}: the buffer has items of {view.itemsize} bytes (format {view.format!r}), but"
-            f" the map's have {size}"
+            f" the map's have {codec.size}"
         )
+    one = codec.inner if isinstance(codec, PerCpu) else codec
+    given, wanted = _kind(view.format), _kind(one.format or "")
+    if view.itemsize == one.size and given and wanted and given != wanted:
+        raise ValueError(
+            f"{name}: the buffer has {given} (format {view.format!r}), but the map has {wanted}"
+            f" ({one.format!r}); convert it (numpy's astype)"
+        )
+
+
+def _kind(format: str) -> str:
+    """What numbers a format of one is for, in words; empty for anything else."""
+    order = " of the other byte order" if format[:1] in tuple(_FOREIGN_ORDERS) else ""
+    letter = format.lstrip("@=<>!")
+    kind = "integers" if letter in _INTEGERS else "floats" if letter in _FLOATS else ""
+    return kind and kind + order
 
 
 def columns(other: Any, named: dict[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -295,6 +295,8 @@ def test_bad_buffers(m: HashMap[int, int]) -> None:
             values,
         ),
         (ValueError, r"values: .*items of 16 bytes", keys, numpy.zeros(2, "c16")),
+        (ValueError, r"values: .*floats.*'d'.* has integers.*astype", keys, numpy.zeros(2)),
+        (ValueError, r"keys: .*other byte order.*'>I'", numpy.array([3, 4], ">u4"), values),
         (ebpf.CodecError, r"key of .*None", [None], [1]),
         (TypeError, r"not iterable", None, values),
     ]
@@ -307,6 +309,7 @@ def test_bad_buffers(m: HashMap[int, int]) -> None:
         (r"keys: the buffer is read-only", bytes(8), bytearray(16)),
         (r"values: the buffer is read-only", bytearray(8), bytes(16)),
         (r"keys: .* not side by side", numpy.zeros(8, "u4")[::2], bytearray(16)),
+        (r"values: .*floats", bytearray(8), numpy.zeros(2)),
     ):
         with pytest.raises(ValueError, match=text):
             m.lookup_batch_into(key_room, value_room)
@@ -316,6 +319,20 @@ def test_bad_buffers(m: HashMap[int, int]) -> None:
         with pytest.raises(ValueError, match=r"count: .*1 entry or more"):
             m.batches(count)  # type: ignore[arg-type]
     assert m.to_dict() == {1: 1, 2: 2}
+
+
+def test_buffers_of_the_maps_own_byte_order() -> None:
+    """Numbers in network order are refused where the map has them too, or written turned round."""
+    numpy = pytest.importorskip("numpy")
+    with HashMap.create(key=">I", value="d", max_entries=4) as m:
+        m.update_batch(numpy.array([1, 2], ">u4"), numpy.array([0.5, 1.5]))
+        assert m.to_dict() == {1: 0.5, 2: 1.5}
+        with pytest.raises(ValueError, match=r"keys: .*integers .*'I'.*other byte order"):
+            m.update_batch(numpy.array([1], "u4"), numpy.array([2.0]))
+        with pytest.raises(ValueError, match=r"values: .*integers .* has floats"):
+            m.update_batch(numpy.array([1], ">u4"), numpy.array([2], "i8"))
+        m.update_batch(numpy.array([1], "u4").tobytes(), numpy.array([2.0]))
+        assert m[1 << 24] == 2.0
 
 
 def test_keys_that_vanish_meanwhile(m: HashMap[int, int]) -> None:
