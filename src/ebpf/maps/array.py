@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ebpf.codec import Codec
     from ebpf.maps.base import Formats
 
+# Bytes that `clear` writes at a time.
+_ZEROS = 1 << 20
+
 
 class _Indexed(KeyedMap[int, V]):
     """Slots 0 to max_entries - 1, with keys that are u32."""
@@ -148,9 +151,11 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
 
     def clear(self) -> None:
         """Zero every slot."""
-        zeros = bytes(CHUNK * self.value_codec.size)
-        for start in range(0, self.max_entries, CHUNK):
-            indexes = range(start, min(start + CHUNK, self.max_entries))
+        size = self.value_codec.size
+        step = min(max(_ZEROS // size, 1), CHUNK, self.max_entries)
+        zeros = bytes(step * size)
+        for start in range(0, self.max_entries, step):
+            indexes = range(start, min(start + step, self.max_entries))
             keys, count = self._packed_keys(indexes)
             self._write(keys, ffi.from_buffer(zeros), count)
 

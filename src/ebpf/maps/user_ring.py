@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import select
 import time
+import warnings
 from _thread import RLock
 
 from ebpf._sys import ffi, lib
@@ -16,6 +18,7 @@ from ebpf.types import MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from typing_extensions import Self
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from ebpf.maps.base import Map
 
 _HEADER_SIZE = 8
+
+# Seconds of one wait for a program that drains the ring: its wake-up may come between an attempt
+# and the wait. And of one between two looks, where no wake-up would come.
+_LONGEST = 0.1
+_PAUSE = 0.001
 
 
 class UserRingBuffer:
@@ -73,7 +81,7 @@ class UserRingBuffer:
         packed = self._packed(record)
         action = f"write a record of {len(packed)} bytes to"
         self._retried(
-            lambda: lib.ebpf_user_ring_write(self._open(), packed, len(packed), 1), action, timeout
+            lambda ring: lib.ebpf_user_ring_write(ring, packed, len(packed), 1), action, timeout
         )
 
     def write_many(self, records: Any) -> int:
@@ -100,15 +108,16 @@ class UserRingBuffer:
         writable memoryview, and at its end hands the record over or, after an exception, discards
         it.
 
-        Programs read no record behind one that is reserved. Raises as `write`.
+        Programs read no record behind one that is reserved; a reservation that is forgotten is
+        discarded, with a ResourceWarning. Raises as `write`.
         """
         if not isinstance(size, int) or not 0 < size < 1 << 30:
             raise ValueError(f"size: {size!r}, but a record has 1 byte to 1 GiB")
-        action = f"reserve {size} bytes of"
+        ring = self._open()
         position = self._retried(
-            lambda: lib.ebpf_user_ring_reserve(self._open(), size), action, timeout
+            lambda ring: lib.ebpf_user_ring_reserve(ring, size), f"reserve {size} bytes of", timeout
         )
-        return Reservation(self, position, size)
+        return Reservation(self, ring, position, size)
 
     def close(self) -> None:
         """Let go of the memory; reservations that are left keep it. The map stays open."""
@@ -141,21 +150,28 @@ class UserRingBuffer:
             raise ClosedError(f"the UserRingBuffer of {self.map!r} is closed")
         return ring
 
-    def _retried(self, attempt: Any, action: str, timeout: float | None) -> int:
+    def _retried(self, attempt: Callable[[Any], int], action: str, timeout: float | None) -> int:
         """What `attempt` answers once there is room."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                result = int(attempt())
+                result = int(attempt(self._open()))
             if result >= 0:
                 return result
             left = None if end is None else end - time.monotonic()
             if result != -errno.ENOSPC or (left is not None and left <= 0):
                 self._refuse(-result, action)
-            poller = select.poll()
-            poller.register(self.map.fileno(), select.POLLOUT)
-            # The wake-up of a drain may come between the attempt and this: so not for ever.
-            poller.poll(100 if left is None else min(100, 1000 * left))
+            self._wait(_LONGEST if left is None else min(_LONGEST, left))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until a program drains the ring, or `seconds` are over."""
+        poller = select.poll()
+        poller.register(self.map.fileno(), select.POLLOUT)
+        if poller.poll(0):
+            # There is some room, too little for the record: of more the kernel does not tell.
+            time.sleep(min(_PAUSE, seconds))
+        else:
+            poller.poll(1000 * seconds)
 
     def _refuse(self, code: int, action: str) -> None:
         reasons = {
@@ -170,16 +186,17 @@ class Reservation:
     """A record on its way into a ring, see `UserRingBuffer.reserve`.
 
     ``buffer`` is its memory. Leaving the with block calls `commit`, or `discard` after an
-    exception; either ends the reservation, once.
+    exception; either ends the reservation, once. What was made of the buffer (a numpy array) must
+    not be used any more then.
     """
 
-    def __init__(self, ring: UserRingBuffer, position: int, size: int) -> None:
+    def __init__(self, ring: UserRingBuffer, memory: Any, position: int, size: int) -> None:
         self._ring = ring
-        self._memory = ring._open()
+        self._memory = memory
         self._kept = ring._kept
-        self._position: int | None = position
         start = mmap.PAGESIZE + position % ring._size + _HEADER_SIZE
         self.buffer = memoryview(ring._producer)[start : start + size]
+        self._position: int | None = position
 
     def commit(self) -> None:
         """Hand the record to the programs. `buffer` can't be used any more."""
@@ -201,5 +218,20 @@ class Reservation:
         if position is None:
             raise ValueError("the reservation was committed or discarded already")
         lib.ebpf_user_ring_finish(self._memory, position, discard)
-        # After that the kernel may read it, and somebody else may write there.
-        self.buffer.release()
+        # After that the kernel may read it, and somebody else may write there. An array over it
+        # keeps it: that cannot be taken back.
+        with contextlib.suppress(BufferError):
+            self.buffer.release()
+
+    def __del__(self) -> None:
+        if self._position is not None:
+            try:
+                warnings.warn(
+                    f"a reservation of {self._ring.map!r} was neither committed nor discarded",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
+            finally:
+                # Programs would read nothing behind it, for ever.
+                self.discard()

@@ -80,6 +80,20 @@ def test_put_flags(m: ArrayMap[int]) -> None:
     assert m[0] == 5
 
 
+def test_clear_takes_no_more_memory_than_there_are_slots() -> None:
+    """Zeros for 16384 slots of a megabyte are 16 GB, also where there are two."""
+    import tracemalloc
+
+    with ArrayMap.create(value=1 << 20, max_entries=2) as m:
+        m[1] = b"x" * (1 << 20)
+        tracemalloc.start()
+        m.clear()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8 << 20
+        assert not any(m[1])
+
+
 def test_clear_zeroes_and_nothing_deletes(m: ArrayMap[int]) -> None:
     """clear() leaves a value, or an array pretends that slots can be deleted."""
     m[0] = m[1] = m[2] = 9

@@ -137,6 +137,51 @@ def test_reservations(consumer: Consumer) -> None:
             first.buffer[0] = 1
 
 
+def test_waiting_for_more_room_than_there_is(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says that there is room where a byte is free: a writer that believes it uses up
+    a processor."""
+    pauses = 0
+
+    def pause(seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 3:
+            consumer.drain()
+
+    monkeypatch.setattr("time.sleep", pause)
+    with UserRingBuffer(consumer.map) as ring:
+        ring.reserve(2000).discard()
+        ring.write(bytes(2000), timeout=0.0)
+        ring.write(bytes(3000), timeout=None)
+        assert pauses == 3
+        with pytest.raises(ebpf.BpfError, match="no room until"):
+            ring.write(bytes(3000))
+
+
+def test_a_numpy_array_over_a_reservation(consumer: Consumer) -> None:
+    """The array still has the buffer when the block ends: an error would come of a commit that
+    was none."""
+    numpy = pytest.importorskip("numpy")
+    with UserRingBuffer(consumer.map) as ring:
+        with ring.reserve(8) as buffer:
+            numbers = numpy.frombuffer(buffer, "u8")
+            numbers[0] = 6
+        assert consumer.drain() == 1
+        assert consumer.order() == [6]
+
+
+def test_a_forgotten_reservation(consumer: Consumer) -> None:
+    """Nothing behind it would ever be read."""
+    with UserRingBuffer(consumer.map) as ring:
+        with pytest.warns(ResourceWarning, match="neither committed nor discarded"):
+            ring.reserve(8)
+        ring.write(struct.pack("Q", 4))
+        consumer.drain()
+        assert consumer.order() == [4]
+
+
 def test_wrong_sizes(consumer: Consumer) -> None:
     """A record larger than the ring is cut, or the error does not say how large that is."""
     with UserRingBuffer(consumer.map) as ring:
