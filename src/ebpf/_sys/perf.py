@@ -75,11 +75,13 @@ def event_open(
     frequency: int = 0,
     pid: int = -1,
     cpu: int = 0,
+    inherit: bool = False,
 ) -> int:
     """A perf event's descriptor or -errno. It counts from now on: it is not opened disabled.
 
     With `period` it fires each time that many events have happened, with `frequency` (Hz) that
-    often in a second.
+    often in a second. With `inherit` it counts the threads too that the thread `pid` starts from
+    now on (5.13).
     """
     attribute = ffi.new("struct ebpf_perf_event_attr *")
     attribute.type = type
@@ -89,6 +91,8 @@ def event_open(
     attribute.config2 = config2
     attribute.sample_period = frequency or period
     attribute.flags = _flag("FREQ") if frequency else 0
+    if inherit:
+        attribute.flags |= _flag("INHERIT") | _flag("INHERIT_THREAD")
     # Kernels that know fewer fields take the longer struct, because the rest is zero.
     return int(lib.ebpf_perf_event_open(attribute, pid, cpu, -1, 0))
 

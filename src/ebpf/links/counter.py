@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 
 from ebpf._sys import facts, perf
 from ebpf._sys.arguments import check_number
-from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
+from ebpf._sys.closing import close_all
+from ebpf.errors import (
+    BpfError,
+    BpfFileNotFoundError,
+    BpfProcessLookupError,
+    NotSupportedError,
+    from_errno,
+)
 from ebpf.links import perf_event
 from ebpf.links.create import check_process, check_type
 from ebpf.links.group import LinkGroup
@@ -14,11 +23,15 @@ from ebpf.types import PerfHardware, PerfSoftware, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ebpf.links.base import HasFileno, Link
 
     Event = PerfHardware | PerfSoftware | tuple[int, int]
+
+# Before, an event would count the processes as well that the thread starts.
+_INHERIT_SINCE = (5, 13)
 
 _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
 
@@ -42,8 +55,9 @@ def attach_perf_event(
         event: what is counted: a `PerfHardware`, a `PerfSoftware`, or ``type`` and ``config`` of
             ``struct perf_event_attr`` as a tuple.
         period: run after that many events; for clocks in nanoseconds. Or
-        frequency: run about that often a second (Hz), for each CPU or for the process.
-        pid: count one process only, on every CPU; by default all processes.
+        frequency: run about that often a second (Hz), for each CPU or for each thread of `pid`.
+        pid: count one process only, on every CPU: an event for each of its threads, which since
+            5.13 counts those that this one starts later as well. By default all processes.
         cpu: count on one CPU only; by default each one that is online now, unless there is `pid`.
         cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
@@ -67,24 +81,57 @@ def attach_perf_event(
     target = f"perf event {_name(event)}"
     check_type(program, target, ProgramType.PERF_EVENT)
 
-    def attach(cpu: int) -> Link:
+    def attach(place: tuple[int, int]) -> Link:
+        thread, cpu = place
         where = target if cpu < 0 else f"{target} on CPU {cpu}"
-        who = -1 if pid is None else pid
         fd = perf.event_open(
-            type=type, config=config, period=period, frequency=frequency, pid=who, cpu=cpu
+            type=type,
+            config=config,
+            period=period,
+            frequency=frequency,
+            pid=thread,
+            cpu=cpu,
+            inherit=thread >= 0 and facts.kernel_version() >= _INHERIT_SINCE,
         )
         if fd < 0:
             _failed(-fd, where, cpu, frequency)
         return perf_event.attach(program, fd, where, cookie)
 
-    return LinkGroup.make(_cpus(pid, cpu), attach, target)
+    if pid is None:
+        cpus = facts.online_cpus() if cpu is None else [_checked_cpu(cpu)]
+        return LinkGroup.make([(-1, cpu) for cpu in cpus], attach, target)
+    where = -1 if cpu is None else _checked_cpu(cpu)
+    return _attach_threads(pid, lambda thread: attach((thread, where)), target)
 
 
-def _cpus(pid: int | None, cpu: int | None) -> list[int]:
-    if cpu is not None:
-        check_number("cpu", cpu, 31)
-        return [cpu]
-    return facts.online_cpus() if pid is None else [-1]
+def _checked_cpu(cpu: int) -> int:
+    check_number("cpu", cpu, 31)
+    return cpu
+
+
+def _attach_threads(pid: int, attach: Callable[[int], Link], target: str) -> LinkGroup:
+    """Attach to every thread of a process: the kernel knows events of threads only."""
+    made: list[Link] = []
+    try:
+        for thread in _threads(pid):
+            # One that ended meanwhile has nothing to count.
+            with contextlib.suppress(ProcessLookupError):
+                made.append(attach(thread))
+    except BaseException:
+        close_all(made)
+        raise
+    if not made:
+        raise BpfProcessLookupError(errno.ESRCH, f"attach to {target}: process {pid} has ended")
+    return LinkGroup(made, target)
+
+
+def _threads(pid: int) -> list[int]:
+    facts.need_proc(f"find out which threads process {pid} has")
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+    except OSError as error:
+        code = errno.ESRCH if error.errno == errno.ENOENT else error.errno or 0
+        raise from_errno(code, f"pid: find out which threads process {pid} has") from None
 
 
 def _numbers(event: Event) -> tuple[int, int]:
