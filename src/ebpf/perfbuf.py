@@ -80,8 +80,8 @@ class PerfBuffer(RecordReader):
     ) -> None:
         """Open and map a ring on every CPU that is online.
 
-        CPUs that come online later are noticed within a second by `poll` and whatever waits, and
-        those that go offline are read to the end.
+        CPUs that come online later, or again, are noticed within a second by `poll` and whatever
+        waits, and those that go offline are read to the end.
 
         Args:
             map: the PERF_EVENT_ARRAY.
@@ -150,9 +150,9 @@ class PerfBuffer(RecordReader):
             rings = self._rings[0]
             online = facts.online_cpus()
             wanted = [cpu for cpu in online if self._wanted is None or cpu in self._wanted]
-            for cpu in rings.cpus:
-                if cpu not in wanted:
-                    rings.close_cpu(cpu)
+            gone = {cpu for cpu in rings.cpus if cpu not in wanted}
+            for cpu in gone.union(rings.stopped()):
+                rings.close_cpu(cpu)
             # Before a new descriptor has the number of an old one.
             self._follow()
             for cpu in wanted:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ebpf.maps import Map
 
 
+# Seconds for which the clock of an event that is on may stand still: some machines count jiffies.
+_STANDSTILL = 0.1
+
+
 class Options:
     """What the rings of all CPUs have in common."""
 
@@ -63,6 +67,8 @@ class PerfRings(RecordQueue):
         self._map_fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
         # Of the CPUs that are gone.
         self._lost: dict[int, int] = {}
+        # By CPU: how long its event was on, and when that was seen.
+        self._seen: dict[int, tuple[int, float]] = {}
 
     def descriptors(self) -> list[int]:
         return list(self._fds)
@@ -133,6 +139,20 @@ class PerfRings(RecordQueue):
         with contextlib.suppress(BpfFileNotFoundError):
             bpf.map_delete_elem(self._map_fd, cpu.to_bytes(4, sys.byteorder))
 
+    def stopped(self) -> list[int]:
+        """The CPUs whose events are over: they were offline since, even if only for an instant (a
+        machine that sleeps takes all but one away)."""
+        now = time.monotonic()
+        found = []
+        for cpu, fd in zip(self._cpus, self._fds, strict=True):
+            on = perf.output_time(fd)
+            before, when = self._seen.get(cpu, (-1, now))
+            if on > before:
+                self._seen[cpu] = (on, now)
+            elif now - when > _STANDSTILL:
+                found.append(cpu)
+        return found
+
     def close_cpu(self, cpu: int) -> None:
         """Keep what was written on `cpu`, and forget its ring: the CPU is gone."""
         with self.lock:
@@ -142,6 +162,7 @@ class PerfRings(RecordQueue):
             at = self._cpus.index(cpu)
             rings = self._all()
             self._lost[cpu] = self._lost.get(cpu, 0) + int(rings[at].lost)
+            self._seen.pop(cpu, None)
             lib.ebpf_perf_close(ffi.addressof(self._rings, at))
             self._clear_entry(cpu)
             fd = self._fds[at]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ebpf import ClosedError, PerfBuffer
-from ebpf._sys import facts
+from ebpf._sys import facts, lib
 from tests.kernel.perfbuf.support import PerfProducer, cpus, perf_map
 from tests.kernel.samples import Flood, wait_until
 
@@ -235,6 +235,35 @@ def test_a_cpu_that_comes_while_records_flood_in(monkeypatch: pytest.MonkeyPatch
         assert reader.read_batch() == [2]
 
 
+def test_an_event_that_stopped_is_opened_again() -> None:
+    """The events of a CPU that was away do not come back with it, so nothing would ever arrive
+    from it again."""
+    several = cpus()
+    with (
+        perf_map() as events,
+        PerfProducer(events, 8) as producer,
+        PerfBuffer(events, codec="Q") as reader,
+    ):
+        rings = reader._rings[0]
+        before = rings.descriptors()
+        for _ in range(3):
+            reader._refresh()
+            time.sleep(0.15)
+        assert rings.descriptors() == before
+        assert producer.run(1, several[-1]) == 1
+        for fd in before:
+            lib.ebpf_perf_disable(fd)
+        reader._refresh()
+        time.sleep(0.15)
+        assert producer.run(2, several[-1]) == 0
+        reader._refresh()
+        assert producer.run(3, several[-1]) == 1
+        # What was there before is not lost with the ring.
+        assert reader.read_batch() == [1, 3]
+        assert reader.cpus == facts.online_cpus()
+        assert reader.counters.lost == 0
+
+
 def test_counts_of_a_cpu_that_is_gone_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     several = cpus()
     online = several
@@ -291,3 +320,8 @@ def test_a_cpu_that_is_really_taken_away() -> None:
             assert gone in reader.cpus
             assert producer.run(2, gone) == 1
             assert reader.read() == 2
+            # And so fast that nobody sees it.
+            switch.write_text("0")
+            switch.write_text("1")
+            wait_until(lambda: reader.poll(0.2) or producer.run(3, gone), "the CPU is read again")
+            assert reader.read() == 3
