@@ -130,10 +130,13 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
     (
         lambda: ebpf.StackTraceMap.create(max_entries=2, name="closed"),
         # User space can't write stacks.
-        {name: call for name, call in {**DELETING, **LISTING}.items() if name != "put"}
-        | {"put": lambda m: m.put(0, (0,) * 127)},
+        {name: call for name, call in {**DELETING, **LISTING}.items() if name != "put"},
     ),
-    (storage_map, {**DELETING, "__setitem__": lambda m: m.__setitem__(0, 1)}),
+    (
+        storage_map,
+        {name: call for name, call in DELETING.items() if name not in ("dump", "to_dict")}
+        | {"__setitem__": lambda m: m.__setitem__(0, 1)},
+    ),
     (
         lambda: ebpf.QueueMap.create(value="Q", max_entries=2, name="closed"),
         {
@@ -165,6 +168,8 @@ def public_methods(cls: type[Any]) -> set[str]:
     names = set()
     for base in cls.__mro__[:-1]:
         names |= {name for name, value in vars(base).items() if inspect.isroutine(value)}
+    # What stands for an inherited method that this class does not have is no method.
+    names = {name for name in names if inspect.isroutine(inspect.getattr_static(cls, name))}
     special = {name for name in names if name.startswith("__")}
     operations = {"__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__"}
     operations |= {"__contains__", "__enter__"}

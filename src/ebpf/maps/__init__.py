@@ -23,6 +23,8 @@ user_ring UserRingBuffer, the writing end of a USER_RINGBUF
 queue     QueueMap, BloomFilterMap, which have no keys
 """
 
+from __future__ import annotations
+
 from ebpf.maps.arena import ArenaMap
 from ebpf.maps.array import ArrayMap, DescriptorArray
 from ebpf.maps.base import CLASS_OF, Map
@@ -34,6 +36,10 @@ from ebpf.maps.stack import StackTraceMap
 from ebpf.maps.storage import StorageMap
 from ebpf.maps.trie import LpmTrieMap
 from ebpf.types import MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # A later class has the last word on a type.
 _CLASSES = (
@@ -50,8 +56,16 @@ _CLASSES = (
 CLASS_OF.update((_type, _class) for _class in _CLASSES for _type in _class.types)
 # Their entries come and go with attachments: nothing to delete or to iterate as a dict.
 CLASS_OF.update(dict.fromkeys((MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE), KeyedMap))
-# LpmTrieMap has what HashMap has.
-name_missing(_class for _class in _CLASSES if _class is not LpmTrieMap)
+# LpmTrieMap has what HashMap has. What a class inherits and has no use for is named here.
+_PER_CPU = ("lookup_cpu", "put_cpu")
+_WITHOUT: dict[type[Map[Any, Any]], tuple[str, ...]] = {
+    StackTraceMap: ("put", *_PER_CPU),
+    StorageMap: ("dump", "to_dict", *_PER_CPU),
+    DescriptorArray: _PER_CPU,
+}
+name_missing(
+    Map, {_class: _WITHOUT.get(_class, ()) for _class in _CLASSES if _class is not LpmTrieMap}
+)
 
 __all__ = [
     "ArenaMap",

@@ -96,6 +96,9 @@ class Map(Descriptor, Generic[K, V]):
     #: Of a RINGBUF that an object declares with a value type: what its records are.
     record_codec: Codec[Any] | None = None
 
+    # Of a map of maps that was created here: what its inner maps are like.
+    _inner: str = ""
+
     def __init__(
         self,
         fd: int,
@@ -310,6 +313,7 @@ class Map(Descriptor, Generic[K, V]):
             fd, self.type, self.key_codec, self.value_codec, self.max_entries, self.name
         )
         copy.record_codec = self.record_codec
+        copy._inner = self._inner
         return copy
 
     def info(self) -> MapInfo:

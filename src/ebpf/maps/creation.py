@@ -11,7 +11,7 @@ from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
 from ebpf.errors import BpfError, NotSupportedError
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
-from ebpf.maps.objects import for_keys, for_values
+from ebpf.maps.objects import for_keys, for_values, likeness
 from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
@@ -103,6 +103,7 @@ class Definition:
         self.flags = _creation_flags(type, flags, numa_node)
         self.key, self.value = found._formats(key, value, self.flags)
         self._check(inner, btf)
+        self._inner = inner
         check_number("map_extra", map_extra, 64)
         check_numbers(32, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id)
         self._described_by_caller = btf is not None
@@ -129,7 +130,7 @@ class Definition:
 
     def create(self) -> Map[Any, Any]:
         """The new map."""
-        return self.found(
+        made = self.found(
             self._described() or self._plain(),
             self.type,
             for_keys(self.type, self.key),
@@ -137,6 +138,13 @@ class Definition:
             self.max_entries,
             self.name,
         )
+        try:
+            if self._inner is not None:
+                made._inner = likeness(self._inner)
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def _plain(self) -> int:
         """The descriptor of a map with what BTF the caller gave."""

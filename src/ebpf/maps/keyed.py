@@ -10,6 +10,7 @@ from ebpf._sys.arguments import check_number
 from ebpf.codec import PerCpu
 from ebpf.errors import CodecError, EbpfError
 from ebpf.maps.base import K, V
+from ebpf.maps.objects import why_refused
 from ebpf.maps.scalars import ABSENT_SCALAR, scalar_functions
 from ebpf.maps.values import ValueMap
 from ebpf.types import UpdateFlags
@@ -96,7 +97,8 @@ class KeyedMap(ValueMap[K, V]):
             check_number("flags", flags, 64)
             raise
         if result < 0:
-            self._fail(result, f"write the key {key!r}{self._put_hint(-result, flags)} to", flags)
+            hint = self._put_hint(-result, flags) or self._value_hint(-result, value)
+            self._fail(result, f"write the key {key!r}{hint} to", flags)
 
     def _put_hint(self, code: int, flags: int) -> str:
         if code == errno.E2BIG:
@@ -106,6 +108,10 @@ class KeyedMap(ValueMap[K, V]):
         if code == errno.ENOENT and flags & UpdateFlags.EXIST:
             return " (EXIST, and it is not there)"
         return ""
+
+    def _value_hint(self, code: int, value: object) -> str:
+        """What is wrong with a value that is a kernel object."""
+        return "" if self._fd < 0 else why_refused(self.type, value, code, self._inner)
 
     def _too_big(self) -> str:
         """What E2BIG means."""

@@ -6,13 +6,33 @@ class the slow way.
 
 from __future__ import annotations
 
+from ebpf.types import MapType
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, NoReturn
 
 # What makes maps is no operation of one.
 _MAKING = frozenset({"create", "open", "from_id", "from_fd", "types", "default_type"})
+
+# What Python calls for an operator or a function of its own.
+_OPERATORS = {
+    "__getitem__": "m[...]",
+    "__setitem__": "m[...] = ...",
+    "__delitem__": "del m[...]",
+    "__iter__": "iteration",
+    "__len__": "len()",
+    "__contains__": "the operator in",
+}
+
+# What to use where a map has hardly any operations.
+_ELSEWHERE = {
+    MapType.RINGBUF: "; ebpf.RingBuffer(map) reads it",
+    MapType.USER_RINGBUF: "; ebpf.UserRingBuffer(map) writes it",
+    MapType.PERF_EVENT_ARRAY: "; ebpf.PerfBuffer(map) reads it",
+    MapType.STRUCT_OPS: "; Collection.attach_struct_ops attaches it",
+}
 
 
 class Missing:
@@ -21,24 +41,54 @@ class Missing:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, map: Any, cls: type[Any]) -> NoReturn:
-        what = cls.__name__ if map is None else f"{map.type.name} map"
-        there = ", ".join(sorted(_operations(cls)))
-        raise AttributeError(f"a {what} has no {self._name!r}; a {cls.__name__} has: {there}")
+    def __get__(self, map: Any, cls: type[Any]) -> Any:
+        raise AttributeError(_text(map, cls, repr(self._name)))
 
     def __set__(self, map: Any, value: object) -> NoReturn:
-        self.__get__(map, type(map))
+        raise AttributeError(_text(map, type(map), repr(self._name)))
 
 
-def name_missing(classes: Iterable[type[Any]]) -> None:
-    """Give each class a `Missing` for what others have and it has not."""
-    classes = tuple(classes)
-    every = set().union(*map(_operations, classes))
-    for cls in classes:
-        for name in every - _operations(cls):
-            setattr(cls, name, Missing(name))
+class MissingOperator(Missing):
+    """Stands for an operator: Python wants a function, and a TypeError when it is called."""
+
+    def __get__(self, map: Any, cls: type[Any]) -> Any:
+        def refuse(*arguments: object) -> NoReturn:
+            raise TypeError(_text(map, cls, _OPERATORS[self._name]))
+
+        return refuse
+
+
+def _text(map: Any, cls: type[Any], operation: str) -> str:
+    what = cls.__name__ if map is None else f"{map.type.name} map"
+    elsewhere = "" if map is None else _ELSEWHERE.get(map.type, "")
+    there = ", ".join(sorted(name for name in _operations(cls) if name[0] != "_"))
+    return f"a {what} has no {operation}; a {cls.__name__} has: {there}{elsewhere}"
+
+
+def name_missing(base: type[Any], classes: Mapping[type[Any], Iterable[str]]) -> None:
+    """Give `base`, and each of `classes`, which derive from it, a `Missing` for what others have
+    and it has not.
+
+    With each class come the names that it inherits and that its type of map is not fit for.
+    """
+    own = {cls: _operations(cls) - set(without) for cls, without in classes.items()}
+    own[base] = _operations(base)
+    every = set().union(*own.values())
+    for cls, names in own.items():
+        # What comes from behind `base` (of a mapping) would be hidden by what that misses.
+        for name in names - _operations(base):
+            if not any(name in vars(parent) for parent in cls.__mro__[: cls.__mro__.index(base)]):
+                setattr(cls, name, _static(cls, name))
+        for name in every - names:
+            setattr(cls, name, (MissingOperator if name in _OPERATORS else Missing)(name))
 
 
 def _operations(cls: type[Any]) -> set[str]:
-    missing = {name for name, value in vars(cls).items() if isinstance(value, Missing)}
-    return {name for name in dir(cls) if name[0] != "_"} - _MAKING - missing
+    names = {name for name in dir(cls) if name[0] != "_" or name in _OPERATORS} - _MAKING
+    found = {name: _static(cls, name) for name in names}
+    return {name for name, value in found.items() if not isinstance(value, (Missing, type(None)))}
+
+
+def _static(cls: type[Any], name: str) -> object:
+    """The attribute as it is defined; None is Python's word for an operator that is not there."""
+    return next((vars(parent)[name] for parent in cls.__mro__ if name in vars(parent)), None)

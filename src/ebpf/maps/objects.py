@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from ebpf._sys import facts
+import errno
+
+from ebpf._sys import bpf, facts
 from ebpf.codec import Codec, PerCpu
-from ebpf.types import MapType
+from ebpf.errors import BpfError
+from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ebpf.codec.base import Buffer
+    from ebpf.links.base import HasFileno
 
 PER_CPU = frozenset(
     {
@@ -43,6 +47,50 @@ OBJECT_KEYS = frozenset(
         MapType.CGRP_STORAGE,
     }
 )
+
+
+# What the values of a type are descriptors of.
+_HELD = {
+    MapType.PROG_ARRAY: "program that fits those that use the map (type, attach type, context)",
+    MapType.PERF_EVENT_ARRAY: "perf event",
+    MapType.CGROUP_ARRAY: "cgroup v2 directory",
+    MapType.ARRAY_OF_MAPS: "map",
+    MapType.HASH_OF_MAPS: "map",
+    MapType.SOCKMAP: "socket",
+    MapType.SOCKHASH: "socket",
+    MapType.XSKMAP: "AF_XDP socket",
+    MapType.REUSEPORT_SOCKARRAY: "bound socket with SO_REUSEPORT",
+}
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+
+
+def likeness(map: HasFileno) -> str:
+    """What a map has to have in common with the inner maps of another."""
+    info = bpf.obj_get_info_by_fd(map.fileno(), "map")
+    type, flags = MapType(info["type"]), MapFlags(info["map_flags"])
+    named = f", flags {flags}" if flags else ""
+    return (
+        f"{type.name} with keys of {info['key_size']} and values of {info['value_size']} bytes,"
+        f" {info['max_entries']} entries{named}"
+    )
+
+
+def why_refused(type: MapType, value: Any, code: int, inner: str) -> str:
+    """Why a map of this type does not take the object `value`; "" where that is not the reason.
+
+    `inner` is the `likeness` of the inner maps, where it is known.
+    """
+    if type not in _HELD or code not in (errno.EBADF, errno.EINVAL):
+        return ""
+    refused = f" (value: {value!r} is no {_HELD[type]})"
+    if type not in _OF_MAPS or code != errno.EINVAL:
+        return refused
+    try:
+        own = likeness(value) if hasattr(value, "fileno") else ""
+    except BpfError:
+        return refused
+    wanted = f", not {inner}" if inner else ", unlike the inner map that it was created with"
+    return f" (value: {value!r} is {own}{wanted})" if own else f" (value: {value!r} is{wanted[1:]})"
 
 
 class ByDescriptor(Codec["Any"]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,36 @@ def test_an_inner_map_of_another_kind_is_refused() -> None:
             MapType.ARRAY_OF_MAPS, max_entries=2, inner=example, name="outer"
         ) as outer,
     ):
-        for wrong in (narrow, hash):
-            with pytest.raises(ebpf.BpfError, match=r"write the key 1 to .*'outer'"):
+        wanted = r"not ARRAY with keys of 4 and values of 8 bytes, 1 entries\) to .*'outer'"
+        for wrong, own in (
+            (narrow, r"ARRAY with keys of 4 and values of 4 bytes"),
+            (hash, r"HASH with keys of 4 and values of 8 bytes"),
+        ):
+            with pytest.raises(ebpf.BpfError, match=rf"key 1 \(value: .* is {own}.*{wanted}"):
                 outer[1] = wrong
+        with DescriptorArray.from_id(outer.info().id) as opened:
+            with pytest.raises(ebpf.BpfError, match=r"values of 4 bytes.*unlike the inner map"):
+                opened[1] = narrow
+            with pytest.raises(ebpf.BpfError, match=r"value: 999 is no map\).*EBADF"):
+                opened[1] = 999
         assert list(outer) == []
+
+
+def test_a_descriptor_of_something_else_is_named() -> None:
+    """EBADF and EINVAL would not say that it is the value that is wrong, and what it must be."""
+    with (
+        DescriptorArray.create(MapType.PROG_ARRAY, max_entries=1) as programs,
+        DescriptorArray.create(MapType.CGROUP_ARRAY, max_entries=1) as cgroups,
+        Map.create(MapType.PERF_EVENT_ARRAY) as events,
+        open("/dev/null") as file,
+    ):
+        for map, what in (
+            (programs, "program"),
+            (cgroups, "cgroup v2 directory"),
+            (events, "perf event"),
+        ):
+            with pytest.raises(ebpf.BpfError, match=rf"\(value: <.*null.*> is no {what}.*to <.*"):
+                map[0] = file
 
 
 @pytest.fixture
@@ -211,5 +238,42 @@ def test_a_missing_operation_says_which_there_are() -> None:
             ebpf.QueueMap.lookup  # type: ignore[attr-defined]  # noqa: B018
         assert not hasattr(ring, "lookup")
         assert not hasattr(array, "delete")
-        with pytest.raises(TypeError, match="not subscriptable"):
-            queue[1]  # type: ignore[index]
+        with pytest.raises(AttributeError, match=r"RINGBUF map has no 'items'.*ebpf.RingBuffer\(m"):
+            ring.items()
+
+
+@pytest.mark.parametrize(
+    ("use", "named"),
+    [
+        (lambda m: m[1], r"m\[...\];"),
+        (lambda m: operator.setitem(m, 1, 1), r"m\[...\] = "),
+        (lambda m: operator.delitem(m, 1), "del m"),
+        (list, "iteration"),
+        (len, r"len\(\)"),
+        (lambda m: 1 in m, "the operator in"),
+    ],
+)
+def test_a_missing_operator_says_which_operations_there_are(
+    use: Callable[[Any], object], named: str
+) -> None:
+    """Python's own words name neither the map nor what it can do."""
+    with (
+        ebpf.QueueMap.create(value="Q", max_entries=1) as queue,
+        pytest.raises(TypeError, match=rf"QUEUE map has no {named}.*: .*peek.*pop.*push"),
+    ):
+        use(queue)
+
+
+def test_operations_that_no_map_of_the_type_can_do() -> None:
+    """They would fail in the kernel, with a number."""
+    array: Any = ArrayMap.create(value="Q", max_entries=1)
+    stacks = ebpf.StackTraceMap.create(max_entries=1)
+    storage: Any = ebpf.StorageMap.create(MapType.SK_STORAGE, value="I")
+    with array, stacks, storage:
+        with pytest.raises(TypeError, match=r"ARRAY map has no del m"):
+            del array[0]
+        for m, name in ((stacks, "put"), (storage, "to_dict"), (storage, "lookup_cpu")):
+            with pytest.raises(AttributeError, match=rf"map has no '{name}'; "):
+                getattr(m, name)
+        with pytest.raises(TypeError, match=r"STORAGE map has no iteration"):
+            list(storage)
