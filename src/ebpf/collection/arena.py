@@ -13,8 +13,8 @@ import struct
 from ebpf import opcodes as op
 from ebpf._sys import bpf
 from ebpf._sys.cache import cached
-from ebpf._sys.memory import MapMemory
-from ebpf.errors import RelocationError
+from ebpf.errors import ClosedError, RelocationError
+from ebpf.maps import ArenaMap
 from ebpf.types import MapType, ProgramType
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ def _registers(source: int) -> int:
 
 
 class ArenaMemory:
-    """The memory of an arena, mapped into this process; offsets count from the variables.
+    """The variables in an arena, in the map's own mapping; offsets count from the first of them.
 
     An arena with map_extra has to be there; unlike libbpf this does not replace what is.
     """
@@ -83,16 +83,26 @@ class ArenaMemory:
     writable = True
 
     def __init__(self, map: Map[Any, Any], spec: MapSpec) -> None:
+        assert isinstance(map, ArenaMap)
         self._start = data_offset(spec)
-        action = f"map the arena {spec.name!r}"
-        self._memory = MapMemory(map.fileno(), arena_size(spec), spec.map_extra, action)
+        # The kernel gives an arena one place in a process: who asks for the map's memory has this.
+        self._memory: memoryview | None = map.memory
         self.write(0, bytes(spec.contents or b""))
 
     def read(self, offset: int, size: int) -> bytes:
-        return self._memory.read(self._start + offset, size)
+        return bytes(self._part(offset, size))
 
     def write(self, offset: int, data: bytes) -> None:
-        self._memory.write(self._start + offset, data)
+        self._part(offset, len(data))[:] = data
+
+    def _part(self, offset: int, size: int) -> memoryview:
+        memory, start = self._memory, self._start + offset
+        if memory is None:
+            raise ClosedError("the memory of this arena is closed")
+        if offset < 0 or start + size > len(memory):
+            raise ValueError(f"bytes {start}..{start + size} are outside of {len(memory)}")
+        return memory[start : start + size]
 
     def close(self) -> None:
-        self._memory.close()
+        """Unmap, unless somebody else has a view of it. Closing twice does nothing."""
+        self._memory = None

@@ -6,7 +6,7 @@ class the slow way.
 
 from __future__ import annotations
 
-from ebpf.types import MapType
+from ebpf.types import MapType, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class MissingOperator(Missing):
 
 
 def _text(map: Any, cls: type[Any], operation: str) -> str:
-    what = cls.__name__ if map is None else f"{map.type.name} map"
+    what = f"a {cls.__name__}" if map is None else f"{one(map.type)} map"
     elsewhere = "" if map is None else _ELSEWHERE.get(map.type, "")
     there = ", ".join(sorted(name for name in _operations(cls) if name[0] != "_"))
-    return f"a {what} has no {operation}; a {cls.__name__} has: {there}{elsewhere}"
+    return f"{what} has no {operation}; a {cls.__name__} has: {there}{elsewhere}"
 
 
 def name_missing(base: type[Any], classes: Mapping[type[Any], Iterable[str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 import ebpf
@@ -31,9 +33,25 @@ def test_both_sides_see_the_variables(spec: CollectionSpec, address: int) -> Non
 def test_what_is_mapped_already_stays(spec: CollectionSpec) -> None:
     """Two arenas at one address: the second must not take the memory of the first away."""
     with spec.load() as first:
-        with pytest.raises(ebpf.BpfError, match="map the arena 'arena'"):
+        with pytest.raises(ebpf.BpfError, match=r"map the memory of .*'arena'.* is mapped already"):
             spec.load()
         assert first.variables["total"].value == 4
+
+
+def test_the_map_has_the_memory_too(spec: CollectionSpec) -> None:
+    """The kernel maps an arena once in a process: what a program allocates in it would be out of
+    reach."""
+    with spec.load() as objects:
+        arena = objects.maps["arena"]
+        memory = arena.memory
+        assert (len(memory), arena.address) == (8 * 4096, 1 << 44)
+        objects.programs["add"].test_run()
+        at = bytes(memory).index(struct.pack("Q", 7))
+        memory[at : at + 8] = struct.pack("Q", 50)
+        assert objects.variables["total"].value == 50
+    # What is left of it is this view's.
+    assert memory[at] == 50
+    memory.release()
 
 
 def test_closed_memory_is_not_read(spec: CollectionSpec) -> None:
