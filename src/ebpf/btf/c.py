@@ -12,6 +12,7 @@ from enum import Enum
 
 from ebpf.btf import types as t
 from ebpf.btf.btf import Btf
+from ebpf.btf.c_names import identifier
 from ebpf.btf.c_text import CText
 from ebpf.btf.raw import info_kind
 from ebpf.btf.words import INFO, is_known, own_words, references
@@ -27,6 +28,19 @@ _LEFT_OUT = frozenset({t.Kind.FUNC, t.Kind.VAR, t.Kind.DATASEC, t.Kind.DECL_TAG}
 _MENTION = 8
 # The compiler has it built in, and other compilers have another one.
 _BUILTIN = "__builtin_va_list"
+# What pahole tags the functions with that programs may call.
+_KFUNC = "bpf_kfunc"
+# As bpf/bpf_helpers.h has them, which is included later.
+_KSYM = """\
+#ifndef BPF_NO_KFUNC_PROTOTYPES
+#ifndef __ksym
+#define __ksym __attribute__((section(".ksyms")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+
+"""
 
 
 def to_c(btf: Btf, ids: Iterable[int] | None = None) -> str:
@@ -41,21 +55,24 @@ def to_c(btf: Btf, ids: Iterable[int] | None = None) -> str:
     Structs that hold other named ones without a member name, which newer kernels have, need a
     compiler's ``-fms-extensions``. Raises BtfError for types that C cannot express.
     """
-    writer = _Writer(btf)
-    for type_id in _definitions(btf) if ids is None else ids:
-        writer.write(type_id)
-    return "".join(f"{text};\n\n" for text in writer.output)
+    return _Writer(btf).definitions(_definitions(btf) if ids is None else ids)
 
 
 def to_header(btf: Btf, guard: str = "__VMLINUX_H__") -> str:
-    """All of `btf` as a header for BPF programs, whose accesses then are CO-RE relocatable."""
+    """All of `btf` as a header for BPF programs, whose accesses then are CO-RE relocatable.
+
+    With the kfuncs that it names (kernels built with pahole 1.27 or newer), as weak kernel
+    symbols; a program that declares its own defines BPF_NO_KFUNC_PROTOTYPES.
+    """
+    writer = _Writer(btf)
     return (
         f"#ifndef {guard}\n#define {guard}\n\n"
         "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n"
         "#pragma clang attribute push (__attribute__((preserve_access_index)), "
         "apply_to = record)\n#endif\n\n"
-        f"{to_c(btf)}"
+        f"{writer.definitions(_definitions(btf))}"
         "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n\n"
+        f"{_KSYM}{writer.kfuncs()}#endif\n\n"
         f"#endif /* {guard} */\n"
     )
 
@@ -91,6 +108,28 @@ class _Writer:
         self._state: dict[Need, _State] = {}
         # What types without a name mentioned, which is written.
         self._mentioned: set[Need] = set()
+
+    def definitions(self, ids: Iterable[int]) -> str:
+        """The types `ids` and what they need, each once."""
+        for type_id in ids:
+            self.write(type_id)
+        return "".join(f"{text};\n\n" for text in self.output)
+
+    def kfuncs(self) -> str:
+        """A declaration for each function that is tagged as a kfunc; the types are written."""
+        declared: dict[str, str] = {}
+        for type_id, words in enumerate(own_words(self.btf), self.btf.start_id):
+            if info_kind(words[INFO]) != t.Kind.DECL_TAG:
+                continue
+            tag = self.btf.type(type_id)
+            if not isinstance(tag, t.DeclTag) or tag.name != _KFUNC:
+                continue
+            function = self.btf.type(tag.type_id)
+            if isinstance(function, t.Func):
+                name = identifier(function.name)
+                text = self.text.declare(function.type_id, name)
+                declared.setdefault(name, f"extern {text} __weak __ksym;\n\n")
+        return "".join(declared.values())
 
     def write(self, type_id: int) -> None:
         """Writes the definition of a type after all that it needs."""

@@ -10,13 +10,15 @@ from ebpf.errors import CompileError, NotSupportedError
 
 # The build id of the running kernel among other things: a kernel built again has another one.
 _NOTES = "/sys/kernel/notes"
+# Changes with what is written.
+_CONTENT = "kfuncs"
 
 
 def vmlinux_path() -> str:
     """Where the running kernel's vmlinux.h is kept, once it has been made."""
     kernel = os.uname()
     notes = Path(_NOTES).read_bytes() if os.path.exists(_NOTES) else b""
-    name = digest(kernel.release, kernel.version, kernel.machine, notes)[:32]
+    name = digest(_CONTENT, kernel.release, kernel.version, kernel.machine, notes)[:32]
     return str(cache_folder() / "vmlinux" / name / "vmlinux.h")
 
 

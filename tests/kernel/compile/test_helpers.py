@@ -60,13 +60,13 @@ def test_byte_order(load: Load) -> None:
         + """
         __u16 half = 0x1234; __u32 word = 0x12345678; __u64 whole = 0x123456789abcdef0;
         __u16 half_be; __u32 word_be; __u64 whole_be; int back;
-        __u16 constant = bpf_htons(0x1234);
+        __u16 constant = bpf_htons(0x1234), old = __bpf_constant_htons(0x1234);
         SEC("raw_tp") int run(void *ctx)
         {
             half_be = bpf_htons(half); word_be = bpf_htonl(word);
             whole_be = bpf_cpu_to_be64(whole);
             back = bpf_ntohs(half_be) == half && bpf_ntohl(word_be) == word &&
-                   bpf_be64_to_cpu(whole_be) == whole;
+                   bpf_be64_to_cpu(whole_be) == whole && __bpf_ntohl(word_be) == word;
             return 0;
         }
         """
@@ -76,6 +76,7 @@ def test_byte_order(load: Load) -> None:
     for name, code, value in (
         ("half_be", "H", 0x1234),
         ("constant", "H", 0x1234),
+        ("old", "H", 0x1234),
         ("word_be", "I", 0x12345678),
         ("whole_be", "Q", 0x123456789ABCDEF0),
     ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import ebpf
-from tests.kernel.compile.conftest import Load
+from tests.kernel.compile.conftest import Load, since
 from tests.kernel.compile.test_helpers import TOP, values
+from tests.kernel.links.hooks import FENTRY
 
 # uapi's struct pt_regs has x86's names of user programs; the kernel's names are in vmlinux.h.
 TRACING = TOP + "#include <linux/ptrace.h>\n#include <bpf/bpf_tracing.h>\n"
@@ -41,6 +44,73 @@ def test_arguments_of_a_raw_tracepoint(load: Load) -> None:
     assert seen["pointer"] == 5
     assert objects.programs["none"].test_run(ctx=(9).to_bytes(8, sys.byteorder)).return_value == 8
     assert values(objects)["count"] == 9
+
+
+def test_structs_among_the_arguments(load: Load) -> None:
+    """What follows a struct of two slots would be taken from the struct, or a small struct or
+    integer from the wrong half of its slot."""
+    objects = load(
+        TRACING
+        + """
+        struct pair { long a; int b; };
+        struct small { short a, b; };
+        struct pair first; struct small second; int third; unsigned char fourth; char *fifth;
+        int count;
+        SEC("raw_tp") int BPF_PROG2(run, struct pair, p, struct small, q, int, r,
+                                    unsigned char, s, char *, t)
+        {
+            first = p; second = q; third = r; fourth = s; fifth = t;
+            return 7;
+        }
+        SEC("raw_tp") int BPF_PROG2(none) { count = ctx[0]; return 8; }
+        """
+    )
+    small = int.from_bytes(struct.pack("=hh", -5, 6), sys.byteorder)
+    arguments = (1 << 40, 2, small, -3, 4, 5)
+    context = b"".join((one % (1 << 64)).to_bytes(8, sys.byteorder) for one in arguments)
+    assert objects.programs["run"].test_run(ctx=context).return_value == 7
+    seen = values(objects)
+    assert (seen["first"].a, seen["first"].b) == (1 << 40, 2)
+    assert (seen["second"].a, seen["second"].b) == (-5, 6)
+    assert [seen[n] for n in ("third", "fourth", "fifth")] == [-3, 4, 5]
+    assert objects.programs["none"].test_run(ctx=(9).to_bytes(8, sys.byteorder)).return_value == 8
+    assert values(objects)["count"] == 9
+
+
+@FENTRY
+def test_a_kernel_function_that_takes_a_struct(load: Load) -> None:
+    """The slots would be counted in another way than the kernel counts them."""
+    since("functions with structs as arguments, in fentry programs,", 6, 1)
+    # Other machines' trampolines learnt it later, each in its own release.
+    if platform.machine() != "x86_64":
+        return
+    objects = load(
+        TRACING
+        + """
+        struct sock;
+        typedef struct { void *address; _Bool kernel : 1; } sockptr_t;
+        int me, option, length, calls; void *address;
+        SEC("fentry/tcp_setsockopt")
+        int BPF_PROG2(run, struct sock *, sk, int, level, int, name, sockptr_t, value,
+                      unsigned int, size)
+        {
+            if (bpf_get_current_pid_tgid() >> 32 != me)
+                return 0;
+            option = name; address = value.address; length = size; calls++;
+            return 0;
+        }
+        """
+    )
+    objects.variables["me"].value = os.getpid()
+    objects.attach()
+    value = ctypes.create_string_buffer(b"\1", 7)
+    with socket.socket() as connection:
+        libc = ctypes.CDLL(None)
+        wanted = (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert libc.setsockopt(connection.fileno(), *wanted, value, len(value)) == 0
+    seen = values(objects)
+    assert (seen["option"], seen["length"], seen["calls"]) == (socket.TCP_NODELAY, 7, 1)
+    assert seen["address"] == ctypes.addressof(value)
 
 
 @pytest.mark.needs_config("CONFIG_UPROBES")
@@ -191,9 +261,9 @@ def test_other_machines_compile(load: Load) -> None:
         "{ long pc, ra, sp, s0, a0, a1, a2, a3, a4, a5, a6, a7; };",
         "s390": "typedef struct { struct { long addr; } psw; long gprs[16]; } user_pt_regs;",
     }
-    for machine, struct in structs.items():
+    for machine, registers in structs.items():
         spec = ebpf.compile_c(
-            f"{TOP}{struct}\n#include <bpf/bpf_tracing.h>\nlong sum;\n"
+            f"{TOP}{registers}\n#include <bpf/bpf_tracing.h>\nlong sum;\n"
             f'SEC("kprobe") int BPF_KPROBE(run, int a) {{ {uses} return a; }}\n',
             defines={f"__TARGET_ARCH_{machine}": None},
         )

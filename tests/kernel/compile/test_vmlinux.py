@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.kernel.compile.conftest import Load
+from tests.kernel.compile.conftest import Load, since
 from tests.kernel.compile.test_helpers import run, values
 
 
@@ -32,3 +32,28 @@ def test_vmlinux_h_is_there_and_relocates(load: Load) -> None:
     run(objects)
     assert values(objects)["tgid"] == os.getpid()
     assert values(objects)["parent"] == os.getppid()
+
+
+def test_vmlinux_h_declares_kfuncs(load: Load) -> None:
+    """Every program would have to declare the kernel's functions itself, and programs that were
+    written for bpftool's header do not."""
+    since("a task by its pid in programs of the type syscall", 6, 12)
+    objects = load(
+        """
+        #include "vmlinux.h"
+        #include <bpf/bpf_helpers.h>
+        int pid, found;
+        SEC("syscall") int run(void *ctx)
+        {
+            struct task_struct *task = bpf_task_from_pid(pid);
+            if (!task)
+                return 1;
+            found = task->tgid;
+            bpf_task_release(task);
+            return 2;
+        }
+        """
+    )
+    objects.variables["pid"].value = os.getpid()
+    assert objects.programs["run"].test_run().return_value == 2
+    assert values(objects)["found"] == os.getpid()

@@ -21,4 +21,18 @@
 #define bpf_cpu_to_be64(x) ___bpf_be(64, x)
 #define bpf_be64_to_cpu(x) ___bpf_be(64, x)
 
+/* What older programs call, for values and for constants; here one does for both. */
+#define __bpf_htons bpf_htons
+#define __bpf_ntohs bpf_ntohs
+#define __bpf_htonl bpf_htonl
+#define __bpf_ntohl bpf_ntohl
+#define __bpf_cpu_to_be64 bpf_cpu_to_be64
+#define __bpf_be64_to_cpu bpf_be64_to_cpu
+#define __bpf_constant_htons bpf_htons
+#define __bpf_constant_ntohs bpf_ntohs
+#define __bpf_constant_htonl bpf_htonl
+#define __bpf_constant_ntohl bpf_ntohl
+#define __bpf_constant_cpu_to_be64 bpf_cpu_to_be64
+#define __bpf_constant_be64_to_cpu bpf_be64_to_cpu
+
 #endif

@@ -289,6 +289,99 @@ struct pt_regs;
 #define ___bpf_slot(n) (void *)ctx[(n) - 1]
 #define BPF_PROG(name, args...) ___bpf_entry(name, unsigned long long, ___bpf_slot, ##args)
 
+/* The same for functions that take structs by value, of up to two 64-bit values each. Types and
+ * names are arguments of their own: int BPF_PROG2(name, struct pair, first, int, second) { ... }
+ */
+
+#define ___bpf_nth2(_0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16,     \
+		    _17, _18, _19, _20, _21, _22, _23, _24, found, ...)                            \
+	found
+#define ___bpf_npairs(...)                                                                         \
+	___bpf_nth2(_, ##__VA_ARGS__, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4,  \
+		    3, 3, 2, 2, 1, 1, 0)
+
+#define ___bpf_slots(kind) ((sizeof(kind) + 7) / 8)
+/* A small integer is the low part of its slot, which a big-endian machine has at the end. */
+#define ___bpf_take(kind, at)                                                                      \
+	({                                                                                         \
+		_Static_assert(sizeof(kind) <= 16, #kind " is passed by address");                 \
+		union {                                                                            \
+			kind value;                                                                \
+			__u8 one;                                                                  \
+			__u16 two;                                                                 \
+			__u32 four;                                                                \
+			__u64 slots[2];                                                            \
+		} ___bpf_argument;                                                                 \
+		switch (sizeof(kind)) {                                                            \
+		case 1:                                                                            \
+			___bpf_argument.one = ctx[at];                                             \
+			break;                                                                     \
+		case 2:                                                                            \
+			___bpf_argument.two = ctx[at];                                             \
+			break;                                                                     \
+		case 4:                                                                            \
+			___bpf_argument.four = ctx[at];                                            \
+			break;                                                                     \
+		default:                                                                           \
+			___bpf_argument.slots[0] = ctx[at];                                        \
+			if (sizeof(kind) > 8)                                                      \
+				___bpf_argument.slots[1] = ctx[(at) + 1];                          \
+		}                                                                                  \
+		___bpf_argument.value;                                                             \
+	})
+
+#define ___bpf_named0()
+#define ___bpf_named1(kind, name) , kind name
+#define ___bpf_named2(kind, name, rest...) , kind name ___bpf_named1(rest)
+#define ___bpf_named3(kind, name, rest...) , kind name ___bpf_named2(rest)
+#define ___bpf_named4(kind, name, rest...) , kind name ___bpf_named3(rest)
+#define ___bpf_named5(kind, name, rest...) , kind name ___bpf_named4(rest)
+#define ___bpf_named6(kind, name, rest...) , kind name ___bpf_named5(rest)
+#define ___bpf_named7(kind, name, rest...) , kind name ___bpf_named6(rest)
+#define ___bpf_named8(kind, name, rest...) , kind name ___bpf_named7(rest)
+#define ___bpf_named9(kind, name, rest...) , kind name ___bpf_named8(rest)
+#define ___bpf_named10(kind, name, rest...) , kind name ___bpf_named9(rest)
+#define ___bpf_named11(kind, name, rest...) , kind name ___bpf_named10(rest)
+#define ___bpf_named12(kind, name, rest...) , kind name ___bpf_named11(rest)
+
+#define ___bpf_taken0(at)
+#define ___bpf_taken1(at, kind, name) , ___bpf_take(kind, at)
+#define ___bpf_taken2(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken1((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken3(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken2((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken4(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken3((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken5(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken4((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken6(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken5((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken7(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken6((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken8(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken7((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken9(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken8((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken10(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken9((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken11(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken10((at) + ___bpf_slots(kind), rest)
+#define ___bpf_taken12(at, kind, name, rest...) , ___bpf_take(kind, at) \
+	___bpf_taken11((at) + ___bpf_slots(kind), rest)
+
+#define ___bpf_body2(name, args...)                                                                \
+	static __always_inline typeof(name(0)) ____##name(                                         \
+		unsigned long long *ctx ___bpf_apply(___bpf_named, ___bpf_npairs(args))(args))
+#define BPF_PROG2(name, args...)                                                                   \
+	name(unsigned long long *ctx);                                                             \
+	___bpf_body2(name, ##args);                                                                \
+	typeof(name(0)) name(unsigned long long *ctx)                                              \
+	{                                                                                          \
+		return ____##name(                                                                 \
+			ctx ___bpf_apply(___bpf_taken, ___bpf_npairs(args))(0, ##args));           \
+	}                                                                                          \
+	___bpf_body2(name, ##args)
+
 /* kprobes and uprobes */
 #define ___bpf_parm(n) (void *)PT_REGS_PARM##n(ctx)
 #define BPF_KPROBE(name, args...) ___bpf_entry(name, struct pt_regs, ___bpf_parm, ##args)
