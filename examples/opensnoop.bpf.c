@@ -1,6 +1,4 @@
-/* What opensnoop.py loads:
- *
- *   clang -target bpf -g -O2 -c opensnoop.bpf.c -o opensnoop.bpf.o
+/* What opensnoop.py loads.
  *
  * An open is seen twice: when the system call is entered, which is when its arguments are known,
  * and when it returns, with the descriptor or the error. Between the two the map `calls` keeps
@@ -10,13 +8,16 @@
  * The fields of the kernel's structs are found by CO-RE, so that one object runs on every kernel.
  */
 
-#include "bpf.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 
 #define PATH_MAX 4096
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* The kernel's, as far as they are used. */
+/* The kernel's, as far as they are used: where the fields are, the loader finds out. vmlinux.h has
+ * them all, and takes longer to compile. */
+#define CORE __attribute__((preserve_access_index))
 
 struct syscall_trace_enter {
 	unsigned long args[6];
@@ -42,28 +43,28 @@ struct task_struct {
 
 /* uapi linux/openat2.h */
 struct open_how {
-	u64 flags, mode, resolve;
+	__u64 flags, mode, resolve;
 };
 
 /* What to show. opensnoop.py sets these before it loads the programs; the verifier then takes
  * them for constants, and removes the code that they make unreachable. */
 
-const volatile u32 only_pid = 0;
+const volatile __u32 only_pid = 0;
 const volatile char only_name[16] = "";
 const volatile _Bool only_failed = 0;
 const volatile _Bool only_followed = 0;
 
 /* How many records did not fit. */
-u64 lost = 0;
+__u64 lost = 0;
 
 /* What is sent. The path follows, ended by a NUL. */
 struct event {
-	u64 time; /* nanoseconds of CLOCK_MONOTONIC */
-	u64 flags;
-	s32 result; /* a descriptor, or -errno */
-	u32 pid;
-	u32 parent_pid;
-	u32 uid;
+	__u64 time; /* nanoseconds of CLOCK_MONOTONIC */
+	__u64 flags;
+	__s32 result; /* a descriptor, or -errno */
+	__u32 pid;
+	__u32 parent_pid;
+	__u32 uid;
 	char name[16];
 };
 
@@ -79,7 +80,7 @@ struct {
 
 struct call {
 	const char *path;
-	u64 flags;
+	__u64 flags;
 	const struct open_how *how; /* where openat2() has the flags */
 };
 
@@ -87,7 +88,7 @@ struct call {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, u32);
+	__type(key, __u32);
 	__type(value, struct call);
 } calls SEC(".maps");
 
@@ -95,19 +96,19 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__type(key, u32);
-	__type(value, u32);
+	__type(key, __u32);
+	__type(value, __u32);
 } processes SEC(".maps");
 
 /* A record is larger than a BPF stack, which has 512 bytes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, u32);
+	__type(key, __u32);
 	__type(value, struct record);
 } scratch SEC(".maps");
 
-static u32 current_pid(void)
+static __u32 current_pid(void)
 {
 	return bpf_get_current_pid_tgid() >> 32; /* the low half is the thread's id */
 }
@@ -128,7 +129,7 @@ static _Bool has_name(void)
 
 static _Bool wanted(void)
 {
-	u32 pid = current_pid();
+	__u32 pid = current_pid();
 
 	if (only_pid && pid != only_pid)
 		return 0;
@@ -137,9 +138,9 @@ static _Bool wanted(void)
 	return !only_name[0] || has_name();
 }
 
-static int enter(u64 path, u64 flags, u64 how)
+static int enter(__u64 path, __u64 flags, __u64 how)
 {
-	u32 thread = bpf_get_current_pid_tgid();
+	__u32 thread = bpf_get_current_pid_tgid();
 	struct call call = {(const char *)path, flags, (const struct open_how *)how};
 
 	if (wanted() && bpf_map_update_elem(&calls, &thread, &call, 0))
@@ -149,7 +150,7 @@ static int enter(u64 path, u64 flags, u64 how)
 
 static void fill(struct event *event, const struct call *call, long result)
 {
-	struct task_struct *task = bpf_get_current_task();
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 
 	event->time = bpf_ktime_get_ns();
 	event->flags = call->flags;
@@ -157,16 +158,16 @@ static void fill(struct event *event, const struct call *call, long result)
 		bpf_probe_read_user(&event->flags, sizeof(event->flags), &call->how->flags);
 	event->result = result;
 	event->pid = current_pid();
-	event->parent_pid = READ(READ(task->real_parent)->tgid);
+	event->parent_pid = BPF_CORE_READ(task, real_parent, tgid);
 	event->uid = bpf_get_current_uid_gid();
 	bpf_get_current_comm(event->name, sizeof(event->name));
 }
 
 static void send(const struct call *call, long result)
 {
-	u32 first = 0;
+	__u32 first = 0;
 	struct record *record = bpf_map_lookup_elem(&scratch, &first);
-	u64 length;
+	__u64 length;
 
 	if (!record)
 		return;
@@ -180,7 +181,7 @@ static void send(const struct call *call, long result)
 
 static int leave(long result)
 {
-	u32 thread = bpf_get_current_pid_tgid();
+	__u32 thread = bpf_get_current_pid_tgid();
 	struct call *call = bpf_map_lookup_elem(&calls, &thread);
 
 	if (!call)
@@ -237,17 +238,17 @@ RETURNS(openat2)
 SEC("raw_tp")
 int follow_current(void *context)
 {
-	u32 pid = current_pid(), unused = 0;
+	__u32 pid = current_pid(), unused = 0;
 
 	return bpf_map_update_elem(&processes, &pid, &unused, 0);
 }
 
 /* sched_process_fork(parent, child), before the child runs for the first time */
 SEC("raw_tp/sched_process_fork")
-int on_fork(u64 *arguments)
+int on_fork(__u64 *arguments)
 {
 	struct task_struct *child_task = (struct task_struct *)arguments[1];
-	u32 parent = current_pid(), child = READ(child_task->tgid), unused = 0;
+	__u32 parent = current_pid(), child = BPF_CORE_READ(child_task, tgid), unused = 0;
 
 	if (child != parent && bpf_map_lookup_elem(&processes, &parent) &&
 	    bpf_map_update_elem(&processes, &child, &unused, 0))
@@ -257,13 +258,13 @@ int on_fork(u64 *arguments)
 
 /* sched_process_exit(task): a thread ends, perhaps in the middle of a call */
 SEC("raw_tp/sched_process_exit")
-int on_exit(u64 *arguments)
+int on_exit(__u64 *arguments)
 {
 	struct task_struct *task = (struct task_struct *)arguments[0];
-	u32 thread = bpf_get_current_pid_tgid(), pid = current_pid();
+	__u32 thread = bpf_get_current_pid_tgid(), pid = current_pid();
 
 	bpf_map_delete_elem(&calls, &thread);
-	if (!READ(READ(task->signal)->live.counter)) /* the last one */
+	if (!BPF_CORE_READ(task, signal, live.counter)) /* the last one */
 		bpf_map_delete_elem(&processes, &pid);
 	return 0;
 }

@@ -11,8 +11,8 @@ one begins in its working directory, or in the directory that it named. Process 
 the whole machine, also when this runs in a container. Not seen are the opens of 32-bit processes
 on 64-bit kernels, and those through io_uring.
 
-The program in the kernel is opensnoop.bpf.c. It is compiled at every start (by clang, in a moment),
-unless there is an opensnoop.bpf.o beside it.
+The program in the kernel is opensnoop.bpf.c. It is compiled at the first start, by clang or by the
+compiler of `pip install 'ebpf[compile]'`, and found in the cache from then on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from typing import Any, TextIO
 import ebpf
 from ebpf import tracefs
 from ebpf.codec import from_btf
-from parts.clang import load_or_compile
 from parts.command import Command, Trace, skipped_runs, snooper, split_command
 from parts.terminal import Lines, printable, to_output, wall_clock
 
@@ -168,7 +167,7 @@ class Opens:
 
 def trace(options: argparse.Namespace, out: TextIO) -> int:
     """Trace, and return the exit status."""
-    spec = load_or_compile(SOURCE)
+    spec = ebpf.compile_c(SOURCE)
     prepare(spec, options)
     with spec.load() as objects:
         opens = Opens(spec, objects)

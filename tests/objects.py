@@ -1,4 +1,4 @@
-"""Compiles the BPF programs in tests/bpf and examples, once per content and compiler.
+"""Compiles the BPF programs in tests/bpf, once per content and compiler.
 
 The objects are kept in the tests' cache, outside the checkout, so that a guest, where compiling
 takes half a minute, finds what the host has compiled before: `python -m tests.objects`.
@@ -61,15 +61,13 @@ def release(clang: str) -> int:
     return int(match[1])
 
 
-def compiled(
-    name: str, *, clang: str | None = None, target: str = "bpfel", folder: Path = SOURCES
-) -> Path:
+def compiled(name: str, *, clang: str | None = None, target: str = "bpfel") -> Path:
     """The object of tests/bpf/NAME.bpf.c, from the cache or compiled into it.
 
     A name with a dot is that of the file.
     """
-    source = folder / (name if "." in name else f"{name}.bpf.c")
-    headers = sorted(folder.glob("*.h"))
+    source = SOURCES / (name if "." in name else f"{name}.bpf.c")
+    headers = sorted(SOURCES.glob("*.h"))
     content = b"\0".join(path.read_bytes() for path in (source, *headers))
     compiler = Path(clang).name if clang else "any"
     key = hashlib.sha256(content + repr((compiler, target, FLAGS)).encode()).hexdigest()[:20]
@@ -92,9 +90,8 @@ def _compile(source: Path, made: Path, clang: str | None, target: str) -> None:
 
 
 def main() -> int:
-    for folder in (SOURCES, EXAMPLES):
-        for source in sorted(folder.glob("*.bpf.c")):
-            print(compiled(source.name.removesuffix(".bpf.c"), folder=folder))
+    for source in sorted(SOURCES.glob("*.bpf.c")):
+        print(compiled(source.name.removesuffix(".bpf.c")))
     return 0
 
 

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf import CompileError
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -23,7 +21,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 try:
     import opensnoop
-    from parts import clang, command, execsnoop_bpf, execsnoop_events, terminal
+    from parts import command, execsnoop_bpf, execsnoop_events, terminal
 finally:
     sys.path.remove(str(EXAMPLES))
 
@@ -186,81 +184,3 @@ def test_flags_of_open_have_the_names_of_the_manual() -> None:
     flags = os.O_RDWR | os.O_SYNC | os.O_NONBLOCK | os.O_CLOEXEC
     assert set(opensnoop.flag_names(flags)) == {"O_RDWR", "O_SYNC", "O_NONBLOCK", "O_CLOEXEC"}
     assert opensnoop.flag_names(os.O_TMPFILE | os.O_WRONLY) == ["O_WRONLY", "O_TMPFILE"]
-
-
-def fake_clang(directory: Path, name: str, script: str) -> None:
-    path = directory / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-def test_the_newest_clang_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Debian has only clang-19 none would be found, or an old one be taken."""
-    monkeypatch.setenv("PATH", f"/nonexistent:{tmp_path}")
-    for name in ("clang-9", "clang-19", "clang-cpp-20", "clang-14"):
-        fake_clang(tmp_path, name, "")
-    assert clang._find_clang() == str(tmp_path / "clang-19")
-    fake_clang(tmp_path, "clang", "")
-    assert clang._find_clang() == str(tmp_path / "clang")
-
-
-def test_a_closed_directory_of_path_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With root's PATH nobody else could compile, although there is a clang."""
-
-    def listdir(path: str) -> list[str]:
-        if path == "/closed":
-            raise PermissionError(13, "Permission denied", path)
-        return [entry.name for entry in os.scandir(path)]
-
-    fake_clang(tmp_path, "clang-19", "")
-    monkeypatch.setenv("PATH", f"/closed:{tmp_path / 'clang-19'}:{tmp_path}")
-    monkeypatch.setattr(os, "listdir", listdir)
-    assert clang._find_clang() == str(tmp_path / "clang-19")
-
-
-TWO_OBJECTS = """
-#include "bpf.h"
-
-extern struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, u32);
-	__type(value, u32);
-	__uint(max_entries, 1);
-} counts SEC(".maps");
-
-struct thing {
-	int tgid;
-} CORE;
-
-SEC("raw_tp/sched_process_exit")
-int on_exit(u64 *arguments)
-{
-	struct thing *value = (void *)arguments[0];
-	return bpf_map_lookup_elem(&counts, &(u32){0}) && READ(value->tgid);
-}
-"""
-
-
-def test_the_declarations_take_any_names_and_external_maps(tmp_path: Path) -> None:
-    """A variable called as the macro's own does not compile; an external map warns."""
-    source = tmp_path / "two.bpf.c"
-    source.write_text(TWO_OBJECTS)
-    found = clang._find_clang()
-    assert found is not None
-    flags = [*clang.FLAGS, "-Wall", "-Werror", "-Wno-unused", f"-I{EXAMPLES}"]
-    command = [found, *flags, "-c", str(source), "-o", str(tmp_path / "two.o")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_mistakes_in_c_are_clangs_own_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who changes the C would not see what is wrong with it."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    fake_clang(tmp_path, "clang", 'echo "$6:3:1: error: expected x" >&2; exit 1')
-    source = tmp_path / "wrong.bpf.c"
-    with pytest.raises(CompileError, match=r"wrong\.bpf\.c:3:1: error: expected x"):
-        clang.load_or_compile(source)

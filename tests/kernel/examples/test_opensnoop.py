@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ebpf.compile import find_compiler
+from ebpf.errors import CompileError
 from tests.kernel.examples.support import (
     TIMEOUT,
     Event,
@@ -22,7 +24,8 @@ from tests.kernel.examples.support import (
     running,
     without,
 )
-from tests.objects import EXAMPLES, compiled
+from tests.objects import EXAMPLES, NoCompiler
+from tests.vm.host import cache_dir
 
 # Opens files in every way, and writes down what it should be seen to have done: for each of its
 # processes and threads the path, the flags that matter, and the descriptor or the error.
@@ -86,13 +89,22 @@ sys.exit(6)
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache() -> Iterator[None]:
+    """Objects are kept where guests find them: compiling takes long on emulated machines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache_dir() / "compile"))
+        yield
+
+
 @pytest.fixture(scope="module")
-def opensnoop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example with a compiled object beside it: compiling takes long on emulated machines."""
-    directory = tmp_path_factory.mktemp("opensnoop") / "examples"
-    shutil.copytree(EXAMPLES, directory, ignore=shutil.ignore_patterns("__pycache__", "*.o"))
-    shutil.copy(compiled("opensnoop", folder=EXAMPLES), directory / "opensnoop.bpf.o")
-    return directory / "opensnoop.py"
+def opensnoop() -> Path:
+    """The example, where there is a compiler for it."""
+    try:
+        find_compiler()
+    except CompileError as error:
+        raise NoCompiler("any") from error
+    return EXAMPLES / "opensnoop.py"
 
 
 @dataclass
@@ -219,39 +231,49 @@ def test_opensnoop_counts_what_is_lost(opensnoop: Path) -> None:
     assert shown + int(match[1]) >= 2000
 
 
-def test_opensnoop_compiles_its_program_by_itself(tmp_path: Path) -> None:
-    """A newcomer would have to know how BPF programs are compiled."""
-    shutil.copytree(
-        EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__", "*.o")
-    )
-    before = sorted((tmp_path / "examples").rglob("*.[co]"))
+def test_opensnoop_compiles_its_program_by_itself(
+    opensnoop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newcomer would have to know how BPF programs are compiled, or find root's files beside
+    the example."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = sorted(EXAMPLES.rglob("*.[co]"))
     done = subprocess.run(
-        [*command(str(tmp_path / "examples" / "opensnoop.py"), "--json"), "--", "cat", "/dev/null"],
+        [*command(str(opensnoop), "--json"), "--", "cat", "/dev/null"],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     assert "/dev/null" in [event["path"] for event in parse(done.stdout)]
-    # It may run as root in a user's directory: it leaves nothing there.
-    assert sorted((tmp_path / "examples").rglob("*.[co]")) == before
+    assert list(tmp_path.rglob("*.o")), "it was not compiled"
+    assert sorted(EXAMPLES.rglob("*.[co]")) == before
 
 
-def test_opensnoop_says_what_to_do_without_clang(tmp_path: Path) -> None:
-    """A newcomer would not learn what is missing, and how to do without."""
-    shutil.copytree(
-        EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__", "*.o")
-    )
+# Where the compiler of PyPI is installed, it does not count.
+WITHOUT_ZIGLANG = """
+import importlib.util, sys
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "ziglang" else find_spec(name, *more)
+sys.path.insert(0, ".")
+import opensnoop
+sys.exit(opensnoop.main([]))
+"""
+
+
+def test_opensnoop_says_what_to_do_without_a_compiler() -> None:
+    """A newcomer would not learn what is missing."""
     done = subprocess.run(
-        command(str(tmp_path / "examples" / "opensnoop.py")),
+        [sys.executable, "-c", WITHOUT_ZIGLANG],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
+        cwd=EXAMPLES,
         env={"PATH": "/nonexistent"},
     )
     assert done.returncode == 1
     assert "apt-get install clang" in done.stderr
-    assert "clang -target bpf -g -O2 -c opensnoop.bpf.c -o opensnoop.bpf.o" in done.stderr
+    assert "pip install 'ebpf[compile]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -91,6 +91,26 @@ def test_include_with_quotes(clang: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert "own" in ebpf.compile_c("a.bpf.c", compiler=clang).variables
 
 
+def test_a_map_of_another_object(clang: str) -> None:
+    """SEC would warn that an extern declaration is not `used`, which here is an error."""
+    source = """
+        #include <linux/bpf.h>
+        #include <bpf/bpf_core_read.h>
+        extern struct {
+            __uint(type, BPF_MAP_TYPE_ARRAY);
+            __type(key, __u32); __type(value, __u32);
+            __uint(max_entries, 1);
+        } counts SEC(".maps");
+        struct thing { int tgid; } __attribute__((preserve_access_index));
+        SEC("raw_tp") int run(__u64 *arguments)
+        {
+            struct thing *value = (void *)arguments[0];
+            return bpf_map_lookup_elem(&counts, &(__u32){0}) && BPF_CORE_READ(value, tgid);
+        }
+    """
+    assert list(ebpf.compile_c(source).externs) == ["counts"]
+
+
 def test_own_vmlinux_h_goes_first(clang: str, tmp_path: Path) -> None:
     """A project that brings its vmlinux.h would get this machine's."""
     (tmp_path / "vmlinux.h").write_text("int own = 3;\n")
