@@ -61,13 +61,15 @@ def release(clang: str) -> int:
     return int(match[1])
 
 
-def compiled(name: str, *, clang: str | None = None, target: str = "bpfel") -> Path:
+def compiled(
+    name: str, *, clang: str | None = None, target: str = "bpfel", folder: Path = SOURCES
+) -> Path:
     """The object of tests/bpf/NAME.bpf.c, from the cache or compiled into it.
 
     A name with a dot is that of the file.
     """
-    source = SOURCES / (name if "." in name else f"{name}.bpf.c")
-    headers = sorted(SOURCES.glob("*.h"))
+    source = folder / (name if "." in name else f"{name}.bpf.c")
+    headers = sorted(folder.glob("*.h"))
     content = b"\0".join(path.read_bytes() for path in (source, *headers))
     compiler = Path(clang).name if clang else "any"
     key = hashlib.sha256(content + repr((compiler, target, FLAGS)).encode()).hexdigest()[:20]
