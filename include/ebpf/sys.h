@@ -16,6 +16,9 @@ int64_t ebpf_dup(int fd);
 int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address);
 int64_t ebpf_unmap_memory(uint64_t address, uint64_t size);
 
+/* Moves the calling thread, and no other, into the network namespace `fd`. */
+int64_t ebpf_enter_network(int fd);
+
 /* perf_event_open(2), close-on-exec and never 0, 1 or 2. */
 int64_t ebpf_perf_event_open(struct ebpf_perf_event_attr *attr, int pid, int cpu, int group_fd,
                              uint64_t flags);

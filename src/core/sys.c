@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -61,6 +62,11 @@ int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address)
 int64_t ebpf_unmap_memory(uint64_t address, uint64_t size)
 {
 	return munmap((void *)(uintptr_t)address, size) < 0 ? -errno : 0;
+}
+
+int64_t ebpf_enter_network(int fd)
+{
+	return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
 int64_t ebpf_perf_event_open(struct ebpf_perf_event_attr *attr, int pid, int cpu, int group_fd,

@@ -19,6 +19,7 @@
 Map, HashMap, ArrayMap, ...    maps, one class per behaviour; `ebpf.codec` says what keys and
                                values may be (struct formats, dataclasses, raw bytes, ...)
 Program, Link                  loading, test runs, attaching
+Interface, query               network interfaces, and what is attached there
 RingBuffer, PerfBuffer         events
 compile_c                      C to a CollectionSpec
 CollectionSpec, Collection     object files that clang compiled
@@ -36,8 +37,8 @@ show FILE`` says what is in an object file.
 #             embed: no system call
 #     kernel  _ffi        the compiled core
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
-#             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin
-#             maps, links, symbols, verifier
+#             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin, net
+#             maps, links, queries, symbols, verifier
 #             programs, reader, ringbuf, perfbuf, output
 #     join    collection  a Spec and the kernel make a Collection
 #     above   compile     C to a Spec
@@ -94,6 +95,8 @@ from ebpf.types import (
     ProgramType,
     TestRunFlags,
     UpdateFlags,
+    XdpAction,
+    XdpMode,
 )
 
 TYPE_CHECKING = False
@@ -103,9 +106,11 @@ if TYPE_CHECKING:
     from ebpf.compile import compile_c
     from ebpf.links import IteratorLink, Link, LinkGroup
     from ebpf.maps.user_ring import UserRingBuffer
+    from ebpf.net import Interface
     from ebpf.output import ProgramStream, TraceLine, TracePipe
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.programs import Program, RunTimeStats, TestRun
+    from ebpf.queries import AttachedHook, AttachedProgram, query
     from ebpf.ringbuf import Records, RingBuffer, RingCounters
     from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
     from ebpf.symbols import Symbolizer
@@ -117,6 +122,8 @@ __all__ = [
     "ArrayMap",
     "AsmError",
     "AttachType",
+    "AttachedHook",
+    "AttachedProgram",
     "BloomFilterMap",
     "BpfError",
     "BpfFileExistsError",
@@ -134,6 +141,7 @@ __all__ = [
     "ElfError",
     "FormatError",
     "HashMap",
+    "Interface",
     "IteratorLink",
     "Link",
     "LinkError",
@@ -177,11 +185,14 @@ __all__ = [
     "UserRingBuffer",
     "VariableSpec",
     "VerifierError",
+    "XdpAction",
+    "XdpMode",
     "asm",
     "btf",
     "compile_c",
     "features",
     "get_include",
+    "query",
     "symbols",
     "unpin",
 ]
@@ -189,8 +200,11 @@ __all__ = [
 # Public names that cost time to import: the module that has each. A module of the same name is
 # meant itself, so that `ebpf.asm` works without an import of its own.
 _LAZY = {
+    "AttachedHook": "queries",
+    "AttachedProgram": "queries",
     "Collection": "collection",
     "CollectionSpec": "spec",
+    "Interface": "net",
     "IteratorLink": "links",
     "Link": "links",
     "LinkGroup": "links",
@@ -219,11 +233,14 @@ _LAZY = {
     "kallsyms": "kallsyms",
     "kernel_btf": "kernel_btf",
     "links": "links",
+    "net": "net",
     "output": "output",
     "patterns": "patterns",
     "perfbuf": "perfbuf",
     "plain": "plain",
     "programs": "programs",
+    "queries": "queries",
+    "query": "queries",
     "ringbuf": "ringbuf",
     "spec": "spec",
     "symbols": "symbols",

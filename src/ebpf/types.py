@@ -435,6 +435,23 @@ class XdpAction(KernelEnum):
     REDIRECT = 4, (4, 14)
 
 
+class XdpMode(KernelEnum):
+    """Where an XDP program runs (``XDP_ATTACHED_*`` of ``<linux/if_link.h>``).
+
+    In the driver, as soon as a frame is received; GENERIC (SKB), in the kernel's own receive path,
+    which every interface has; OFFLOAD (HW), on the card. MULTI: more than one of them at once.
+    """
+
+    NONE = 0, (4, 8)
+    DRIVER = 1, (4, 12)
+    DRV = 1, (4, 12)
+    GENERIC = 2, (4, 12)
+    SKB = 2, (4, 12)
+    OFFLOAD = 3, (4, 13)
+    HW = 3, (4, 13)
+    MULTI = 4, (4, 19)
+
+
 class UpdateFlags(KernelFlags):
     """Flags of an element (``BPF_*``, ``BPF_F_*``): update, lookup with LOCK, and the batches.
 

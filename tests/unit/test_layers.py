@@ -24,8 +24,8 @@ LAYERS = [
     },
     {"_ffi"},
     {"_sys"},
-    {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin"},
-    {"maps", "links", "symbols", "verifier"},
+    {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin", "net"},
+    {"maps", "links", "queries", "symbols", "verifier"},
     {"programs", "reader", "ringbuf", "perfbuf", "output"},
     {"collection"},
     {""},  # ebpf itself

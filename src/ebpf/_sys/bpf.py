@@ -361,6 +361,40 @@ def prog_query(outputs: tuple[str, ...], action: str | None = None, **fields: An
     return {name: int(getattr(attribute.data, name)) for name in outputs}
 
 
+# The arrays of PROG_QUERY, which have one number for each program.
+QUERY_ARRAYS = ("prog_ids", "prog_attach_flags", "link_ids", "link_attach_flags")
+
+# How many of them kernels take: those since 6.6, since 6.0, and before.
+_QUERY_FORMS = (4, 2, 1)
+
+
+def prog_query_arrays(
+    room: int, action: str | None = None, *, arrays: int = 4, **fields: Any
+) -> tuple[Fields, dict[str, list[int]]]:
+    """PROG_QUERY with room for `room` programs.
+
+    (prog_cnt, attach_flags and revision; the numbers of each of QUERY_ARRAYS). What the running
+    kernel does not tell, or does not of this hook, is 0. Only the first `arrays` are asked for.
+
+    Raises:
+        BpfError: ENOSPC, there are more programs; and whatever else the kernel refused.
+    """
+    buffers = {name: ffi.new("uint32_t[]", room) for name in QUERY_ARRAYS}
+    for form in _QUERY_FORMS:
+        asked = QUERY_ARRAYS[: min(form, arrays)]
+        outputs = ("attach_flags", "prog_cnt", *(("revision",) if form == 4 else ()))
+        pointers = {name: address(buffers[name]) for name in asked}
+        attribute = Attribute("prog_query", outputs, prog_cnt=room, **pointers, **fields)
+        result = run(Command.PROG_QUERY, attribute)
+        # E2BIG: what follows is more than this kernel knows.
+        if result != -errno.E2BIG or form == _QUERY_FORMS[-1]:
+            break
+    checked(Command.PROG_QUERY, attribute, result, action)
+    count = int(attribute.data.prog_cnt)
+    answer = {name: int(getattr(attribute.data, name)) for name in (*outputs, "revision")}
+    return answer, {name: list(buffer[0:count]) for name, buffer in buffers.items()}
+
+
 def raw_tracepoint_open(
     name: bytes | None, prog_fd: int, cookie: int = 0, action: str | None = None
 ) -> int:

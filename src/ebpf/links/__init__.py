@@ -22,6 +22,10 @@ binaries       executables and libraries, and places in them
 cgroup         attach_cgroup; naming a cgroup
 cgroup_hooks   the hooks of a cgroup, and the programs that they have
 order          before and after other programs of a hook
+xdp            attach_xdp
+tcx            attach_tcx
+netkit         attach_netkit
+device         what attachments to interfaces have in common
 task_fd        query_task_fd
 """
 
@@ -46,8 +50,10 @@ if TYPE_CHECKING:
         attach_kprobe_session,
         attach_kretprobe_multi,
     )
+    from ebpf.links.netkit import attach_netkit
     from ebpf.links.section import attach_by_section
     from ebpf.links.task_fd import TaskFd, query_task_fd
+    from ebpf.links.tcx import attach_tcx
     from ebpf.links.tracefs_event import remove_stale_events
     from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
     from ebpf.links.tracing import attach_freplace, attach_lsm, attach_lsm_cgroup, attach_tracing
@@ -59,6 +65,7 @@ if TYPE_CHECKING:
         attach_uretprobe_multi,
     )
     from ebpf.links.usdt import UsdtSpecs, attach_usdt
+    from ebpf.links.xdp import attach_xdp
 
 __all__ = [
     "CgroupAttachment",
@@ -81,8 +88,10 @@ __all__ = [
     "attach_ksyscall",
     "attach_lsm",
     "attach_lsm_cgroup",
+    "attach_netkit",
     "attach_perf_event",
     "attach_raw_tracepoint",
+    "attach_tcx",
     "attach_tracepoint",
     "attach_tracing",
     "attach_tracing_multi",
@@ -92,6 +101,7 @@ __all__ = [
     "attach_uretprobe",
     "attach_uretprobe_multi",
     "attach_usdt",
+    "attach_xdp",
     "query_task_fd",
     "remove_stale_events",
 ]
@@ -116,8 +126,10 @@ _LAZY = {
     "attach_ksyscall": "kprobe",
     "attach_lsm": "tracing",
     "attach_lsm_cgroup": "tracing",
+    "attach_netkit": "netkit",
     "attach_perf_event": "counter",
     "attach_raw_tracepoint": "tracepoint",
+    "attach_tcx": "tcx",
     "attach_tracepoint": "tracepoint",
     "attach_tracing": "tracing",
     "attach_tracing_multi": "tracing_multi",
@@ -127,6 +139,7 @@ _LAZY = {
     "attach_uretprobe": "uprobe",
     "attach_uretprobe_multi": "uprobe_multi",
     "attach_usdt": "usdt",
+    "attach_xdp": "xdp",
     "query_task_fd": "task_fd",
     "remove_stale_events": "tracefs_event",
 }

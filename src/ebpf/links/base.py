@@ -183,11 +183,17 @@ class Link(Descriptor):
 
 def _class_of(info: dict[str, Any], cls: Any) -> Any:
     """What can do more than a Link, where just that is asked for."""
-    if cls is not Link or info["type"] != LinkType.ITER:
+    if cls is not Link:
         return cls
-    from ebpf.links.iterator import IteratorLink
+    if info["type"] == LinkType.ITER:
+        from ebpf.links.iterator import IteratorLink
 
-    return IteratorLink
+        return IteratorLink
+    if info["type"] in (LinkType.XDP, LinkType.TCX, LinkType.NETKIT):
+        from ebpf.links.device import InterfaceLink
+
+        return InterfaceLink
+    return cls
 
 
 def _target(info: dict[str, Any]) -> str:

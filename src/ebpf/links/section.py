@@ -16,6 +16,9 @@ The ways and targets are those of libbpf's ``attach_`` functions for ``SEC()``:
 and of those that need more than a name, which is given as a keyword:
 
     cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
+    xdp, xdp.frags, tcx, tc/ingress, tc/egress, netkit     interface=
+
+The rest of what its ``attach_`` method takes can be given as well: ``mode=`` of XDP.
 """
 
 from __future__ import annotations
@@ -73,10 +76,10 @@ def attach_by_section(program: HasFileno, way: str, target: str, **where: Any) -
 
 def _attach_at(program: HasFileno, way: str, where: dict[str, Any]) -> Link:
     keyword, function = _PLACES[way]
-    if where.keys() != {keyword}:
+    if keyword not in where:
         given = f", not {', '.join(f'{name}=' for name in where)}" if where else ""
         raise TypeError(f"attach by section: a program of {way} takes {keyword}={given}")
-    return _function(function)(program, where[keyword])
+    return _function(function)(program, **where)
 
 
 def _function(name: str) -> Attach:
@@ -191,4 +194,7 @@ _PLACES = {
     "cgroup": ("cgroup", "attach_cgroup"),
     "cgroup_skb": ("cgroup", "attach_cgroup"),
     "lsm_cgroup": ("cgroup", "attach_lsm_cgroup"),
+    "xdp": ("interface", "attach_xdp"),
+    "tcx": ("interface", "attach_tcx"),
+    "netkit": ("interface", "attach_netkit"),
 }

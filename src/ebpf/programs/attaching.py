@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from ebpf.links.binaries import StrPath
     from ebpf.links.cgroup import Cgroup, Mode
     from ebpf.links.counter import Event
+    from ebpf.links.mprog import Anchor
+    from ebpf.net.interface import AnyInterface
     from ebpf.spec import ProgramSpec
-    from ebpf.types import AttachType, CgroupIterOrder
+    from ebpf.types import AttachType, CgroupIterOrder, XdpMode
 
     L = TypeVar("L", bound=Link)
 
@@ -298,6 +300,44 @@ class Attaching(Descriptor):
         """Make an iterator of the program, to be read; see `ebpf.links.attach_iter`."""
         return self._own(
             links.attach_iter(self, map=map, cgroup=cgroup, order=order, pid=pid, tid=tid)
+        )
+
+    def attach_xdp(self, interface: AnyInterface, *, mode: XdpMode | None = None) -> Link:
+        """Run the program for each received frame; see `ebpf.links.attach_xdp`."""
+        return self._own(links.attach_xdp(self, interface, mode=mode))
+
+    def attach_tcx(
+        self,
+        interface: AnyInterface,
+        attach_type: AttachType | None = None,
+        *,
+        before: Anchor = None,
+        after: Anchor = None,
+        expected_revision: int = 0,
+    ) -> Link:
+        """Run the program for each packet in or out; see `ebpf.links.attach_tcx`."""
+        place = {"before": before, "after": after}
+        return self._own(
+            links.attach_tcx(
+                self, interface, attach_type, expected_revision=expected_revision, **place
+            )
+        )
+
+    def attach_netkit(
+        self,
+        interface: AnyInterface,
+        attach_type: AttachType | None = None,
+        *,
+        before: Anchor = None,
+        after: Anchor = None,
+        expected_revision: int = 0,
+    ) -> Link:
+        """Run the program for what one end of a pair sends; see `ebpf.links.attach_netkit`."""
+        place = {"before": before, "after": after}
+        return self._own(
+            links.attach_netkit(
+                self, interface, attach_type, expected_revision=expected_revision, **place
+            )
         )
 
     def _own(self, link: L) -> L:

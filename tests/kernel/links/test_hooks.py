@@ -15,10 +15,11 @@ import pytest
 
 from ebpf import BpfFileNotFoundError, HashMap, Program
 from tests.kernel.links.hooks import HOOKS as TRACING_HOOKS
+from tests.kernel.links.network_hooks import NETWORK_HOOKS
 from tests.kernel.links.socket_hooks import SOCKET_HOOKS
 from tests.kernel.samples import ROOT, bpftool, per_process, wait_until
 
-HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS}
+HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS, **NETWORK_HOOKS}
 EVERY = [pytest.param(name, marks=hook.marks, id=name) for name, hook in HOOKS.items()]
 
 

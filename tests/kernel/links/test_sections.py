@@ -7,10 +7,11 @@ import subprocess
 
 import pytest
 
-from ebpf import Collection, CollectionSpec, EbpfError, IteratorLink, LinkGroup
+from ebpf import Collection, CollectionSpec, EbpfError, IteratorLink, LinkGroup, query
 from ebpf.elf.sections import parse_section_name
 from tests.binaries import built
 from tests.kernel.links.hooks import FENTRY, FPROBE, KPROBES, library
+from tests.kernel.links.network_hooks import NETKIT, forget_networks, near, netkit
 from tests.kernel.samples import start_threads
 from tests.objects import compiled
 
@@ -83,6 +84,34 @@ def test_an_iterator_is_attached_by_its_section() -> None:
         assert isinstance(link, IteratorLink)
         link.read()
         assert objects.variables["runs"].value > 0
+
+
+PLACED = {
+    "xdp": "xdp",
+    "xdp.frags": "xdp",
+    "tcx/ingress": "tcx/ingress",
+    "tc/egress": "tcx/egress",
+    "netkit/peer": "netkit/peer",
+}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(name, marks=NETKIT if "netkit" in name else ()) for name in PLACED],
+)
+def test_a_section_and_an_interface_say_where(section: str) -> None:
+    """The program is attached to another hook of the interface."""
+    try:
+        interface = netkit() if "netkit" in section else near()
+        with with_section(section) as objects:
+            program = objects.programs["counts_runs"]
+            with pytest.raises(EbpfError, match=r"does not say where; give interface="):
+                program.attach()
+            program.attach(interface=interface)
+            assert query(interface)[PLACED[section]].program_ids == [program.info().id]
+            assert objects.attach() == []
+    finally:
+        forget_networks()
 
 
 def test_a_usdt_probe_is_attached_by_its_section() -> None:

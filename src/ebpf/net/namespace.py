@@ -1,0 +1,121 @@
+"""Network namespaces: naming one, and doing something in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ebpf._sys import lib
+from ebpf._sys.arguments import check_number
+from ebpf._sys.call import fail
+from ebpf.errors import BpfError, from_errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias, TypeVar
+
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+    Namespace: TypeAlias = str | os.PathLike[str] | int | HasFileno
+    T = TypeVar("T")
+
+# Where `ip netns add` keeps its namespaces.
+NAMED = "/run/netns"
+
+
+def describe(netns: Namespace | None) -> str:
+    """How messages call a namespace: "network namespace blue"; "" for the caller's own."""
+    if netns is None:
+        return ""
+    if isinstance(netns, int):
+        return f"network namespace of process {netns}"
+    if isinstance(netns, (str, os.PathLike)):
+        return f"network namespace {os.fspath(netns)}"
+    return f"network namespace {netns!r}"
+
+
+def open_namespace(netns: Namespace) -> int:
+    """A descriptor of `netns`, which is the caller's to close.
+
+    Args:
+        netns: a name that ``ip netns add`` gave, the path of a namespace's file, the id of
+            a process that is in it, or an object with its descriptor.
+
+    Raises:
+        BpfFileNotFoundError: no such file, or no such process.
+        BpfPermissionError: it is not this process's to open.
+    """
+    if isinstance(netns, (str, os.PathLike)):
+        path = os.fspath(netns)
+        path = path if "/" in path else f"{NAMED}/{path}"
+    elif isinstance(netns, int):
+        check_number("netns", netns, 31)
+        path = f"/proc/{netns}/ns/net"
+    elif callable(getattr(netns, "fileno", None)):
+        return os.dup(netns.fileno())
+    else:
+        raise TypeError(f"netns: {netns!r} is no name, path, process id or object with fileno")
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_errno(error.errno or 0, f"{describe(netns)}: open {path}") from None
+
+
+def run_in(netns: Namespace | None, function: Callable[[], T]) -> T:
+    """What `function` returns or raises, called in the network namespace `netns`.
+
+    None is the caller's own. Another one is entered by a thread that ends with the call, so that
+    nothing else of the process is moved.
+
+    Raises:
+        BpfPermissionError: entering a namespace takes CAP_SYS_ADMIN.
+        BpfError: EINVAL, `netns` is no network namespace.
+    """
+    if netns is None:
+        return function()
+    from threading import Thread
+
+    fd = open_namespace(netns)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            _enter(fd, netns)
+            outcome.append(function())
+        except BaseException as error:  # noqa: BLE001 raised by the caller's thread
+            failure.append(error)
+
+    try:
+        thread = Thread(target=enter, name="ebpf-netns", daemon=True)
+        thread.start()
+        thread.join()
+    finally:
+        os.close(fd)
+    if failure:
+        try:
+            raise failure[0]
+        finally:
+            failure.clear()
+    return outcome[0]
+
+
+def _enter(fd: int, netns: Namespace) -> None:
+    result = int(lib.ebpf_enter_network(fd))
+    if result == -errno.EINVAL:
+        raise BpfError(errno.EINVAL, f"{describe(netns)}: this is no network namespace")
+    if result < 0:
+        fail(-result, f"enter the {describe(netns)}", "CAP_SYS_ADMIN")
+
+
+def inode(netns: Namespace | None = None) -> int:
+    """The number by which the kernel tells a namespace from the others, while it is there."""
+    if netns is None:
+        return os.stat("/proc/thread-self/ns/net").st_ino
+    fd = open_namespace(netns)
+    try:
+        return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)

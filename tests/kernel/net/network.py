@@ -1,0 +1,218 @@
+"""Two network namespaces with a pair of interfaces between them, and packets that go through.
+
+Nothing here uses the library. The namespaces have no names: the kernel removes them, and the
+interfaces in them, with the last descriptor, so that a killed process leaves none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# How long a packet may take that is to arrive; what is not to arrive is not waited for.
+PATIENCE = 60.0
+
+
+# Packets with so much in them are not what the tests are about.
+LONG = 400
+
+
+@contextmanager
+def one_cpu() -> Iterator[None]:
+    """Keeps this thread on a CPU: what is sent from two may arrive in another order."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def in_thread(function: Callable[[], T]) -> T:
+    """What `function` returns in a thread of its own, whose namespace it may change."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:  # noqa: BLE001 raised below
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    (result,) = outcome
+    if isinstance(result, BaseException):
+        raise result
+    return result  # type: ignore[no-any-return]
+
+
+class Namespace:
+    """A network namespace, as a descriptor of it."""
+
+    def __init__(self) -> None:
+        self._fd = in_thread(self._made)
+        self.run("link", "set", "lo", "up")
+
+    @staticmethod
+    def _made() -> int:
+        if _libc.unshare(_CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    @property
+    def path(self) -> str:
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def inside(self, function: Callable[[], T]) -> T:
+        """What `function` returns in this namespace."""
+
+        def enter() -> T:
+            if _libc.setns(self._fd, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            return function()
+
+        return in_thread(enter)
+
+    def __repr__(self) -> str:
+        return f"<namespace {self._fd}>"
+
+    def command(self, *command: str) -> str:
+        """What a program prints that runs in this namespace."""
+        entered = ["nsenter", f"--net={self.path}", *command]
+        run = subprocess.run(entered, check=False, capture_output=True, text=True)
+        assert run.returncode == 0, f"{command}: {run.stderr}"
+        return run.stdout
+
+    def run(self, *arguments: str) -> str:
+        """What ``ip`` prints in this namespace."""
+        return self.command("ip", *arguments)
+
+    def socket(self, *arguments: Any) -> socket.socket:
+        """A socket of this namespace."""
+        made = self.inside(lambda: socket.socket(*arguments))
+        made.settimeout(PATIENCE)
+        return made
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Network:
+    """`near` and `far`, joined by the interface "near0" of one and "far0" of the other.
+
+    Each knows the other's hardware address, so that no packet passes but those that are sent.
+    """
+
+    #: Whether the interfaces have hardware addresses.
+    resolves = True
+    near_address, far_address = "10.77.0.1", "10.77.0.2"
+    near_hardware, far_hardware = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+    def __init__(self) -> None:
+        self.near, self.far = Namespace(), Namespace()
+        try:
+            self._join()
+            self._set_up(self.near, "near0", self.near_address, self.far_address)
+            self._set_up(self.far, "far0", self.far_address, self.near_address)
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self) -> None:
+        self.near.run(
+            *("link", "add", "near0", "address", self.near_hardware, "type", "veth"),
+            *("peer", "name", "far0", "address", self.far_hardware, "netns", self.far.path),
+        )
+
+    def _set_up(self, here: Namespace, name: str, own: str, other: str) -> None:
+        # What IPv6 sends by itself would be counted.
+        here.inside(lambda: Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1"))
+        hardware = self.near_hardware if other == self.near_address else self.far_hardware
+        here.run("address", "add", f"{own}/24", "dev", name)
+        here.run("link", "set", name, "up")
+        if self.resolves:
+            here.run("neigh", "replace", other, "lladdr", hardware, "dev", name)
+
+    def receiver(self, port: int = 7777) -> socket.socket:
+        """A UDP socket of `far`."""
+        made = self.far.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((self.far_address, port))
+        return made
+
+    def sender(self) -> socket.socket:
+        """A UDP socket of `near`."""
+        made = self.near.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((self.near_address, 0))
+        return made
+
+    def send(self, text: bytes = b"hello", port: int = 7777) -> None:
+        """One datagram from `near` to `far`, received there or not."""
+        with self.sender() as sender:
+            sender.sendto(text, (self.far_address, port))
+
+    def arrived(self, text: bytes = b"tested") -> list[bytes]:
+        """What arrives of a datagram from `near` to `far`: it, or nothing.
+
+        Another one follows, of LONG bytes, which the programs of these tests let pass.
+        """
+        last = bytes(LONG)
+        with self.receiver() as receiver, self.sender() as sender, one_cpu():
+            for data in (text, last):
+                sender.sendto(data, receiver.getsockname())
+            got = [receiver.recv(LONG)]
+            while got[-1] != last:
+                got.append(receiver.recv(LONG))
+        return got[:-1]
+
+    def deliver(self, text: bytes = b"hello") -> None:
+        """One datagram from `near` that arrives at `far`."""
+        with self.receiver() as receiver:
+            self.send(text)
+            assert receiver.recv(100) == text
+
+    def deliver_back(self, text: bytes = b"hello") -> None:
+        """One datagram from `far` that arrives at `near`."""
+        with (
+            self.near.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+            self.far.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.bind((self.near_address, 7777))
+            sender.sendto(text, (self.near_address, 7777))
+            assert receiver.recv(100) == text
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class NetkitNetwork(Network):
+    """The same, joined by a netkit pair, whose primary interface is "near0"."""
+
+    resolves = False
+
+    def _join(self) -> None:
+        from tests.kernel.net.netkit import add_pair
+
+        self.near.inside(lambda: add_pair("near0", "far0", self.far.fileno()))

@@ -1,0 +1,83 @@
+"""`ebpf.Interface`: by name, by index, here and in other namespaces."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from ebpf import BpfError, BpfFileNotFoundError, Interface
+from tests.kernel.net.network import Network
+
+
+def test_an_interface_is_found_by_name_and_by_index(network: Network) -> None:
+    """The program is attached to another interface."""
+    named = Interface("far0", netns=network.far)
+    assert named.index == int(network.far.run("-o", "link", "show", "far0").split(":")[0])
+    assert Interface(named.index, netns=network.far).name == "far0"
+    assert Interface(named.index, netns=network.far) == named
+    assert [one.name for one in Interface.all(network.far)] == ["lo", "far0"]
+
+
+@pytest.mark.parametrize("form", ["descriptor", "path", "process"])
+def test_a_namespace_has_several_names(network: Network, form: str) -> None:
+    """An interface of another namespace is looked for here."""
+    index = Interface("far0", netns=network.far).index
+    if form == "descriptor":
+        assert Interface("far0", netns=network.far).index == index
+    elif form == "path":
+        assert Interface("far0", netns=network.far.path).index == index
+    else:
+        entered = ["nsenter", f"--net={network.far.path}", "cat"]
+        with subprocess.Popen(entered, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(b"here\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"here\n"
+            assert Interface("far0", netns=process.pid).index == index
+
+
+def test_the_own_namespace_is_not_left(network: Network) -> None:
+    """The rest of the process finds itself in the other namespace."""
+    before = os.readlink("/proc/thread-self/ns/net")
+    Interface("far0", netns=network.far)
+    assert os.readlink("/proc/thread-self/ns/net") == before
+
+
+def test_an_interface_that_is_not_there(network: Network) -> None:
+    """ENODEV without the names that there are leaves the user to look for the typing mistake."""
+    with pytest.raises(BpfFileNotFoundError, match=r"'far1' is not in .*; there are lo, far0") as e:
+        Interface("far1", netns=network.far)
+    assert e.value.errno == errno.ENODEV
+    with pytest.raises(BpfFileNotFoundError, match="interface 4711 is not in this network"):
+        Interface(4711)
+
+
+def test_a_namespace_that_is_not_there() -> None:
+    """The interface is looked for in the caller's own namespace instead."""
+    with pytest.raises(BpfFileNotFoundError, match="no-such: open /run/netns/no-such"):
+        Interface("lo", netns="no-such")
+    with pytest.raises(BpfError, match="this is no network namespace") as refused:
+        Interface("lo", netns="/dev/null")
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_arguments_that_name_no_interface() -> None:
+    """Something else is taken for a name."""
+    with pytest.raises(TypeError, match=r"interface: 1.5 is not an int"):
+        Interface(1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"interface: 'a.*' has a NUL"):
+        Interface("a\0")
+    with pytest.raises(ValueError, match="interface: -1 does not fit"):
+        Interface(-1)
+
+
+def test_an_interface_that_was_removed_is_missed(network: Network) -> None:
+    """Its index still counts as an interface."""
+    interface = Interface("far0", netns=network.far)
+    assert interface.exists()
+    network.near.run("link", "delete", "near0")
+    assert not interface.exists()
