@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 
 from ebpf.errors import BpfError, BpfPermissionError
-from ebpf.links import mprog
 from ebpf.links.create import check_type
 from ebpf.links.device import InterfaceLink, create_interface_link
-from ebpf.links.tcx import hook_of
+from ebpf.links.order import order_fields
+from ebpf.links.tcx import REFUSALS, hook_of
 from ebpf.net import Interface
 from ebpf.types import AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.links.base import HasFileno, Link
-    from ebpf.links.mprog import Anchor
     from ebpf.net.interface import AnyInterface
 
 _HOOKS = {AttachType.NETKIT_PRIMARY: "netkit/primary", AttachType.NETKIT_PEER: "netkit/peer"}
@@ -26,8 +25,9 @@ def attach_netkit(
     interface: AnyInterface,
     attach_type: AttachType | None = None,
     *,
-    before: Anchor = None,
-    after: Anchor = None,
+    before: HasFileno | None = None,
+    after: HasFileno | None = None,
+    first: bool = False,
     expected_revision: int = 0,
 ) -> Link:
     """Run a SCHED_CLS program for what one end of a netkit pair sends (6.7, CONFIG_NETKIT).
@@ -39,7 +39,7 @@ def attach_netkit(
             or an `Interface`.
         attach_type: NETKIT_PRIMARY, for what the primary interface sends, or NETKIT_PEER, for
             what its peer sends; by default what the program was loaded for.
-        before, after, expected_revision: as for `attach_tcx`.
+        before, after, first, expected_revision: as for `attach_tcx`.
 
     Raises:
         BpfFileNotFoundError: ENODEV, there is no such interface; ENOENT, the anchor is not there.
@@ -58,14 +58,10 @@ def attach_netkit(
             found,
             target,
             "netkit",
-            refusals=mprog.REFUSALS
-            | {
-                errno.ENXIO: f"{found.name} is no netkit interface",
-                errno.EINVAL: "it was loaded for another kind of hook",
-            },
+            refusals=REFUSALS | {errno.ENXIO: f"{found.name} is no netkit interface"},
             needs=(6, 7),
             attach_type=hook,
-            **mprog.order(before, after, expected_revision),
+            **order_fields(before, after, first, expected_revision),
         )
     except BpfError as error:
         if error.errno != errno.EACCES:

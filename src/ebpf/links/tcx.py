@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import errno
 
-from ebpf.links import mprog
 from ebpf.links.create import check_type
 from ebpf.links.device import InterfaceLink, create_interface_link
+from ebpf.links.order import order_fields
 from ebpf.net import Interface
 from ebpf.types import AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.links.base import HasFileno, Link
-    from ebpf.links.mprog import Anchor
     from ebpf.net.interface import AnyInterface
 
 _HOOKS = {AttachType.TCX_INGRESS: "tcx/ingress", AttachType.TCX_EGRESS: "tcx/egress"}
+
+# What the kernel means when it refuses (kernel/bpf/mprog.c).
+REFUSALS = {
+    errno.ESTALE: "what is attached there has changed since `expected_revision`; `ebpf.query`"
+    " tells the revision of now",
+    errno.EEXIST: "the program is attached there already",
+    errno.ENOENT: "the anchor is not attached there",
+    errno.ERANGE: "as many programs as the kernel takes are attached there already",
+    errno.EINVAL: "it was loaded for another kind of hook",
+}
 
 
 def attach_tcx(
@@ -24,8 +33,9 @@ def attach_tcx(
     interface: AnyInterface,
     attach_type: AttachType | None = None,
     *,
-    before: Anchor = None,
-    after: Anchor = None,
+    before: HasFileno | None = None,
+    after: HasFileno | None = None,
+    first: bool = False,
     expected_revision: int = 0,
 ) -> Link:
     """Run a SCHED_CLS program for each packet that an interface receives or sends (6.6).
@@ -36,8 +46,8 @@ def attach_tcx(
     Args:
         interface: a name or index where the calling thread is, or an `Interface`.
         attach_type: TCX_INGRESS or TCX_EGRESS; by default what the program was loaded for.
-        before, after: the program or link beside which it is to run, or True: before or after
-            all others. By default after all others.
+        before, after: the program or link beside which it is to run; by default after all others.
+        first: before all others.
         expected_revision: only where this is the revision of the hook, from `ebpf.query`.
 
     Raises:
@@ -56,10 +66,10 @@ def attach_tcx(
         found,
         target,
         "tcx",
-        refusals=mprog.REFUSALS | {errno.EINVAL: "it was loaded for another kind of hook"},
+        refusals=REFUSALS,
         needs=(6, 6),
         attach_type=hook,
-        **mprog.order(before, after, expected_revision),
+        **order_fields(before, after, first, expected_revision),
     )
     return InterfaceLink(fd, target)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ebpf.links.binaries import StrPath
     from ebpf.links.cgroup import Cgroup, Mode
     from ebpf.links.counter import Event
-    from ebpf.links.mprog import Anchor
     from ebpf.net.interface import AnyInterface
     from ebpf.spec import ProgramSpec
     from ebpf.types import AttachType, CgroupIterOrder, XdpMode
@@ -311,15 +310,21 @@ class Attaching(Descriptor):
         interface: AnyInterface,
         attach_type: AttachType | None = None,
         *,
-        before: Anchor = None,
-        after: Anchor = None,
+        before: HasFileno | None = None,
+        after: HasFileno | None = None,
+        first: bool = False,
         expected_revision: int = 0,
     ) -> Link:
         """Run the program for each packet in or out; see `ebpf.links.attach_tcx`."""
-        place = {"before": before, "after": after}
         return self._own(
             links.attach_tcx(
-                self, interface, attach_type, expected_revision=expected_revision, **place
+                self,
+                interface,
+                attach_type,
+                before=before,
+                after=after,
+                first=first,
+                expected_revision=expected_revision,
             )
         )
 
@@ -328,15 +333,21 @@ class Attaching(Descriptor):
         interface: AnyInterface,
         attach_type: AttachType | None = None,
         *,
-        before: Anchor = None,
-        after: Anchor = None,
+        before: HasFileno | None = None,
+        after: HasFileno | None = None,
+        first: bool = False,
         expected_revision: int = 0,
     ) -> Link:
         """Run the program for what one end of a pair sends; see `ebpf.links.attach_netkit`."""
-        place = {"before": before, "after": after}
         return self._own(
             links.attach_netkit(
-                self, interface, attach_type, expected_revision=expected_revision, **place
+                self,
+                interface,
+                attach_type,
+                before=before,
+                after=after,
+                first=first,
+                expected_revision=expected_revision,
             )
         )
 

@@ -29,7 +29,6 @@ from ebpf import (
 )
 from ebpf.asm import R0, exit_, mov
 from tests.binaries import built
-from tests.kernel.links.network_hooks import NETWORK_HOOKS
 from tests.kernel.samples import CLONE, CLONED, PASS, count, load, start_threads
 
 Counts = HashMap[int, int]
@@ -328,5 +327,3 @@ HOOKS: dict[str, Hook] = {
         walk,
     ),
 }
-
-HOOKS |= {name: Hook(**parts) for name, parts in NETWORK_HOOKS.items()}

@@ -34,6 +34,7 @@ from ebpf.asm import (
     stw,
 )
 from tests.kernel import environment
+from tests.kernel.links.hooks import Hook
 from tests.kernel.net.network import NetkitNetwork, Network
 
 # Older kernels say what they lack by themselves.
@@ -111,30 +112,33 @@ def counting(type: ProgramType, returns: int, **options: Any) -> Any:
     return lambda counts: load_counting(type, returns, counts, **options)
 
 
-def xdp(mode: XdpMode, **options: Any) -> dict[str, Any]:
-    return {
-        "load": counting(ProgramType.XDP, XdpAction.PASS, **options),
-        "attach": lambda p: p.attach_xdp(far(), mode=mode),
-        "trigger": packet,
-    }
+def xdp(mode: XdpMode, **options: Any) -> Hook:
+    return Hook(
+        counting(ProgramType.XDP, XdpAction.PASS, **options),
+        lambda p: p.attach_xdp(far(), mode=mode),
+        packet,
+        cleanup=forget_networks,
+    )
 
 
-def tcx(hook: AttachType) -> dict[str, Any]:
+def tcx(hook: AttachType) -> Hook:
     interface = far if hook == AttachType.TCX_INGRESS else near
-    return {
-        "load": counting(ProgramType.SCHED_CLS, -1),
-        "attach": lambda p: p.attach_tcx(interface(), hook),
-        "trigger": packet,
-    }
+    return Hook(
+        counting(ProgramType.SCHED_CLS, -1),
+        lambda p: p.attach_tcx(interface(), hook),
+        packet,
+        cleanup=forget_networks,
+    )
 
 
-def at_netkit(hook: AttachType) -> dict[str, Any]:
-    return {
-        "load": counting(ProgramType.SCHED_CLS, -1),
-        "attach": lambda p: p.attach_netkit(netkit(), hook),
-        "trigger": netkit_packet if hook == AttachType.NETKIT_PRIMARY else netkit_answer,
-        "marks": NETKIT,
-    }
+def at_netkit(hook: AttachType) -> Hook:
+    return Hook(
+        counting(ProgramType.SCHED_CLS, -1),
+        lambda p: p.attach_netkit(netkit(), hook),
+        netkit_packet if hook == AttachType.NETKIT_PRIMARY else netkit_answer,
+        marks=NETKIT,
+        cleanup=forget_networks,
+    )
 
 
 def netkit_answer(link: Link | None) -> None:
@@ -143,13 +147,10 @@ def netkit_answer(link: Link | None) -> None:
         network(NetkitNetwork).deliver_back()
 
 
-# What tests.kernel.links.hooks makes a Hook of each.
-NETWORK_HOOKS: dict[str, dict[str, Any]] = {
+NETWORK_HOOKS: dict[str, Hook] = {
     "xdp": xdp(XdpMode.DRIVER),
     "xdp, generic": xdp(XdpMode.GENERIC),
     "xdp.frags": xdp(XdpMode.DRIVER, flags=ProgramFlags.XDP_HAS_FRAGS),
     "tcx/ingress": tcx(AttachType.TCX_INGRESS),
     "tcx/egress": tcx(AttachType.TCX_EGRESS),
-    "netkit/primary": at_netkit(AttachType.NETKIT_PRIMARY),
-    "netkit/peer": at_netkit(AttachType.NETKIT_PEER),
 }

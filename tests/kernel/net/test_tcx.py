@@ -49,7 +49,7 @@ def test_the_first_program_that_decides_is_the_last_to_run(network: Network) -> 
             assert order(far) == [id(on), id(before), id(passes), id(drops)]
             assert network.arrived() == []
             at.close()
-            after.attach_tcx(far, INGRESS, before=True)
+            after.attach_tcx(far, INGRESS, first=True)
             assert order(far) == [id(after), id(on), id(passes), id(drops)]
         link.close()
         assert network.arrived() == []
@@ -102,7 +102,7 @@ def test_what_cannot_be_attached(network: Network) -> None:
             one.attach_tcx(far, INGRESS)
         with pytest.raises(BpfFileNotFoundError, match="the anchor is not attached there"):
             two.attach_tcx(far, EGRESS, before=one)
-        with pytest.raises(TypeError, match="before, after: a program has one place"):
+        with pytest.raises(TypeError, match="before, after, first: a program has one place"):
             two.attach_tcx(far, INGRESS, before=one, after=one)
         with pytest.raises(TypeError, match=r"before: 7 has no descriptor"):
             two.attach_tcx(far, INGRESS, before=7)  # type: ignore[arg-type]
