@@ -21,6 +21,7 @@ class _FFI:
 
 class _Lib:
     EBPF_OBJ_NAME_LEN: int
+    EBPF_TAG_SIZE: int
     EBPF_RING_PICKLE_OVERHEAD: int
 
     # sys.h
