@@ -29,6 +29,11 @@ help:
 	@echo "make wheel           dist/*.whl and dist/*.tar.gz"
 
 # A new venv when the interpreter is another one; the wheel anew when a source is newer.
+SITE := $(shell $(PYTHON) -c 'import sysconfig as s; \
+    print(s.get_path("purelib", "posix_prefix", {"base": ".venv"}))' 2>/dev/null)
+ifeq ($(wildcard $(or $(SITE),.venv)),)
+.PHONY: .venv/created
+endif
 .venv/created: .ci/setup
 	@.ci/setup build
 	@rm -rf .venv && $(PYTHON) -m venv .venv
@@ -49,7 +54,7 @@ help:
 
 demo:
 	@echo "make demo: builds the library into .venv at the first time, which takes a minute"
-	@$(MAKE) --no-print-directory .venv/installed
+	@$(MAKE) --silent .venv/installed
 	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
 	$(PY) examples/execsnoop.py -- sh -c 'uname -sr; ls / | head -3; exit 7' || [ $$? = 7 ]
 
