@@ -162,6 +162,7 @@ from ebpf.asm.registers import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ebpf.asm import packet, snippets
     from ebpf.asm.objects import Function, collection
     from ebpf.asm.parameters import arguments, tracepoint, tracepoint_arguments
     from ebpf.asm.ptregs import PtRegs
@@ -284,12 +285,14 @@ __all__ = [
     "neg32",
     "or32",
     "or_",
+    "packet",
     "rsh",
     "rsh32",
     "sdiv",
     "sdiv32",
     "smod",
     "smod32",
+    "snippets",
     "stb",
     "stdw",
     "sth",
@@ -318,6 +321,8 @@ _LAZY = {
     "collection": "objects",
     "context": "structs",
     "enum_value": "structs",
+    "packet": "packet",
+    "snippets": "snippets",
     "tracepoint": "parameters",
     "tracepoint_arguments": "parameters",
 }
