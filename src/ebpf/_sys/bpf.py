@@ -11,7 +11,7 @@ import errno
 
 from ebpf._ffi import ffi
 from ebpf._sys.call import Attribute, address, call, call_fd, checked, run, run_fd
-from ebpf.errors import Version
+from ebpf.errors import BpfError, NotSupportedError, Version, from_errno
 from ebpf.types import Command
 
 TYPE_CHECKING = False
@@ -23,7 +23,24 @@ if TYPE_CHECKING:
 
 def map_create(action: str | None = None, needs: Version | None = None, **fields: Any) -> int:
     """MAP_CREATE: a descriptor."""
-    return call_fd(Command.MAP_CREATE, Attribute("map_create", **fields), action, needs)
+    try:
+        return call_fd(Command.MAP_CREATE, Attribute("map_create", **fields), action, needs)
+    except NotSupportedError:
+        raise
+    except BpfError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        sizes = [fields.get(name, 0) for name in ("max_entries", "key_size", "value_size")]
+        raise from_errno(
+            errno.E2BIG, f"{action or 'bpf(MAP_CREATE)'}: {_TOO_LARGE.format(*sizes)}"
+        ) from None
+
+
+# Hash maps count buckets of 16 bytes in 32 bits, and allocate key and value in one piece.
+_TOO_LARGE = (
+    "{} entries with keys of {} and values of {} bytes are more than the kernel takes; a hash has"
+    " up to 134217728 entries (2**27), and an entry less than 4 MiB"
+)
 
 
 def map_create_unchecked(**fields: Any) -> int:

@@ -195,7 +195,7 @@ class Map(Descriptor, Generic[K, V]):
         if not isinstance(type, MapType):
             raise TypeError(f"type: {type!r} is not an ebpf.MapType")
         if cls.types and type not in cls.types:
-            raise ValueError(f"type: a {cls.__name__} is one of {allowed}, not {type.name}")
+            raise ValueError(f"type: {cls.__name__} is one of {allowed}, not {type.name}")
         return type
 
     @classmethod

@@ -229,9 +229,17 @@ def test_a_bad_definition_is_refused_before_the_system_call(
             Map.create(definition.pop("type"), **definition)
 
 
+def test_more_than_the_kernel_takes() -> None:
+    """ "Argument list too long" tells nobody that there are too many entries."""
+    with pytest.raises(ebpf.BpfError, match=r"2000000000 entries with keys of 4.*up to 134217728"):
+        Map.create(MapType.HASH, key="I", value="I", max_entries=2_000_000_000)
+    with pytest.raises(ebpf.BpfError, match=r"values of 1073741824 bytes .* less than 4 MiB"):
+        Map.create(MapType.HASH, key="I", value=1 << 30, max_entries=1)
+
+
 def test_a_class_refuses_types_of_other_classes() -> None:
     """ArrayMap.create(HASH) makes a map that the class can't handle."""
-    with pytest.raises(ValueError, match=r"type: a ArrayMap is one of ARRAY, .* not HASH"):
+    with pytest.raises(ValueError, match=r"type: ArrayMap is one of ARRAY, .* not HASH"):
         ArrayMap.create(MapType.HASH, **ENTRIES)
     with pytest.raises(TypeError, match=r"type: DescriptorArray needs one of PROG_ARRAY"):
         DescriptorArray.create(max_entries=1)
