@@ -110,7 +110,8 @@ def codec(spec: Any, size: int | None = None, *, packed: bool = False) -> Codec[
               up to 16 bytes and gives all 16 back.
             * ``bytes``, with `size`; or an int: raw bytes of exactly that size.
             * a dataclass whose fields have C types (``pid: u32``), laid out as a C compiler
-              does; :meth:`Codec.offsetof` tells where each field is.
+              does; :meth:`Codec.offsetof` tells where each field is. What a map gives is a copy:
+              with ``frozen=True`` a change of it, which the map would not see, is refused.
             * such a C type itself: ``u32``, ``Annotated[str, Char(16)]``, ``Array(u64, 8)``,
               ``bool``.
             * a :class:`struct.Struct`, exactly as it is.

@@ -78,6 +78,11 @@ class Map(Descriptor, Generic[K, V]):
     BloomFilterMap, ArenaMap; a type with no operations of its own (ring buffers, for one) is a
     plain Map.
 
+    What is read is a copy of what the map holds. An object changed in place, ``m[1].packets = 9``
+    or ``m[1][0] = 9``, changes that copy and nothing in the map: change it and write it back,
+    ``value = m[1]; value.packets = 9; m[1] = value``. A dataclass with ``frozen=True`` refuses the
+    mistake, as the records of BTF types do (``m[1] = dataclasses.replace(m[1], packets=9)``).
+
     A map is always true, compares and hashes by identity, is a context manager, and warns
     (ResourceWarning) when it is collected while open. Operations on one map from several threads
     are safe.
