@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_number, check_numbers, check_objects
 from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
-from ebpf.errors import BpfError, NotSupportedError
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
 from ebpf.maps.objects import for_keys, for_values, likeness
 from ebpf.types import MapFlags, MapType, one
@@ -150,15 +148,7 @@ class Definition:
         """The descriptor of a map with what BTF the caller gave."""
         named = f" named {self.name!r}" if self.name else ""
         needs = max(filter(None, (self.type.since, self.flags.since)), default=None)
-        action = f"create {one(self.type)} map{named}"
-        try:
-            return bpf.map_create(action, needs, **self._fields)
-        except BpfError as error:
-            if error.errno != errno.E2BIG or isinstance(error, NotSupportedError):
-                raise
-            raise BpfError(
-                errno.E2BIG, f"{action}: max_entries or the sizes are more than the kernel takes"
-            ) from None
+        return bpf.map_create(f"create {one(self.type)} map{named}", needs, **self._fields)
 
     def _described(self) -> int | None:
         """The descriptor of a map with BTF for its codecs.
