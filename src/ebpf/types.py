@@ -435,6 +435,16 @@ class XdpAction(KernelEnum):
     REDIRECT = 4, (4, 14)
 
 
+class NetfilterHook(KernelEnum):
+    """``enum nf_inet_hooks`` (``NF_INET_*``): where netfilter looks at a packet."""
+
+    PRE_ROUTING = 0, (2, 6)
+    LOCAL_IN = 1, (2, 6)
+    FORWARD = 2, (2, 6)
+    LOCAL_OUT = 3, (2, 6)
+    POST_ROUTING = 4, (2, 6)
+
+
 class XdpMode(KernelEnum):
     """Where an XDP program runs (``XDP_ATTACHED_*`` of ``<linux/if_link.h>``).
 

@@ -37,6 +37,7 @@ ENUMS: dict[str, tuple[type[KernelEnum], str]] = {
     "bpf_cgroup_iter_order": (types.CgroupIterOrder, "BPF_CGROUP_ITER_"),
     "bpf_stack_build_id_status": (types.StackBuildIdStatus, "BPF_STACK_BUILD_ID_"),
     "xdp_action": (types.XdpAction, "XDP_"),
+    "nf_inet_hooks": (types.NetfilterHook, "NF_INET_"),
     "perf_hw_id": (types.PerfHardware, "PERF_COUNT_HW_"),
     "perf_sw_ids": (types.PerfSoftware, "PERF_COUNT_SW_"),
 }
@@ -44,6 +45,8 @@ ENUMS: dict[str, tuple[type[KernelEnum], str]] = {
 # Names of those enumerations that are deliberately no member.
 NOT_MEMBERS = {
     "BPF_COMMON_ATTRS",  # a bit of the command: types.COMMON_ATTRS
+    "NF_INET_NUMHOOKS",
+    "NF_INET_INGRESS",  # of an interface, which takes no BPF program there
     "PERF_COUNT_HW_MAX",
     "PERF_COUNT_SW_MAX",
 }
@@ -95,10 +98,11 @@ RESERVED_EARLIER = {types.LinkType.STRUCT_OPS}
 
 
 class Header:
-    """The enumerations of ``linux/bpf.h`` and ``linux/perf_event.h``, and BPF_F_* macros."""
+    """The enumerations of ``linux/bpf.h`` and those beside it, and BPF_F_* macros."""
 
     def __init__(self, include: Path) -> None:
         text = (include / "linux/bpf.h").read_text()
+        text += (include / "linux/netfilter.h").read_text()
         perf = (include / "linux/perf_event.h").read_text()
         # The rest of that header has numbers that only a compiler can read.
         text += "".join(re.findall(r"^enum perf_(?:hw_id|sw_ids) \{.*?\};", perf, re.M | re.S))

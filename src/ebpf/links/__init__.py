@@ -21,6 +21,10 @@ functions      functions of the kernel and of programs, by name and pattern
 binaries       executables and libraries, and places in them
 cgroup         attach_cgroup; naming a cgroup
 cgroup_hooks   the hooks of a cgroup, and the programs that they have
+netns          attach_netns
+netfilter      attach_netfilter
+sockmap        attach_sockmap
+socket         attach_socket_filter, attach_reuseport
 order          before and after other programs of a hook
 xdp            attach_xdp
 tcx            attach_tcx
@@ -50,8 +54,12 @@ if TYPE_CHECKING:
         attach_kprobe_session,
         attach_kretprobe_multi,
     )
+    from ebpf.links.netfilter import attach_netfilter
     from ebpf.links.netkit import attach_netkit
+    from ebpf.links.netns import attach_netns
     from ebpf.links.section import attach_by_section
+    from ebpf.links.socket import SocketAttachment, attach_reuseport, attach_socket_filter
+    from ebpf.links.sockmap import SockmapAttachment, attach_sockmap
     from ebpf.links.task_fd import TaskFd, query_task_fd
     from ebpf.links.tcx import attach_tcx
     from ebpf.links.tracefs_event import remove_stale_events
@@ -73,6 +81,8 @@ __all__ = [
     "Link",
     "LinkGroup",
     "PerfEventAttachment",
+    "SocketAttachment",
+    "SockmapAttachment",
     "TaskFd",
     "UsdtSpecs",
     "attach_by_section",
@@ -88,9 +98,14 @@ __all__ = [
     "attach_ksyscall",
     "attach_lsm",
     "attach_lsm_cgroup",
+    "attach_netfilter",
     "attach_netkit",
+    "attach_netns",
     "attach_perf_event",
     "attach_raw_tracepoint",
+    "attach_reuseport",
+    "attach_socket_filter",
+    "attach_sockmap",
     "attach_tcx",
     "attach_tracepoint",
     "attach_tracing",
@@ -111,6 +126,8 @@ _LAZY = {
     "CgroupAttachment": "cgroup",
     "IteratorLink": "iterator",
     "LinkGroup": "group",
+    "SocketAttachment": "socket",
+    "SockmapAttachment": "sockmap",
     "TaskFd": "task_fd",
     "UsdtSpecs": "usdt",
     "attach_by_section": "section",
@@ -126,9 +143,14 @@ _LAZY = {
     "attach_ksyscall": "kprobe",
     "attach_lsm": "tracing",
     "attach_lsm_cgroup": "tracing",
+    "attach_netfilter": "netfilter",
     "attach_netkit": "netkit",
+    "attach_netns": "netns",
     "attach_perf_event": "counter",
     "attach_raw_tracepoint": "tracepoint",
+    "attach_reuseport": "socket",
+    "attach_socket_filter": "socket",
+    "attach_sockmap": "sockmap",
     "attach_tcx": "tcx",
     "attach_tracepoint": "tracepoint",
     "attach_tracing": "tracing",

@@ -17,6 +17,9 @@ and of those that need more than a name, which is given as a keyword:
 
     cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
     xdp, xdp.frags, tcx, tc/ingress, tc/egress, netkit     interface=
+    sk_lookup, flow_dissector                              netns=
+    sk_skb, sk_msg                                         map=
+    socket, sk_reuseport                                   socket=
 
 The rest of what its ``attach_`` method takes can be given as well: ``mode=`` of XDP.
 """
@@ -197,4 +200,10 @@ _PLACES = {
     "xdp": ("interface", "attach_xdp"),
     "tcx": ("interface", "attach_tcx"),
     "netkit": ("interface", "attach_netkit"),
+    "sk_lookup": ("netns", "attach_netns"),
+    "flow_dissector": ("netns", "attach_netns"),
+    "sk_skb": ("map", "attach_sockmap"),
+    "sk_msg": ("map", "attach_sockmap"),
+    "socket": ("socket", "attach_socket_filter"),
+    "sk_reuseport": ("socket", "attach_reuseport"),
 }

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ebpf.links.binaries import StrPath
     from ebpf.links.cgroup import Cgroup, Mode
     from ebpf.links.counter import Event
+    from ebpf.links.netfilter import Family
     from ebpf.net.interface import AnyInterface
+    from ebpf.net.namespace import Namespace
     from ebpf.spec import ProgramSpec
-    from ebpf.types import AttachType, CgroupIterOrder, XdpMode
+    from ebpf.types import AttachType, CgroupIterOrder, NetfilterHook, XdpMode
 
     L = TypeVar("L", bound=Link)
 
@@ -282,6 +284,38 @@ class Attaching(Descriptor):
                 expected_revision=expected_revision,
             )
         )
+
+    def attach_netns(self, netns: Namespace | None = None) -> Link:
+        """Run the program for a network namespace; see `ebpf.links.attach_netns`."""
+        return self._own(links.attach_netns(self, netns))
+
+    def attach_netfilter(
+        self,
+        hook: NetfilterHook,
+        family: Family = "ipv4",
+        *,
+        priority: int = 0,
+        defrag: bool = False,
+        netns: Namespace | None = None,
+    ) -> Link:
+        """Run the program among netfilter's rules; see `ebpf.links.attach_netfilter`."""
+        return self._own(
+            links.attach_netfilter(
+                self, hook, family, priority=priority, defrag=defrag, netns=netns
+            )
+        )
+
+    def attach_sockmap(self, map: HasFileno, attach_type: AttachType | None = None) -> Link:
+        """Have the program judge the data of a map's sockets; see `ebpf.links.attach_sockmap`."""
+        return self._own(links.attach_sockmap(self, map, attach_type))
+
+    def attach_socket_filter(self, socket: HasFileno) -> Link:
+        """Have the program filter what comes in; see `ebpf.links.attach_socket_filter`."""
+        return self._own(links.attach_socket_filter(self, socket))
+
+    def attach_reuseport(self, socket: HasFileno) -> Link:
+        """Have the program choose a group's socket; see `ebpf.links.attach_reuseport`."""
+        return self._own(links.attach_reuseport(self, socket))
 
     def attach_freplace(self, target: HasFileno | None = None, function: str = "") -> Link:
         """Run the program in a function's place; see `ebpf.links.attach_freplace`."""

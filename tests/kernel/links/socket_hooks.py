@@ -10,11 +10,25 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
-from ebpf import AttachType, Link, Program, ProgramType
-from ebpf.asm import R0, exit_, mov
+import pytest
+
+from ebpf import (
+    AttachType,
+    DescriptorArray,
+    Link,
+    LinkGroup,
+    MapType,
+    NetfilterHook,
+    Program,
+    ProgramType,
+)
+from ebpf.asm import R0, R1, R6, exit_, ldxw, mov
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
+from tests.kernel import environment
 from tests.kernel.links.hooks import Counts, Hook, Load, cgroup, inside_cgroup, remove_cgroups
+from tests.kernel.net.network import Namespace
 from tests.kernel.samples import PASS, count
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -133,4 +147,191 @@ def _name(hook: AttachType) -> str:
 
 SOCKET_HOOKS: dict[str, Hook] = {
     _name(hook): _of_cgroup(hook, type) for hook, type in CGROUP_HOOKS.items()
+}
+
+
+# ---- sockets, their maps, network namespaces
+
+# Older kernels say what they lack by themselves.
+NETFILTER = (
+    (pytest.mark.needs_config("CONFIG_NETFILTER_BPF_LINK"),)
+    if environment.kernel_version() >= (6, 4)
+    else ()
+)
+
+_SOL_PACKET, _PACKET_FANOUT, _PACKET_FANOUT_HASH = 263, 18, 0
+
+_made: dict[str, Any] = {}
+
+
+def made(name: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes, once in this process; `forget` ends it."""
+    if name not in _made:
+        _made[name] = make()
+    return _made[name]
+
+
+def forget() -> None:
+    """Close what `made` has made, the last first."""
+    while _made:
+        _made.popitem()[1].close()
+
+
+def namespace() -> Namespace:
+    return cast("Namespace", made("namespace", Namespace))
+
+
+def grouped() -> socket.socket:
+    """A UDP socket that is in a group, alone."""
+
+    def make() -> socket.socket:
+        one = namespace().socket(V4, socket.SOCK_DGRAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(("127.0.0.1", 0))
+        return one
+
+    return cast("socket.socket", made("grouped", make))
+
+
+def datagram(link: Link | None) -> None:
+    """A datagram that arrives at `grouped`."""
+    with namespace().socket(V4, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"1", grouped().getsockname())
+    assert grouped().recv(2) == b"1"
+
+
+def fanned_out(link: Link | None) -> None:
+    """A datagram of which a packet socket gets a copy by its flow: the kernel dissects it."""
+    every = socket.htons(3)
+    with namespace().socket(socket.AF_PACKET, socket.SOCK_RAW, every) as watching:
+        watching.bind(("lo", 3))
+        group = os.getpid() & 0xFFFF | _PACKET_FANOUT_HASH << 16
+        watching.setsockopt(_SOL_PACKET, _PACKET_FANOUT, group)
+        datagram(link)
+        watching.recv(1)
+
+
+def tcp_pair(here: Namespace | None = None) -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection."""
+    with (here or namespace()).socket(V4, socket.SOCK_STREAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        client = (here or namespace()).socket(V4, socket.SOCK_STREAM)
+        client.connect(server.getsockname())
+        accepted = server.accept()[0]
+        accepted.settimeout(60)
+        return client, accepted
+
+
+def sockets() -> DescriptorArray:
+    def make() -> DescriptorArray:
+        return DescriptorArray.create(type=MapType.SOCKMAP, max_entries=4, name="sockets")
+
+    return cast("DescriptorArray", made("sockets", make))
+
+
+def talks(sender: int) -> Callable[[Link | None], object]:
+    """A message between two sockets, of which number `sender` (0 or 1) is in the map."""
+
+    def trigger(link: Link | None) -> None:
+        ends = tcp_pair()
+        with ends[0] as client, ends[1] as server:
+            if link is not None:
+                sockets().put(0, ends[sender])
+            client.sendall(b"1")
+            assert server.recv(2) == b"1"
+
+    return trigger
+
+
+def counting_length(counts: Counts) -> Program:
+    """A parser: the message is as long as what is there."""
+    body = count(counts)[2 : -len(PASS)]
+    insns = [mov(R6, R1), mov(R0, os.getpid()), *body, ldxw(R0, R6 + 0), exit_()]
+    hook = _A.SK_SKB_STREAM_PARSER
+    return Program.load(ProgramType.SK_SKB, insns, license="GPL", attach_type=hook)
+
+
+def attach_parser(program: Program) -> Link:
+    """A parser is asked where there is a verdict program, too."""
+
+    def make() -> Program:
+        hook = _A.SK_SKB_STREAM_VERDICT
+        passing = [mov(R0, 1), exit_()]
+        return Program.load(ProgramType.SK_SKB, passing, license="GPL", attach_type=hook)
+
+    both = [one.attach_sockmap(sockets()) for one in (program, made("verdict", make))]
+    return LinkGroup(both, "parser and verdict")
+
+
+SOCKET_HOOKS |= {
+    "socket filter": Hook(
+        counting(ProgramType.SOCKET_FILTER, returns=1 << 16),
+        lambda program: program.attach_socket_filter(grouped()),
+        datagram,
+        cleanup=forget,
+    ),
+    "sk_reuseport": Hook(
+        counting(ProgramType.SK_REUSEPORT),
+        lambda program: program.attach_reuseport(grouped()),
+        datagram,
+        cleanup=forget,
+    ),
+    "sk_reuseport, socket filter": Hook(
+        counting(ProgramType.SOCKET_FILTER, returns=0),
+        lambda program: program.attach_reuseport(grouped()),
+        datagram,
+        cleanup=forget,
+    ),
+    "sk_lookup": Hook(
+        counting(ProgramType.SK_LOOKUP, _A.SK_LOOKUP),
+        lambda program: program.attach_netns(namespace()),
+        datagram,
+        cleanup=forget,
+    ),
+    "flow_dissector": Hook(
+        counting(ProgramType.FLOW_DISSECTOR, returns=0),
+        lambda program: program.attach_netns(namespace()),
+        fanned_out,
+        cleanup=forget,
+    ),
+    "sk_msg": Hook(
+        counting(ProgramType.SK_MSG, _A.SK_MSG_VERDICT),
+        lambda program: program.attach_sockmap(sockets()),
+        talks(0),
+        cleanup=forget,
+    ),
+    "sk_skb stream_parser": Hook(counting_length, attach_parser, talks(1), cleanup=forget),
+    "sk_skb stream_verdict": Hook(
+        counting(ProgramType.SK_SKB, _A.SK_SKB_STREAM_VERDICT),
+        lambda program: program.attach_sockmap(sockets()),
+        talks(1),
+        cleanup=forget,
+    ),
+    "sk_skb verdict": Hook(
+        counting(ProgramType.SK_SKB, _A.SK_SKB_VERDICT),
+        lambda program: program.attach_sockmap(sockets()),
+        talks(1),
+        cleanup=forget,
+    ),
+}
+
+
+def _of_netfilter(hook: NetfilterHook, **options: Any) -> Hook:
+    return Hook(
+        counting(ProgramType.NETFILTER, _A.NETFILTER),
+        lambda program: program.attach_netfilter(hook, netns=namespace(), **options),
+        datagram,
+        marks=NETFILTER,
+        cleanup=forget,
+    )
+
+
+SOCKET_HOOKS |= {
+    **{
+        f"netfilter {hook.name.lower()}": _of_netfilter(hook)
+        for hook in NetfilterHook
+        if hook != NetfilterHook.FORWARD
+    },
+    "netfilter pre_routing, defrag": _of_netfilter(NetfilterHook.PRE_ROUTING, defrag=True),
 }

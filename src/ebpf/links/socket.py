@@ -1,0 +1,172 @@
+"""Programs of a socket: filters, and who of a group of sockets gets a packet."""
+
+from __future__ import annotations
+
+import errno
+import os
+import weakref
+
+from ebpf._sys.arguments import check_objects
+from ebpf.errors import BpfError, ClosedError, NotSupportedError, from_errno
+from ebpf.links.base import Link
+from ebpf.links.create import check_type
+from ebpf.types import ProgramType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from ebpf.info import LinkInfo
+    from ebpf.links.base import HasFileno
+
+# Options of SOL_SOCKET (uapi asm-generic/socket.h), which the socket module does not name.
+_SO_ATTACH_BPF = 50
+_SO_DETACH_BPF = 27
+_SO_ATTACH_REUSEPORT_EBPF = 52
+_SO_DETACH_REUSEPORT_BPF = 68
+
+_FILTER_REFUSALS = {
+    errno.ENOTSOCK: "this is no socket",
+    errno.EPERM: "the socket's filter is locked (SO_LOCK_FILTER)",
+}
+_GROUP_REFUSALS = {
+    errno.ENOTSOCK: "this is no socket",
+    errno.EINVAL: "the socket is in no group: set SO_REUSEPORT and bind it",
+    errno.ENOPROTOOPT: "only TCP and UDP sockets are in groups that take programs of this type",
+    errno.EOPNOTSUPP: "only TCP and UDP sockets are in groups",
+}
+
+
+def attach_socket_filter(program: HasFileno, socket: HasFileno) -> Link:
+    """Have a SOCKET_FILTER program judge what a socket receives (SO_ATTACH_BPF).
+
+    It returns how many bytes of the packet are kept, 0 to drop it. A filter that the socket has is
+    replaced. It ends when it is closed, which leaves the socket without a filter, and with the
+    socket, which the attachment does not keep open.
+
+    Raises:
+        BpfError: ENOTSOCK; EPERM, the filter is locked; EINVAL, the program is of another type.
+    """
+    target = f"socket {_named(socket)}"
+    check_type(program, target, ProgramType.SOCKET_FILTER)
+    _set_option(socket, _SO_ATTACH_BPF, program, target, _FILTER_REFUSALS)
+    return SocketAttachment(socket, _SO_DETACH_BPF, target)
+
+
+def attach_reuseport(program: HasFileno, socket: HasFileno) -> Link:
+    """Have a program choose the socket that gets a packet or connection, among those of a port.
+
+    The sockets have SO_REUSEPORT and the same address: `socket` stands for them all. A SK_REUSEPORT
+    program calls bpf_sk_select_reuseport(); a SOCKET_FILTER program returns the number of the
+    socket, in the order in which they were bound (SO_ATTACH_REUSEPORT_EBPF).
+
+    It ends when it is closed, if `socket` is still open, and with the last socket of the group.
+
+    Raises:
+        BpfError: ENOTSOCK; EINVAL, the socket is in no group, or the program is of another type.
+    """
+    target = f"group of the socket {_named(socket)}"
+    check_type(program, target, ProgramType.SK_REUSEPORT, ProgramType.SOCKET_FILTER)
+    _set_option(socket, _SO_ATTACH_REUSEPORT_EBPF, program, target, _GROUP_REFUSALS)
+    return SocketAttachment(socket, _SO_DETACH_REUSEPORT_BPF, target)
+
+
+def _named(socket: HasFileno) -> str:
+    check_objects(socket=socket)
+    return f"with descriptor {socket.fileno()}"
+
+
+def _set_option(
+    socket: HasFileno, option: int, program: HasFileno, target: str, refusals: dict[int, str]
+) -> None:
+    try:
+        _setsockopt(socket.fileno(), option, program.fileno())
+    except OSError as error:
+        code = error.errno or 0
+        meaning = refusals.get(code)
+        what = f"attach {program!r} to the {target}"
+        raise from_errno(code, f"{what}: {meaning}" if meaning else what) from None
+
+
+def _setsockopt(fd: int, option: int, value: int) -> None:
+    from socket import SOL_SOCKET, socket
+
+    # Its own descriptor, as the object closes the one it is given.
+    copy = os.dup(fd)
+    try:
+        same = socket(fileno=copy)
+    except BaseException:
+        os.close(copy)
+        raise
+    with same:
+        same.setsockopt(SOL_SOCKET, option, value)
+
+
+def _weak(socket: HasFileno) -> Callable[[], HasFileno | None]:
+    try:
+        return weakref.ref(socket)
+    except TypeError:
+        # Of a class that takes no such references; it is no socket.socket.
+        return lambda: socket
+
+
+class SocketAttachment(Link):
+    """A program of a socket, for which the kernel has no link."""
+
+    def __init__(self, socket: HasFileno, detach: int, target: str) -> None:
+        super().__init__(-1, target)
+        # Closing the socket is to end the connection, so nothing here may keep it open.
+        self._socket: Callable[[], HasFileno | None] | None = _weak(socket)
+        self._detach = detach
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._socket is None
+
+    def fileno(self) -> int:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("take the descriptor of")
+
+    def info(self) -> LinkInfo:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("describe")
+
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
+        """Not to be had: attach the other program, which takes the place of this."""
+        raise self._not_a_link("update")
+
+    def detach(self) -> None:
+        """Detach by closing."""
+        self.close()
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("pin")
+
+    def close(self) -> None:
+        """Detach, if the socket is open. Closing twice does nothing."""
+        found, self._socket = self._socket, None
+        socket = found() if found is not None else None
+        if socket is None or socket.fileno() < 0:
+            return
+        try:
+            _setsockopt(socket.fileno(), self._detach, 0)
+        except OSError as error:
+            # Detached by somebody else; a group has one program, that the last socket took along.
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise BpfError(error.errno or 0, f"detach from {self!r}: {error}") from None
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise ClosedError(f"{self!r} is closed")
+        return self
+
+    def _not_a_link(self, action: str) -> NotSupportedError:
+        return NotSupportedError(f"{action} {self!r}: programs of sockets have no links")
+
+    def __repr__(self) -> str:
+        state = "closed" if self._socket is None else "attached"
+        return f"<ebpf.SocketAttachment to {self.target} {state}>"
