@@ -12,7 +12,6 @@ the socket by the types of the running kernel.
 from __future__ import annotations
 
 import argparse
-import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from ebpf.asm import (
 )
 from ebpf.codec import Char, Raw, codec, u16, u32, u64
 from ebpf.kernel_btf import kernel_btf
+from parts.command import Trace
 from parts.terminal import Lines, printable
 
 
@@ -119,7 +119,7 @@ def address(family: int, raw: bytes) -> str:
 
 
 def trace(pid: int, port: int) -> None:
-    """Attach, and print until Ctrl-C."""
+    """Attach, and print until Ctrl-C or SIGTERM."""
     with (
         ebpf.Map.create(ebpf.MapType.RINGBUF, max_entries=1 << 18, name="events") as events,
         ebpf.Program.load(
@@ -130,19 +130,13 @@ def trace(pid: int, port: int) -> None:
             attach_to="tcp_connect",
             name="tcpconnect",
         ) as connecting,
-        ebpf.RingBuffer(events, codec=Connect) as ring,
     ):
         connecting.attach_tracing()
-        print("tcpconnect: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
         titles = ("PID", "NAME", "FROM", "TO", "PORT")
         lines = Lines(sys.stdout, "{:>7} {:16} {:39} {:39} {}", titles)
-        try:
-            for event in ring:
-                show(event, lines)
-        except KeyboardInterrupt:
-            # What happened before.
-            for event in ring.read_batch(1 << 16):
-                show(event, lines)
+        record = codec(Connect)
+        tracing = Trace("tcpconnect", events, None, lambda: False)
+        tracing.show(lambda data: show(record.unpack(data), lines), sys.stdout)
 
 
 def show(event: Connect, lines: Lines) -> None:
@@ -163,7 +157,6 @@ def main() -> None:
     parser.add_argument("--pid", type=int, default=0, help="one process only")
     parser.add_argument("--port", type=int, default=0, help="connections to this port only")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         trace(options.pid, options.port)
     except ebpf.EbpfError as error:

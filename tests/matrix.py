@@ -3,7 +3,8 @@
     python -m tests.matrix [--write] [KERNEL ...]      run in VMs ("all", or 5.10 6.1 6.12 7.x)
     python -m tests.matrix --keep DIRECTORY KERNEL     some kernels now, the others later
     python -m tests.matrix --keep DIRECTORY --tests PATH ... --missing
-                                                       some tests, and what has worked nowhere yet
+                                                       some tests, and what has worked nowhere yet:
+                                                       on the newest kernel, then on the others
 
 Each test on each kernel works, or is too old for it (with the release that has the feature), not
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
@@ -20,7 +21,7 @@ import json
 import os
 import platform
 import re
-import shutil
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -43,17 +44,24 @@ TIMEOUT = 3600
 Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
 
 
-def run_in_vms(kernels: list[str], output: Path, selection: list[str]) -> int:
+Selections = dict[str, list[str]]  # kernel -> what to give to pytest
+
+
+def run_in_vms(selections: Selections, output: Path) -> int:
     """The harness's exit status; results are left in folders below `output`."""
     # Compiling takes half a minute in a guest, which finds here what was compiled before.
     for maker in ("tests.objects", "tests.binaries", "tests.kernel.conformance.libbpf"):
         subprocess.run([sys.executable, "-m", maker], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
     command = [sys.executable, "-m", "tests.vm", "--timeout", str(TIMEOUT)]
     command += ["--output", str(output)]
-    for kernel in kernels:
+    for kernel in selections:
         command += ["--kernel", kernel]
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
-    return subprocess.run([*command, "--", *pytest], cwd=CHECKOUT).returncode
+    pytest = shlex.join([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"])
+    with tempfile.TemporaryDirectory() as chosen:
+        for kernel, tests in selections.items():
+            Path(chosen, kernel).write_text("\n".join(tests) + "\n", encoding="utf-8")
+        shell = ["sh", "-c", f'exec {pytest} "@{chosen}/$EBPF_VM"']
+        return subprocess.run([*command, "--", *shell], cwd=CHECKOUT).returncode
 
 
 def load(directory: Path) -> Results:
@@ -185,25 +193,55 @@ def judge(results: Results) -> int:
     return 1 if nowhere or failed or not results else 0
 
 
-def run(kernels: list[str], selection: list[str], kept: Path) -> int:
-    """Run the tests on the kernels, and here where that has not been done; the exit status.
-
-    `kept` then has the results; what other runs left there stays.
-    """
-    wanted = len(KERNELS) if "all" in kernels else len(kernels)
+def run(selections: Selections, kept: Path) -> int:
+    """Run the tests on the kernels; the exit status. `kept` then has the results as well."""
     with tempfile.TemporaryDirectory() as scratch:
-        status = run_in_vms(kernels, Path(scratch), selection)
-        if os.geteuid() == 0 and platform.release() not in load(kept):
-            wanted += 1
-            host = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
-            results_here = {**os.environ, "EBPF_TEST_RESULTS": scratch}
-            status |= subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
-        made = load(Path(scratch))
-        for path in Path(scratch).rglob("results-*.json"):
-            shutil.copy(path, kept)
-    if len(made) < wanted:
+        status = run_in_vms(selections, Path(scratch))
+        made = keep(Path(scratch), kept)
+    if len(made) < len(selections):
         print(f"results of {', '.join(made) or 'no kernel'} only: some run left none")
         status = 1
+    return status
+
+
+def run_here(selection: list[str], kept: Path) -> int:
+    """Run the tests on this machine's kernel; the exit status."""
+    with tempfile.TemporaryDirectory() as scratch:
+        host = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
+        results_here = {**os.environ, "EBPF_TEST_RESULTS": scratch}
+        status = subprocess.run(host, cwd=CHECKOUT, env=results_here).returncode
+        keep(Path(scratch), kept)
+    return status
+
+
+def keep(made: Path, kept: Path) -> Results:
+    """Add results to those that are kept; what was added. A test that ran again has a new one."""
+    for path in made.rglob("results-*.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        there = kept / path.name
+        if there.exists():
+            before = json.loads(there.read_text(encoding="utf-8"))
+            result["outcomes"] = {**before["outcomes"], **result["outcomes"]}
+        there.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return load(made)
+
+
+def run_all(kernels: list[str], selection: list[str], kept: Path, also_missing: bool) -> int:
+    """Run the tests on the kernels, and here where that has not been done; the exit status.
+
+    With `also_missing` the newest kernel has to show what works on no other, and what does not
+    work there either has to work on one of the rest.
+    """
+    chosen = [kernel for kernel in KERNELS if kernel in kernels or "all" in kernels]
+    selections = {kernel: list(selection) for kernel in chosen}
+    if also_missing:
+        selections[chosen[-1]] += missing(load(kept), selection)
+    status = run(selections, kept)
+    if os.geteuid() == 0 and platform.release() not in load(kept):
+        status |= run_here(selection, kept)
+    left = works_nowhere(load(kept))
+    if also_missing and left and len(chosen) > 1:
+        status |= run(dict.fromkeys(chosen[:-1], left), kept)
     return status
 
 
@@ -232,14 +270,13 @@ def main() -> int:
         "--missing", action="store_true", help="and what works in no result that is there"
     )
     options = parser.parse_args()
+    if unknown := set(options.kernels) - {*KERNELS, "all"}:
+        parser.error(f"no kernel is called {', '.join(unknown)}: there are {', '.join(KERNELS)}")
     with tempfile.TemporaryDirectory() as scratch:
         kept: Path = options.keep or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
         check_commit(kept)
-        selection = list(options.tests)
-        if options.missing:
-            selection += missing(load(kept), selection)
-        status = run(options.kernels or ["all"], selection, kept)
+        status = run_all(options.kernels, options.tests, kept, options.missing)
         results = load(kept)
     status |= judge(results)
     if options.write and results:

@@ -140,7 +140,8 @@ def run_several(chosen: Sequence[Kernel], job: Job, jobs: int, verbose: bool) ->
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in [pool.submit(run, kernel) for kernel in chosen]:
+            # The newest first: it has the most to do, as fewest tests are too old for it.
+            for future in [pool.submit(run, kernel) for kernel in reversed(chosen)]:
                 future.result()
         except BaseException:
             stop.set()

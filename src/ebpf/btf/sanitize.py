@@ -30,6 +30,7 @@ class Feature(Enum):
     FUNC = "BTF_KIND_FUNC", (5, 0)
     DATASEC = "BTF_KIND_VAR and BTF_KIND_DATASEC", (5, 2)
     FUNC_GLOBAL = "linkage of BTF_KIND_FUNC", (5, 6)
+    EMPTY_DATASEC = "BTF_KIND_DATASEC without variables", (5, 12)
     FLOAT = "BTF_KIND_FLOAT", (5, 13)
     DECL_TAG = "BTF_KIND_DECL_TAG", (5, 16)
     TYPE_TAG = "BTF_KIND_TYPE_TAG", (5, 17)
@@ -93,7 +94,8 @@ class _Rewriter:
         return type
 
     def datasec(self, type: t.Datasec) -> t.Type:
-        if Feature.DATASEC in self.missing:
+        empty = Feature.EMPTY_DATASEC in self.missing and not type.variables
+        if empty or Feature.DATASEC in self.missing:
             # Variables have become ints of one byte, which fit wherever the variable did.
             members = tuple(
                 t.Member(self.editor.type(type_id).name, type_id, 8 * offset)
@@ -174,6 +176,8 @@ def probe_blob(feature: Feature) -> bytes:
         name = ".data" if feature is Feature.DATASEC else "?.data"
         where = (t.SectionVariable(variable, 0, 4),)
         builder.add(t.Datasec(name=name, size=4, variables=where))
+    elif feature is Feature.EMPTY_DATASEC:
+        builder.add(t.Datasec(name=".rodata", size=4))
     elif feature is Feature.FLOAT:
         builder.add(t.Float(name="float", size=4))
     elif feature is Feature.TYPE_TAG:

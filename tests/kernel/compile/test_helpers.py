@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import ebpf
+from ebpf import tracefs
 from tests.kernel.compile.conftest import Load, since
+from tests.kernel.samples import wait_until
 
 TOP = """
 #include <linux/bpf.h>
@@ -155,6 +158,9 @@ def test_printk(load: Load) -> None:
         }
         """
     )
+    # Loading switches this on; newer kernels do so a moment later.
+    switch = Path(tracefs.find(), "events/bpf_trace/bpf_trace_printk/enable")
+    wait_until(lambda: switch.read_text().strip() == "1", "bpf_trace_printk is switched on")
     with ebpf.TracePipe() as pipe:
         run(objects)
         lines: list[str] = []

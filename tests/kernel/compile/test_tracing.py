@@ -189,7 +189,8 @@ def test_arguments_of_a_system_call(load: Load) -> None:
     objects.variables["me"].value = os.getpid()
     objects.attach()
     os.kill(os.getpid(), 0)
-    with pytest.raises(FileNotFoundError):
+    # In a guest the root is read-only.
+    with pytest.raises(OSError, match=r"No such file|Read-only"):
         os.unlink("/nonexistent")
     seen = values(objects)
     assert (seen["pid"], seen["signal"], seen["result"]) == (os.getpid(), 0, 0)

@@ -161,7 +161,8 @@ def _allocated(slots: Sequence[tuple[int, ...]], at: int) -> bool:
     opcode, registers, _, _ = slots[at]
     if opcode != _LDIMM64 or registers >> 4 in (_MAP_FD, _MAP_VALUE):
         return False
-    return 0xFFFF0000 <= slots[at + 1][3] & 0xFFFFFFFF < 0xFFFFFF00
+    # With five levels of page tables, addresses of memory begin at 0xff00000000000000.
+    return 0xFF000000 <= slots[at + 1][3] & 0xFFFFFFFF < 0xFFFFFF00
 
 
 def differences(theirs: Outcome, ours: Outcome) -> list[str]:

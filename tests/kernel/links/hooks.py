@@ -22,6 +22,7 @@ from ebpf import (
     HashMap,
     IteratorLink,
     Link,
+    NotSupportedError,
     PerfSoftware,
     Program,
     ProgramFlags,
@@ -29,6 +30,7 @@ from ebpf import (
 )
 from ebpf.asm import R0, exit_, mov
 from tests.binaries import built
+from tests.kernel import environment
 from tests.kernel.samples import CLONE, CLONED, PASS, count, load, start_threads
 
 Counts = HashMap[int, int]
@@ -78,6 +80,19 @@ def counting(
 
 def for_function(attach_type: AttachType, name: str = CLONE, **options: Any) -> Load:
     return counting(ProgramType.TRACING, attach_type, attach_to=name, **options)
+
+
+def sleepable_lsm(name: str) -> Load:
+    return counting(
+        ProgramType.LSM, AttachType.LSM_MAC, attach_to=name, flags=ProgramFlags.SLEEPABLE
+    )
+
+
+def sleepable_file_open(counts: Counts) -> Program:
+    """5.10 has bprm_committed_creds alone on its list of hooks that may sleep."""
+    if environment.kernel_version() < (5, 11):
+        raise NotSupportedError("a sleepable LSM program at file_open", (5, 11))
+    return sleepable_lsm("file_open")(counts)
 
 
 def threads(link: Link | None) -> None:
@@ -306,9 +321,7 @@ HOOKS: dict[str, Hook] = {
         marks=BPF_LSM,
     ),
     "lsm, sleepable": Hook(
-        counting(
-            ProgramType.LSM, AttachType.LSM_MAC, attach_to="file_open", flags=ProgramFlags.SLEEPABLE
-        ),
+        sleepable_file_open,
         lambda p: p.attach_lsm(),
         file_open,
         marks=BPF_LSM,

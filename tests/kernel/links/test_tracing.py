@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -20,7 +21,14 @@ from ebpf.asm import R0, R6, R7, Label, call, exit_, jne, ldxdw, ldxw, mov, rsh
 from ebpf.errors import BpfPermissionError
 from ebpf.links import attach_tracing
 from tests.kernel import environment
-from tests.kernel.links.hooks import FENTRY, cgroup, inside_cgroup, remove_cgroups
+from tests.kernel.examples.support import TRUE
+from tests.kernel.links.hooks import (
+    FENTRY,
+    cgroup,
+    inside_cgroup,
+    remove_cgroups,
+    sleepable_lsm,
+)
 from tests.kernel.samples import (
     ATTACH_COOKIE,
     CLONE,
@@ -265,3 +273,13 @@ def test_a_program_takes_a_functions_place() -> None:
 
 def spec_again() -> Any:
     return CollectionSpec.from_file(compiled("replacement")).load()
+
+
+@pytest.mark.needs_config("CONFIG_BPF_LSM")
+@pytest.mark.refused_like("lsm.c")
+def test_a_sleepable_lsm_program() -> None:
+    """At the hook that may sleep on every kernel, which each exec passes."""
+    with per_process() as counts, sleepable_lsm("bprm_committed_creds")(counts) as program:
+        with program.attach_lsm(), subprocess.Popen([TRUE]) as process:
+            assert process.wait() == 0
+        assert counts.lookup(process.pid) == 1

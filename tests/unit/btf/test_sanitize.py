@@ -24,6 +24,7 @@ FORBIDDEN: dict[Feature, Callable[[t.Type], bool]] = {
     Feature.FUNC: lambda type: isinstance(type, (t.Func, t.FuncProto)),
     Feature.DATASEC: lambda type: isinstance(type, (t.Var, t.Datasec)),
     Feature.FUNC_GLOBAL: lambda type: isinstance(type, t.Func) and type.linkage != 0,
+    Feature.EMPTY_DATASEC: lambda type: isinstance(type, t.Datasec) and not type.variables,
     Feature.FLOAT: lambda type: isinstance(type, t.Float),
     Feature.DECL_TAG: lambda type: isinstance(type, t.DeclTag),
     Feature.TYPE_TAG: lambda type: isinstance(type, t.TypeTag),
@@ -90,6 +91,11 @@ VALUES = (t.Enumerator("A", 1), t.Enumerator("B", -1))
             Feature.FUNC_GLOBAL,
             t.Func(name="f", type_id=1, linkage=t.Linkage.GLOBAL),
             t.Func(name="f", type_id=1),
+        ),
+        (
+            Feature.EMPTY_DATASEC,
+            t.Datasec(name=".rodata", size=24),
+            t.Struct(name="_rodata", size=24),
         ),
         (
             Feature.ENUM64,
