@@ -32,6 +32,7 @@ LOADS_HERE_ONLY = {
     "kfuncs": "libbpf resolves the externs of programs that are left out too",
     "link_main": "libbpf refuses an object that needs another one as a whole",
     "link_parts": "libbpf refuses an object that needs another one as a whole",
+    "tracer": "libbpf does not look for the options of a kernel beside its modules",
     "externs": "libbpf resolves the externs of programs that are left out too",
 }
 # bpf_get_attach_cookie() is another function: libbpf loads USDT programs for links of several
