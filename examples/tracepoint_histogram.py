@@ -14,35 +14,9 @@ import argparse
 
 import ebpf
 from ebpf import asm, tracefs
-from ebpf.asm import (
-    R0,
-    R1,
-    R2,
-    R6,
-    R7,
-    R10,
-    Label,
-    Memory,
-    add,
-    arsh,
-    atomic_add,
-    call,
-    exit_,
-    ja,
-    jeq,
-    jsge,
-    ld_map_fd,
-    lsh,
-    mov,
-    rsh,
-    stxw,
-)
+from ebpf.asm import R0, R1, R6, R10, exit_, mov, snippets
 from ebpf.tracefs import TracepointField
 from parts.counting import counter, wait
-
-# Slots of the histogram: negative values, zero, then 1, 2..3, 4..7, ... up to 64 bits.
-NEGATIVE, ZERO, FIRST_POWER = 0, 1, 2
-SLOTS = FIRST_POWER + 64
 
 
 def numbers(category: str, name: str) -> dict[str, TracepointField]:
@@ -57,51 +31,12 @@ def numbers(category: str, name: str) -> dict[str, TracepointField]:
     }
 
 
-def load_field(field: TracepointField) -> list[object]:
-    """R6 = the field, of the record at R1."""
-    load = {1: asm.ldxb, 2: asm.ldxh, 4: asm.ldxw, 8: asm.ldxdw}[field.size]
-    unused = 64 - 8 * field.size
-    extend: list[object] = []
-    if field.signed and unused:
-        # There and back again: arsh fills with copies of the sign.
-        extend = [lsh(R6, unused), arsh(R6, unused)]
-    return [load(R6, R1 + field.offset), *extend]
-
-
 def program(field: TracepointField, histogram: ebpf.ArrayMap[int]) -> list[object]:
     """histogram[slot of the field's value] += 1"""
-    slot: Memory = R10 - 4
+    record = asm.tracepoint({field.name: field})
     return [
-        load_field(field),
-        mov(R7, NEGATIVE),
-        # An unsigned value of 64 bits may be so large that it looks negative.
-        [jsge(R6, 0, "not negative"), ja("count")] if field.signed else [],
-        Label("not negative"),
-        mov(R7, ZERO),
-        jeq(R6, 0, "count"),
-        mov(R7, FIRST_POWER),
-        # The position of the highest bit, by halving: is there anything above bit 32, 16, ...?
-        [
-            [
-                mov(R1, R6),
-                rsh(R1, bits),
-                jeq(R1, 0, f"below {bits}"),
-                mov(R6, R1),
-                add(R7, bits),
-                Label(f"below {bits}"),
-            ]
-            for bits in (32, 16, 8, 4, 2, 1)
-        ],
-        Label("count"),
-        stxw(slot, R7),
-        mov(R2, R10),
-        add(R2, slot.offset),
-        ld_map_fd(R1, histogram),
-        call("map_lookup_elem"),
-        jeq(R0, 0, "end"),
-        mov(R1, 1),
-        atomic_add(R0, R1),
-        Label("end"),
+        record.load(R6, R1, field.name),
+        snippets.histogram(histogram, R6, buffer=R10 - 4, signed=field.signed),
         mov(R0, 0),
         exit_(),
     ]
@@ -109,12 +44,11 @@ def program(field: TracepointField, histogram: ebpf.ArrayMap[int]) -> list[objec
 
 def label(slot: int) -> str:
     """The values that a slot counts."""
-    if slot == NEGATIVE:
+    limits = snippets.histogram_range(slot)
+    if limits is None:
         return "negative"
-    if slot == ZERO:
-        return "0"
-    low = 1 << (slot - FIRST_POWER)
-    return str(low) if low == 1 else f"{low} .. {2 * low - 1}"
+    low, high = limits
+    return str(low) if low == high else f"{low} .. {high}"
 
 
 def report(title: str, counts: list[int]) -> None:
@@ -133,7 +67,7 @@ def report(title: str, counts: list[int]) -> None:
 def count(category: str, name: str, field: TracepointField, seconds: float | None) -> list[int]:
     """Attach, wait, and return the histogram."""
     with ebpf.ArrayMap.create(
-        ebpf.MapType.ARRAY, value="Q", max_entries=SLOTS, name="histogram"
+        ebpf.MapType.ARRAY, value="Q", max_entries=snippets.HISTOGRAM_SLOTS, name="histogram"
     ) as histogram:
         code = program(field, histogram)
         with ebpf.Program.load(

@@ -16,20 +16,17 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import ebpf
-from ebpf import UpdateFlags
+from ebpf import asm
 from ebpf.asm import (
     R0,
     R1,
     R2,
     R3,
-    R4,
     R6,
     R7,
     R8,
@@ -39,7 +36,6 @@ from ebpf.asm import (
     Memory,
     Register,
     add,
-    atomic_add,
     call,
     exit_,
     ja,
@@ -48,19 +44,18 @@ from ebpf.asm import (
     jle,
     jne,
     jset,
-    jsle,
-    ld_map_fd,
-    ld_map_value,
     ldxdw,
     ldxw,
     mov,
     rsh,
+    snippets,
     stdw,
     stw,
     stxdw,
     stxw,
     sub,
 )
+from ebpf.asm.fresh import fresh
 from ebpf.codec import Char, codec, s32, u32, u64
 from ebpf.kernel_btf import kernel_btf
 from parts.command import skipped_runs
@@ -104,32 +99,23 @@ SAVED = R10 - 24
 EXIT_RECORD = R10 - 24 - HEADER.size
 
 
-NUMBERS = itertools.count()
+# What differs between kernels.
+TASK = asm.Struct("task_struct", kernel_btf)
 
 
-@functools.cache
-def struct(name: str) -> Any:
-    """The layout of a struct in the running kernel: it differs between kernels."""
-    return kernel_btf().find_struct(name)
+def get(result: Register, path: str) -> Code:
+    """result = a field of the task in R6, or of what that leads to; 0 where it cannot be read."""
+    return TASK.read(result, R6, path, buffer=VALUE)
 
 
-def address(register: Register, memory: Memory) -> Code:
-    """register = &memory."""
-    return [mov(register, memory.base), add(register, memory.offset)]
-
-
-def get_field(result: Register, pointer: Register, name: str, path: str) -> Code:
-    """result = ((struct name *) pointer)->path, or 0 where that cannot be read."""
-    layout = struct(name)
-    size = layout.sizeof(path)
-    load = {4: ldxw, 8: ldxdw}[size]
+def read_user(target: Memory, size: int | Register, source: Register) -> Code:
+    """Copy memory of the caller; R0 is 0 where all of it is there. `size` may be R2."""
     return [
-        mov(R3, pointer),
-        add(R3, layout.offsetof(path)),
-        address(R1, VALUE),
-        mov(R2, size),
-        call("probe_read_kernel"),
-        load(result, VALUE),
+        [mov(R2, size)] if size != R2 else [],
+        mov(R3, source),
+        mov(R1, target.base),
+        add(R1, target.offset),
+        call("probe_read_user"),
     ]
 
 
@@ -141,15 +127,6 @@ def get_thread() -> Code:
         rsh(R0, 32),
         stxw(TGID, R0),
     ]
-
-
-def lookup(map: Any, key: Memory) -> Code:
-    """R0 = the address of the value, 0 where the map has no such key."""
-    return [address(R2, key), ld_map_fd(R1, map), call("map_lookup_elem")]
-
-
-def delete(map: Any, key: Memory) -> Code:
-    return [address(R2, key), ld_map_fd(R1, map), call("map_delete_elem")]
 
 
 def header(record: Memory, field: str) -> Memory:
@@ -231,44 +208,23 @@ class Kernel(ExitStack):
         return int(self.lost[0]) + skipped_runs(self.programs)
 
     def get_scratch(self, slot: int) -> Code:
-        return [stw(VALUE, slot), lookup(self.scratch, VALUE), jeq(R0, 0, "out")]
+        return [stw(VALUE, slot), snippets.lookup(self.scratch, VALUE, "out")]
 
     def only_followed(self) -> Code:
         """Leave the program if TGID is not to be traced."""
-        return [lookup(self.processes, TGID), jeq(R0, 0, "out")] if self.follow else []
+        return [snippets.lookup(self.processes, TGID, "out")] if self.follow else []
 
     def put_process(self, key: Memory) -> Code:
         return [
             stw(VALUE, 0),
-            address(R2, key),
-            address(R3, VALUE),
-            ld_map_fd(R1, self.processes),
-            mov(R4, int(UpdateFlags.ANY)),
-            call("map_update_elem"),
-            self.count_failure(),
-        ]
-
-    def send(self, record: Code, size: Code) -> Code:
-        """Put a record into the ring; `record` sets R2 to its address and `size` R3."""
-        return [
-            record,
-            size,
-            ld_map_fd(R1, self.events),
-            mov(R4, 0),
-            call("ringbuf_output"),
+            snippets.update(self.processes, key, VALUE),
             self.count_failure(),
         ]
 
     def count_failure(self) -> Code:
         """If the call before this failed, count a lost event."""
-        succeeded = f"succeeded {next(NUMBERS)}"  # a label is unique in its program
-        return [
-            jeq(R0, 0, succeeded),
-            mov(R1, 1),
-            ld_map_value(R2, self.lost),
-            atomic_add(R2, R1),
-            Label(succeeded),
-        ]
+        succeeded = fresh("succeeded")
+        return [jeq(R0, 0, succeeded), snippets.add_to(self.lost), Label(succeeded)]
 
     def on_sys_enter(self, argv: int) -> Code:
         """Copy the strings of the argument `argv` of the system call."""
@@ -282,12 +238,8 @@ class Kernel(ExitStack):
             ldxdw(R6, R6 + (16 + 8 * argv)),
             self.copy_strings(),
             stxw(header(R8 + 0, "length"), R7),
-            address(R2, TID),
-            mov(R3, R8),
-            ld_map_fd(R1, self.arguments),
-            mov(R4, int(UpdateFlags.ANY)),
             # When the map is full on_exec does without.
-            call("map_update_elem"),
+            snippets.update(self.arguments, TID, R8),
             leave(),
         ]
 
@@ -299,19 +251,15 @@ class Kernel(ExitStack):
             stw(header(R8 + 0, "complete"), 0),
             Label("next"),
             jge(R9, MAX_STRINGS, "done"),
-            address(R1, VALUE),
-            mov(R2, 8),
-            mov(R3, R6),
-            call("probe_read_user"),
+            read_user(VALUE, 8, R6),
             jne(R0, 0, "done"),  # -EFAULT: argv is paged out
             ldxdw(R3, VALUE),
             jeq(R3, 0, "all"),
             jge(R7, STRING_SIZE, "done"),
-            address(R1, R8 + HEADER.size),
+            mov(R1, R8),
             add(R1, R7),
-            mov(R2, STRING_SIZE),
-            call("probe_read_user_str"),
-            jsle(R0, 0, "done"),  # -EFAULT: the string is paged out
+            # -EFAULT: the string is paged out
+            snippets.read_str(R1 + HEADER.size, STRING_SIZE, R3, "done", user=True),
             jge(R0, STRING_SIZE, "done"),  # cut off
             add(R7, R0),
             add(R6, 8),
@@ -324,7 +272,7 @@ class Kernel(ExitStack):
 
     def on_sys_exit(self) -> Code:
         """execve() failed, which is how PATH is searched: that was no execution."""
-        return [get_thread(), delete(self.arguments, TID), leave()]
+        return [get_thread(), snippets.delete(self.arguments, TID), leave()]
 
     def on_exec(self) -> Code:
         """sched_process_exec(task, old_pid, bprm): a new program is about to run."""
@@ -337,7 +285,7 @@ class Kernel(ExitStack):
             stxw(TID, R7),
             self.only_followed(),
             self.put_process(TGID),
-            lookup(self.arguments, TID),
+            snippets.lookup(self.arguments, TID),
             mov(R8, R0),
             jeq(R8, 0, "read image"),
             ldxw(R1, header(R8 + 0, "complete")),
@@ -346,15 +294,18 @@ class Kernel(ExitStack):
             self.read_image(),
             Label("send"),
             self.fill_header(R8 + 0, EXEC),
-            address(R1, header(R8 + 0, "command")),
+            mov(R1, R8),
+            add(R1, HEADER.offsetof("command")),
             mov(R2, 16),
             call("get_current_comm"),
             ldxw(R7, header(R8 + 0, "length")),
             jle(R7, ARGUMENTS_SIZE, "fits"),  # it always does, but the verifier cannot know
             mov(R7, 0),
             Label("fits"),
-            self.send([mov(R2, R8)], [mov(R3, R7), add(R3, HEADER.size)]),
-            delete(self.arguments, TID),
+            add(R7, HEADER.size),
+            snippets.ring_output(self.events, R8, R7),
+            self.count_failure(),
+            snippets.delete(self.arguments, TID),
             leave(),
         ]
 
@@ -368,10 +319,9 @@ class Kernel(ExitStack):
             mov(R9, R0),
             stw(header(R9 + 0, "complete"), 0),
             stw(header(R9 + 0, "length"), 0),
-            get_field(R7, R6, "task_struct", "mm"),
-            get_field(R0, R7, "mm_struct", "arg_end"),
+            get(R0, "mm.arg_end"),
             stxdw(SAVED, R0),
-            get_field(R7, R7, "mm_struct", "arg_start"),
+            get(R7, "mm.arg_start"),
             ldxdw(R2, SAVED),
             sub(R2, R7),
             jle(R2, ARGUMENTS_SIZE, "whole"),
@@ -381,9 +331,7 @@ class Kernel(ExitStack):
             stw(header(R9 + 0, "complete"), 1),
             Label("read"),
             stxw(header(R9 + 0, "length"), R2),
-            address(R1, R9 + HEADER.size),
-            mov(R3, R7),
-            call("probe_read_user"),
+            read_user(R9 + HEADER.size, R2, R7),
             jeq(R0, 0, "image"),
             # Not even that is in memory: say so, with what there is.
             stw(header(R9 + 0, "complete"), 0),
@@ -403,8 +351,7 @@ class Kernel(ExitStack):
             stxdw(header(record, "time"), R0),
             call("get_current_uid_gid"),
             stxw(header(record, "uid"), R0),
-            get_field(R7, R6, "task_struct", "real_parent"),
-            get_field(R0, R7, "task_struct", "tgid"),
+            get(R0, "real_parent.tgid"),
             stxw(header(record, "parent_pid"), R0),
         ]
 
@@ -414,7 +361,7 @@ class Kernel(ExitStack):
             ldxdw(R6, R1 + 8),
             get_thread(),
             self.only_followed(),
-            get_field(R7, R6, "task_struct", "tgid"),
+            get(R7, "tgid"),
             ldxw(R1, TGID),
             jeq(R7, R1, "out"),  # not a process, a thread
             stxw(TID, R7),
@@ -428,25 +375,23 @@ class Kernel(ExitStack):
         return [
             ldxdw(R6, R1 + 0),
             get_thread(),
-            delete(self.arguments, TID),  # it may be killed in the middle of execve()
-            lookup(self.processes, TGID),
-            jeq(R0, 0, "out"),
-            get_field(R8, R6, "task_struct", "signal"),
-            get_field(R0, R8, "signal_struct", "live.counter"),
+            snippets.delete(self.arguments, TID),  # it may be killed in the middle of execve()
+            snippets.lookup(self.processes, TGID, "out"),
+            get(R0, "signal.live.counter"),
             jne(R0, 0, "out"),  # not the last thread
             # As wait() does: the status of the process if it ended as a whole, else that of its
             # first thread.
-            get_field(R9, R8, "signal_struct", "group_exit_code"),
-            get_field(R0, R8, "signal_struct", "flags"),
+            get(R9, "signal.group_exit_code"),
+            get(R0, "signal.flags"),
             jset(R0, signal_group_exit, "status"),
-            get_field(R7, R6, "task_struct", "group_leader"),
-            get_field(R9, R7, "task_struct", "exit_code"),
+            get(R9, "group_leader.exit_code"),
             Label("status"),
             [stdw(EXIT_RECORD + at, 0) for at in range(0, HEADER.size, 8)],
             self.fill_header(EXIT_RECORD, EXIT),
             stxw(header(EXIT_RECORD, "status"), R9),
-            self.send(address(R2, EXIT_RECORD), [mov(R3, HEADER.size)]),
+            snippets.ring_output(self.events, EXIT_RECORD, HEADER.size),
+            self.count_failure(),
             # Behind the record: whoever finds `processes` empty finds every record in the ring.
-            delete(self.processes, TGID),
+            snippets.delete(self.processes, TGID),
             leave(),
         ]
