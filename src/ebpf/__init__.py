@@ -28,7 +28,7 @@ ebpf.features                  what the running kernel can do
 EbpfError and its kind         `ebpf.errors` draws the tree
 
 ``python -m ebpf doctor`` looks at the machine and says what is missing, ``python -m ebpf object
-show FILE`` says what is in an object file.
+show FILE`` says what is in an object file, ``gen FILE`` writes a typed Python module for it.
 """
 
 # Imports point only downwards in this list (tests/unit/test_layers.py):
@@ -42,6 +42,8 @@ show FILE`` says what is in an object file.
 #             programs, reader, ringbuf, perfbuf, output
 #     join    collection  a Spec and the kernel make a Collection
 #     above   compile     C to a Spec
+#             generated   what generated modules are made of
+#             codegen     objects to Python modules
 #             cli         python -m ebpf
 #
 # What takes time to import and is not always used comes on first use, see _LAZY.
@@ -102,7 +104,7 @@ from ebpf.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf import asm, btf, features, symbols
+    from ebpf import asm, btf, features, generated, symbols
     from ebpf.collection import Collection
     from ebpf.compile import compile_c
     from ebpf.links import IteratorLink, Link, LinkGroup
@@ -193,6 +195,7 @@ __all__ = [
     "btf",
     "compile_c",
     "features",
+    "generated",
     "get_include",
     "query",
     "symbols",
@@ -232,6 +235,7 @@ _LAZY = {
     "compile_c": "compile",
     "elf": "elf",
     "features": "features",
+    "generated": "generated",
     "kallsyms": "kallsyms",
     "kernel_btf": "kernel_btf",
     "links": "links",

@@ -29,7 +29,7 @@ LAYERS = [
     {"programs", "reader", "ringbuf", "perfbuf", "output"},
     {"collection"},
     {""},  # ebpf itself
-    {"compile"},
+    {"compile", "generated", "codegen"},
     {"cli", "__main__"},
 ]
 PURE = LAYERS[0]

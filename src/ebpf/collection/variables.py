@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from ebpf.codec import Codec
     from ebpf.maps import Map
     from ebpf.spec import VariableSpec
 
@@ -61,6 +62,11 @@ class Variable:
         self.name = spec.name
         self._spec = spec
         self._memory = memory
+
+    @property
+    def codec(self) -> Codec[Any]:
+        """How the variable looks in memory, see `VariableSpec.codec`."""
+        return self._spec.codec
 
     @property
     def value(self) -> Any:

@@ -1,0 +1,42 @@
+"""Names of Python for names of C."""
+
+from __future__ import annotations
+
+import keyword
+
+# What a generated module imports or defines; a class or field of such a name would hide it.
+SCALARS = (
+    *("be16", "be32", "be64", "f32", "f64"),
+    *("s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"),
+)
+CODECS = ("Array", "Char", "CpuValues", "Pad", "Raw", *SCALARS)
+MAPS = (
+    *("ArenaMap", "ArrayMap", "BloomFilterMap", "DescriptorArray", "HashMap", "LpmTrieMap"),
+    *("Map", "QueueMap", "StackTraceMap", "StorageMap"),
+)
+DEFINED = ("Maps", "Objects", "Programs", "Variables", "spec")
+_TAKEN = {
+    *(*CODECS, *MAPS, *DEFINED, "Any", "Annotated", "CollectionSpec", "Program", "Record"),
+    *("TYPE_CHECKING", "Value", "dataclass", "field", "record", "unpacked", "generated"),
+    *("bool", "bytes", "float", "int", "tuple", "property", "self", "more"),
+}
+
+
+def is_plain(name: str) -> bool:
+    """Whether `name` can be an attribute that is annotated in a class."""
+    usable = name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
+    return usable and not name.startswith("__") and name not in _TAKEN
+
+
+def class_name(name: str, taken: set[str]) -> str:
+    """``task_stat`` is ``TaskStat``; not a name of `taken`, to which the new one is added."""
+    parts = [part for part in "".join(c if c.isalnum() else "_" for c in name).split("_") if part]
+    made = "".join(part[0].upper() + part[1:] for part in parts) or "Unnamed"
+    if not made.isidentifier() or keyword.iskeyword(made):
+        made = f"C{made}"
+    number, chosen = 1, made
+    while chosen in taken or chosen in _TAKEN:
+        number += 1
+        chosen = f"{made}{number}"
+    taken.add(chosen)
+    return chosen
