@@ -5,6 +5,8 @@
     python -m tests.matrix --keep DIRECTORY --tests PATH ... --missing
                                                        some tests, and what has worked nowhere yet:
                                                        on the newest kernel, then on the others
+    python -m tests.matrix --keep DIRECTORY --again     what failed in the results that are there,
+                                                       at the present commit
 
 Each test on each kernel works, or is too old for it (with the release that has the feature), not
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
@@ -39,7 +41,7 @@ HOOKS = "tests/kernel/links/test_hooks.py::test_the_program_runs_while_it_is_att
 KILLED = "tests/kernel/links/test_hooks.py::test_the_attachment_is_gone_after_sigkill"
 
 # A guest is emulated: Python runs ten to twenty-five times slower there.
-TIMEOUT = 3600
+TIMEOUT = 7200
 
 Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
 
@@ -149,13 +151,15 @@ def attachments(results: Results) -> str:
     return head + hook_table(results) + tail
 
 
-def document(results: Results) -> str:
+def document(results: Results, commits: list[str]) -> str:
+    first, *later = commits
+    again = "".join(f"; what had failed there was run again at {commit}" for commit in later)
     return (
         "# The kernels that this library is tested on\n\n"
         "Written by `python -m tests.matrix --write` (`make test-kernels`) at commit "
-        f"{head()}. A row in bold counts the tests of a file that work; below it stands each test"
-        " that does not work everywhere, and why: too old (the release that has the feature), not"
-        " built (the kernel's option), or refused (as a C program that does the same is).\n\n"
+        f"{first}{again}. A row in bold counts the tests of a file that work; below it stands each"
+        " test that does not work everywhere, and why: too old (the release that has the feature),"
+        " not built (the kernel's option), or refused (as a C program that does the same is).\n\n"
         + table(results)
     )
 
@@ -250,12 +254,35 @@ def head() -> str:
     return subprocess.check_output(command, cwd=CHECKOUT, text=True).strip()
 
 
-def check_commit(kept: Path) -> None:
-    """One table tells of one commit."""
+def run_again(kept: Path) -> int:
+    """Run in VMs what failed there; the exit status."""
+    failed: Selections = {}
+    for release, outcomes in load(kept).items():
+        tests = [test for test, outcome in outcomes.items() if outcome == "failed"]
+        names = [name for name in KERNELS if fits(name, release)]
+        if tests and names:
+            failed[names[0]] = tests
+    return run(failed, kept) if failed else 0
+
+
+def fits(name: str, release: str) -> bool:
+    """Whether a kernel of KERNELS ("6.12", "7.x") has this release."""
+    wanted = name.removesuffix(".x").split(".")
+    return release.split("-")[0].split("+")[0].split(".")[: len(wanted)] == wanted
+
+
+def commits(kept: Path, again: bool) -> list[str]:
+    """The commits that the results are of: one, and those at which failures were run again."""
     file = kept / "commit"
-    if file.exists() and file.read_text(encoding="ascii") != head():
-        sys.exit(f"{kept} has results of commit {file.read_text(encoding='ascii')}: remove it")
-    file.write_text(head(), encoding="ascii")
+    known = file.read_text(encoding="ascii").split() if file.exists() else []
+    if again and not known:
+        sys.exit(f"--again: {kept} has no results")
+    if not again and known not in ([], [head()]):
+        sys.exit(f"{kept} has results of commit {' '.join(known)}: remove it")
+    if head() not in known:
+        known.append(head())
+    file.write_text(" ".join(known), encoding="ascii")
+    return known
 
 
 def main() -> int:
@@ -265,6 +292,7 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="DIRECTORY", help="where results stay, and others may be"
     )
+    parser.add_argument("--again", action="store_true", help="only what failed in VMs")
     parser.add_argument("--tests", nargs="+", default=["tests/kernel"], metavar="PATH")
     parser.add_argument(
         "--missing", action="store_true", help="and what works in no result that is there"
@@ -275,12 +303,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         kept: Path = options.keep or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
-        check_commit(kept)
-        status = run_all(options.kernels, options.tests, kept, options.missing)
+        known = commits(kept, options.again)
+        if options.again:
+            status = run_again(kept)
+        else:
+            status = run_all(options.kernels, options.tests, kept, options.missing)
         results = load(kept)
     status |= judge(results)
     if options.write and results:
-        DOCUMENT.write_text(document(results), encoding="utf-8")
+        DOCUMENT.write_text(document(results, known), encoding="utf-8")
         ATTACHMENTS.write_text(attachments(results), encoding="utf-8")
     return 1 if status else 0
 

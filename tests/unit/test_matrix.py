@@ -76,3 +76,43 @@ def test_what_worked_nowhere_is_run_again_once(tmp_path: Path) -> None:
     """CI's guests leave out what works on no kernel so far, or run it twice."""
     found = results(tmp_path, a=("not built (CONFIG_X)", ""), b=("works", ""), c=("refused", ""))
     assert matrix.missing(found, ["t.py::c"]) == ["t.py::a"]
+
+
+def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
+    """What ran again hides the rest of a kernel's results, or its old outcome stays."""
+    kept, made = tmp_path / "kept", tmp_path / "made"
+    for directory in (kept, made):
+        directory.mkdir()
+    results(kept, a=("failed", "works"), b=("works", "works"))
+    results(made, a=("works", "works"))
+    matrix.keep(made, kept)
+    assert matrix.load(kept)[OLD] == {"t.py::a": "works", "t.py::b": "works"}
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "fitting"),
+    [
+        ("5.10", OLD, True),
+        ("6.1", "6.12.90+deb13-amd64", False),
+        ("6.12", NEW, True),
+        ("7.x", "7.3.4+deb13-amd64", True),
+        ("7.x", "6.18.44", False),
+    ],
+)
+def test_which_kernel_has_a_release(name: str, release: str, fitting: bool) -> None:
+    """What failed would be run again on another kernel."""
+    assert matrix.fits(name, release) == fitting
+
+
+def test_one_table_tells_of_one_commit(tmp_path: Path) -> None:
+    """Results of different states of the code would stand side by side as if they were one."""
+    with pytest.raises(SystemExit, match="--again"):
+        matrix.commits(tmp_path, again=True)
+    assert matrix.commits(tmp_path, again=False) == [matrix.head()]
+    (tmp_path / "commit").write_text("0123456789ab")
+    with pytest.raises(SystemExit, match="remove it"):
+        matrix.commits(tmp_path, again=False)
+    assert matrix.commits(tmp_path, again=True) == ["0123456789ab", matrix.head()]
+    assert f"0123456789ab; what had failed there was run again at {matrix.head()}" in (
+        matrix.document({}, matrix.commits(tmp_path, again=True))
+    )
