@@ -27,6 +27,10 @@ sockmap        attach_sockmap
 socket         attach_socket_filter, attach_reuseport
 order          before and after other programs of a hook
 xdp            attach_xdp
+xdp_netlink    attach_xdp_netlink
+tc             attach_tc
+stale          cleanup: removing what processes that are gone have left
+unlinked       attachments that the kernel keeps without a link
 tcx            attach_tcx
 netkit         attach_netkit
 device         what attachments to interfaces have in common
@@ -60,7 +64,9 @@ if TYPE_CHECKING:
     from ebpf.links.section import attach_by_section
     from ebpf.links.socket import SocketAttachment, attach_reuseport, attach_socket_filter
     from ebpf.links.sockmap import SockmapAttachment, attach_sockmap
+    from ebpf.links.stale import cleanup
     from ebpf.links.task_fd import TaskFd, query_task_fd
+    from ebpf.links.tc import TcFilter, attach_tc
     from ebpf.links.tcx import attach_tcx
     from ebpf.links.tracefs_event import remove_stale_events
     from ebpf.links.tracepoint import attach_raw_tracepoint, attach_tracepoint
@@ -74,6 +80,7 @@ if TYPE_CHECKING:
     )
     from ebpf.links.usdt import UsdtSpecs, attach_usdt
     from ebpf.links.xdp import attach_xdp
+    from ebpf.links.xdp_netlink import attach_xdp_netlink
 
 __all__ = [
     "CgroupAttachment",
@@ -84,6 +91,7 @@ __all__ = [
     "SocketAttachment",
     "SockmapAttachment",
     "TaskFd",
+    "TcFilter",
     "UsdtSpecs",
     "attach_by_section",
     "attach_cgroup",
@@ -106,6 +114,7 @@ __all__ = [
     "attach_reuseport",
     "attach_socket_filter",
     "attach_sockmap",
+    "attach_tc",
     "attach_tcx",
     "attach_tracepoint",
     "attach_tracing",
@@ -117,6 +126,8 @@ __all__ = [
     "attach_uretprobe_multi",
     "attach_usdt",
     "attach_xdp",
+    "attach_xdp_netlink",
+    "cleanup",
     "query_task_fd",
     "remove_stale_events",
 ]
@@ -129,6 +140,7 @@ _LAZY = {
     "SocketAttachment": "socket",
     "SockmapAttachment": "sockmap",
     "TaskFd": "task_fd",
+    "TcFilter": "tc",
     "UsdtSpecs": "usdt",
     "attach_by_section": "section",
     "attach_cgroup": "cgroup",
@@ -151,6 +163,7 @@ _LAZY = {
     "attach_reuseport": "socket",
     "attach_socket_filter": "socket",
     "attach_sockmap": "sockmap",
+    "attach_tc": "tc",
     "attach_tcx": "tcx",
     "attach_tracepoint": "tracepoint",
     "attach_tracing": "tracing",
@@ -162,6 +175,8 @@ _LAZY = {
     "attach_uretprobe_multi": "uprobe_multi",
     "attach_usdt": "usdt",
     "attach_xdp": "xdp",
+    "attach_xdp_netlink": "xdp_netlink",
+    "cleanup": "stale",
     "query_task_fd": "task_fd",
     "remove_stale_events": "tracefs_event",
 }

@@ -20,6 +20,7 @@ and of those that need more than a name, which is given as a keyword:
     sk_lookup, flow_dissector                              netns=
     sk_skb, sk_msg                                         map=
     socket, sk_reuseport                                   socket=
+    tc, classifier                                         interface=, direction=
 
 The rest of what its ``attach_`` method takes can be given as well: ``mode=`` of XDP.
 """
@@ -198,6 +199,7 @@ _PLACES = {
     "cgroup_skb": ("cgroup", "attach_cgroup"),
     "lsm_cgroup": ("cgroup", "attach_lsm_cgroup"),
     "xdp": ("interface", "attach_xdp"),
+    "tc": ("interface", "attach_tc"),
     "tcx": ("interface", "attach_tcx"),
     "netkit": ("interface", "attach_netkit"),
     "sk_lookup": ("netns", "attach_netns"),

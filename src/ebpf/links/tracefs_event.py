@@ -20,6 +20,7 @@ from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 from ebpf.links.group import LinkGroup
+from ebpf.links.unlinked import is_gone, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 # The group of all events of this library.
 GROUP = "ebpf"
 
-_NAME = re.compile(r"p(\d+)_(\d+)_(\d+)")
+_NAME = re.compile(r"(p\d+_\d+)_\d+")
 
 # Events of this process, by name; removed when it ends.
 _own: dict[str, TracefsEvent] = {}
@@ -97,8 +98,7 @@ def create(kind: str, type: str, place: str) -> TracefsEvent:
     """
     number = next(_numbers)
     file = os.path.join(tracefs.find(), f"{kind}_events")
-    # The time a process started tells it from a later one with its number.
-    name = f"p{os.getpid()}_{_started(os.getpid())}_{number}"
+    name = f"{mark()}_{number}"
     if number == 1:
         atexit.register(_remove_own)
     event = TracefsEvent(file, name)
@@ -133,7 +133,7 @@ def remove_stale_events() -> list[str]:
         for line in tracefs.lines(file):
             group, _, name = line.split()[0].partition(":")[2].partition("/")
             match = _NAME.fullmatch(name)
-            stale = group == GROUP and match and _started(int(match[1])) != int(match[2])
+            stale = group == GROUP and match and is_gone(match[1])
             if stale and _remove(file, name):
                 removed.append(name)
     return removed
@@ -149,15 +149,6 @@ def _remove(file: str, name: str) -> bool:
             raise
         return False
     return True
-
-
-def _started(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 for one that is not there."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
 
 
 def _write(file: str, line: str) -> None:

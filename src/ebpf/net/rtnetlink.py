@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 
-from ebpf.errors import BpfError
+from ebpf.errors import BpfError, BpfFileNotFoundError
 from ebpf.net.netlink import Netlink, attributes, number, parse
 from ebpf.plain import NamedTuple
 from ebpf.types import XdpMode
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 # Messages.
 _GETLINK, _SETLINK = 18, 19
-_GETQDISC, _GETTFILTER = 38, 46
+_DELQDISC, _GETQDISC = 37, 38
+_DELTFILTER, _GETTFILTER = 45, 46
 
 # struct ifinfomsg: family, padding, type, index, flags, change.
 _LINK = struct.Struct("=BxHiII")
@@ -41,6 +43,7 @@ _BPF_DIRECT_ACTION = 1
 # Parents of filters on the clsact qdisc; that of the ingress qdisc.
 CLSACT = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 _INGRESS_PARENT = 0xFFFFFFF1
+_CLSACT_HANDLE = 0xFFFF0000
 
 
 class XdpAttached(NamedTuple):
@@ -132,9 +135,38 @@ def _bpf_filter(row: bytes, qdisc: str, at: str) -> BpfFilter | None:
         program_id=number(options[_BPF_ID]),
         name=options.get(_BPF_NAME, b"").rstrip(b"\0").decode("utf-8", "replace"),
         # The protocol is in network order.
-        protocol=int.from_bytes(struct.pack("=H", info & 0xFFFF), "big"),
+        protocol=_network_order(info & 0xFFFF),
         priority=info >> 16,
         handle=handle,
         chain=number(given.get(_TCA_CHAIN)),
         direct_action=bool(number(options.get(_BPF_FLAGS)) & _BPF_DIRECT_ACTION),
     )
+
+
+def remove_filter(netlink: Netlink, index: int, row: BpfFilter, action: str) -> None:
+    """Remove a filter of a clsact qdisc; one that is gone is no error."""
+    info = row.priority << 16 | _network_order(row.protocol)
+    body = _TC.pack(0, index, row.handle, CLSACT[row.parent], info)
+    body += attributes({_TCA_KIND: b"bpf\0", _TCA_CHAIN: _U32.pack(row.chain)})
+    try:
+        netlink.request(_DELTFILTER, body, action)
+    except BpfFileNotFoundError:
+        return
+
+
+def remove_clsact(netlink: Netlink, index: int, name: str) -> bool:
+    """Remove the clsact qdisc of an interface, if it has one and that has no filters at all."""
+    if _ingress_qdisc(netlink, index, name) != "clsact":
+        return False
+    action = f"list the filters of {name}"
+    for parent in CLSACT.values():
+        if netlink.dump(_GETTFILTER, _TC.pack(0, index, 0, parent, 0), action):
+            return False
+    body = _TC.pack(0, index, _CLSACT_HANDLE, _INGRESS_PARENT, 0)
+    body += attributes({_TCA_KIND: b"clsact\0"})
+    netlink.request(_DELQDISC, body, f"remove the clsact qdisc of {name}")
+    return True
+
+
+def _network_order(protocol: int) -> int:
+    return int.from_bytes(protocol.to_bytes(2, "big"), sys.byteorder)

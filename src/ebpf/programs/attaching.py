@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeVar
 
-    from ebpf.links import IteratorLink, Link, LinkGroup, UsdtSpecs
+    from ebpf.links import IteratorLink, Link, LinkGroup, TcFilter, UsdtSpecs
     from ebpf.links.arrays import Cookies
     from ebpf.links.base import HasFileno
     from ebpf.links.binaries import StrPath
@@ -338,6 +338,39 @@ class Attaching(Descriptor):
     def attach_xdp(self, interface: AnyInterface, *, mode: XdpMode | None = None) -> Link:
         """Run the program for each received frame; see `ebpf.links.attach_xdp`."""
         return self._own(links.attach_xdp(self, interface, mode=mode))
+
+    def attach_xdp_netlink(
+        self,
+        interface: AnyInterface,
+        *,
+        mode: XdpMode | None = None,
+        replace: HasFileno | None = None,
+    ) -> Link:
+        """Attach without a link; see `ebpf.links.attach_xdp_netlink`."""
+        return self._own(links.attach_xdp_netlink(self, interface, mode=mode, replace=replace))
+
+    def attach_tc(
+        self,
+        interface: AnyInterface,
+        direction: str,
+        *,
+        protocol: str | int = "all",
+        priority: int = 0,
+        handle: int = 0,
+        direct_action: bool = True,
+    ) -> TcFilter:
+        """Run the program as a filter of the clsact qdisc; see `ebpf.links.attach_tc`."""
+        place = {"priority": priority, "handle": handle}
+        return self._own(
+            links.attach_tc(
+                self,
+                interface,
+                direction,
+                protocol=protocol,
+                direct_action=direct_action,
+                **place,
+            )
+        )
 
     def attach_tcx(
         self,

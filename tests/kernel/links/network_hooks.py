@@ -112,10 +112,10 @@ def counting(type: ProgramType, returns: int, **options: Any) -> Any:
     return lambda counts: load_counting(type, returns, counts, **options)
 
 
-def xdp(mode: XdpMode, **options: Any) -> Hook:
+def xdp(mode: XdpMode, attach: str = "attach_xdp", **options: Any) -> Hook:
     return Hook(
         counting(ProgramType.XDP, XdpAction.PASS, **options),
-        lambda p: p.attach_xdp(far(), mode=mode),
+        lambda p: getattr(p, attach)(far(), mode=mode),
         packet,
         cleanup=forget_networks,
     )
@@ -147,10 +147,23 @@ def netkit_answer(link: Link | None) -> None:
         network(NetkitNetwork).deliver_back()
 
 
+def clsact(direction: str) -> Hook:
+    interface = far if direction == "ingress" else near
+    return Hook(
+        counting(ProgramType.SCHED_CLS, -1),
+        lambda p: p.attach_tc(interface(), direction),
+        packet,
+        cleanup=forget_networks,
+    )
+
+
 NETWORK_HOOKS: dict[str, Hook] = {
     "xdp": xdp(XdpMode.DRIVER),
     "xdp, generic": xdp(XdpMode.GENERIC),
     "xdp.frags": xdp(XdpMode.DRIVER, flags=ProgramFlags.XDP_HAS_FRAGS),
+    "xdp, netlink": xdp(XdpMode.DRIVER, "attach_xdp_netlink"),
+    "clsact/ingress": clsact("ingress"),
+    "clsact/egress": clsact("egress"),
     "tcx/ingress": tcx(AttachType.TCX_INGRESS),
     "tcx/egress": tcx(AttachType.TCX_EGRESS),
 }

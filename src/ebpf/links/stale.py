@@ -1,0 +1,34 @@
+"""Removing what processes that are gone have left behind."""
+
+from __future__ import annotations
+
+from ebpf.errors import BpfFileNotFoundError
+from ebpf.links.tc import remove_stale_filters
+from ebpf.links.tracefs_event import remove_stale_events
+from ebpf.links.xdp_netlink import remove_stale_xdp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.net.namespace import Namespace
+
+
+def cleanup(netns: Namespace | None = None) -> list[str]:
+    """Remove what this library attached for processes that are gone; what was removed.
+
+    BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink
+    and clsact filters of the interfaces of one network namespace, and for names in tracefs.
+    What others attached, or processes that are there, is left alone.
+
+    Args:
+        netns: the network namespace, as for `ebpf.Interface`; by default the calling thread's.
+
+    Raises:
+        BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for another namespace.
+    """
+    removed = remove_stale_xdp(netns) + remove_stale_filters(netns)
+    try:
+        removed += [f"event {name}" for name in remove_stale_events()]
+    except BpfFileNotFoundError:
+        # No tracefs, no events.
+        return removed
+    return removed

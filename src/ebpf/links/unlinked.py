@@ -1,0 +1,107 @@
+"""Attachments to interfaces that the kernel keeps without a link, and who made them.
+
+Such an attachment has no owner: it stays when the process that made it is killed. So what is made
+carries a mark of the process, it is removed when it is closed or the process ends by itself, and
+`ebpf.links.cleanup` removes what processes that are gone have left.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+
+from ebpf._sys import check, lib
+from ebpf.errors import NotSupportedError
+from ebpf.links.base import Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.info import LinkInfo
+    from ebpf.links.base import HasFileno
+    from ebpf.net import Interface
+
+# Those of this process that are open.
+_open: weakref.WeakSet[Unlinked] = weakref.WeakSet()
+
+
+def started(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 for one that is not there."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def mark() -> str:
+    """This process, and no later one with its number: "p4711_123456"."""
+    return f"p{os.getpid()}_{started(os.getpid())}"
+
+
+def is_gone(mark: str) -> bool:
+    """Whether the process with this mark has ended."""
+    pid, _, start = mark.removeprefix("p").partition("_")
+    return started(int(pid)) != int(start)
+
+
+class Unlinked(Link):
+    """A program at an interface until it is removed: by closing, or when this process ends.
+
+    It has a descriptor of the program, so that the attachment of somebody else, who has replaced
+    it, is not removed.
+    """
+
+    def __init__(self, program: HasFileno, interface: Interface, target: str) -> None:
+        super().__init__(_copy(program), target)
+        self.interface = interface
+        self._pid = os.getpid()
+        if not _open:
+            atexit.unregister(_remove_own)
+            atexit.register(_remove_own)
+        _open.add(self)
+
+    def _remove(self, fd: int) -> None:
+        """Remove it from the interface, if it is there; `fd` is the program."""
+        raise NotImplementedError
+
+    def _replaced_by(self, program: HasFileno) -> None:
+        """Have `program` in the place of the one that was."""
+        old, self._fd = self._fd, _copy(program)
+        os.close(old)
+
+    def close(self) -> None:
+        """Detach. Closing twice does nothing."""
+        fd = self.__dict__.pop("_fd", -1)
+        if fd < 0:
+            return
+        try:
+            # What a parent attached is not a forked child's to remove.
+            if self._pid == os.getpid():
+                self._remove(fd)
+        finally:
+            os.close(fd)
+
+    def detach(self) -> None:
+        """Detach by closing: the kernel has no object that others could hold."""
+        self.close()
+
+    def info(self) -> LinkInfo:
+        """Not to be had: the kernel keeps no link. `ebpf.query` tells what is attached."""
+        raise self._not_a_link("describe")
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("pin")
+
+    def _not_a_link(self, action: str) -> NotSupportedError:
+        return NotSupportedError(f"{action} {self!r}: it is attached over netlink, without a link")
+
+
+def _copy(program: HasFileno) -> int:
+    return check(int(lib.ebpf_dup(program.fileno())), "duplicate the program's descriptor")
+
+
+def _remove_own() -> None:
+    for link in list(_open):
+        link.close()

@@ -1,0 +1,215 @@
+"""XDP over netlink: what ``ip link set dev eth0 xdp`` does, and kernels before 5.9 have only.
+
+The interface keeps the program, and no owner of it. A file in /run/ebpf/xdp, whose name says
+everything, tells what was attached by whom.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from ebpf._sys import bpf
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
+from ebpf.links.create import check_type
+from ebpf.links.unlinked import Unlinked, is_gone, mark
+from ebpf.links.xdp import MODE_FLAGS, mode_flags, no_such_mode, target_of
+from ebpf.net import Interface
+from ebpf.net.namespace import inode
+from ebpf.net.netlink import Netlink
+from ebpf.net.rtnetlink import set_xdp, xdp_attached
+from ebpf.types import ProgramType, XdpMode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.links.base import HasFileno
+    from ebpf.net.interface import AnyInterface
+    from ebpf.net.namespace import Namespace
+
+# Of XDP_FLAGS_*: only where nothing is attached; only in the place of the expected program (5.7).
+_UPDATE_IF_NOEXIST, _REPLACE = 1 << 0, 1 << 4
+
+RECORDS = "/run/ebpf/xdp"
+# Process, number of the namespace, index of the interface, id of the program.
+_RECORD = re.compile(r"(p\d+_\d+)_(\d+)_(\d+)_(\d+)")
+
+
+def attach_xdp_netlink(
+    program: HasFileno,
+    interface: AnyInterface,
+    *,
+    mode: XdpMode | None = None,
+    replace: HasFileno | None = None,
+) -> Unlinked:
+    """Attach an XDP program over netlink, without a link.
+
+    It is what `attach_xdp` does on kernels that have no links for XDP, and a way to take over what
+    ``ip link`` attached. Closing detaches; after SIGKILL the program stays on the interface, until
+    `ebpf.links.cleanup` removes it.
+
+    Args:
+        interface, mode: as for `attach_xdp`.
+        replace: the program that is attached, to be replaced by this one atomically.
+
+    Raises:
+        BpfFileNotFoundError: ENODEV, there is no such interface.
+        BpfFileExistsError: another program than `replace` is attached, or one in another mode.
+        BpfError: EBUSY, a program is attached there already, or a link; EINVAL, the program is of
+            another type, or was loaded for a map or another device.
+        NotSupportedError: the driver has no XDP in this mode.
+        BpfPermissionError: it takes CAP_NET_ADMIN, and the right to write in /run.
+    """
+    found = Interface.of(interface)
+    flags = mode_flags(mode) | (_UPDATE_IF_NOEXIST if replace is None else _REPLACE)
+    target = f"{target_of(found, mode)} (netlink)"
+    check_type(program, target, ProgramType.XDP)
+    if replace is not None:
+        check_type(replace, target, ProgramType.XDP)
+    expected = None if replace is None else replace.fileno()
+    record = _record(program, found)
+    try:
+        _set(found, program.fileno(), flags, f"attach {program!r} to {target}", expected)
+    except BpfError as error:
+        _forget(record)
+        if isinstance(error, NotSupportedError):
+            raise no_such_mode(error, found, mode) from None
+        raise
+    return NetlinkXdp(program, found, target, mode, record)
+
+
+class NetlinkXdp(Unlinked):
+    """An XDP program that an interface keeps without a link."""
+
+    def __init__(
+        self,
+        program: HasFileno,
+        interface: Interface,
+        target: str,
+        mode: XdpMode | None,
+        record: str,
+    ) -> None:
+        self.mode = mode
+        self._record = record
+        super().__init__(program, interface, target)
+
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
+        """Put `program` in the place of the attached one, atomically.
+
+        Args:
+            expected: the program that is attached, if not the one that was attached here.
+
+        Raises:
+            BpfFileExistsError: another program than `expected` is attached.
+            BpfFileNotFoundError: ENODEV, the interface is gone.
+        """
+        old = self.fileno() if expected is None else expected.fileno()
+        check_type(program, self.target, ProgramType.XDP)
+        record = _record(program, self.interface)
+        try:
+            flags = mode_flags(self.mode) | _REPLACE
+            _set(self.interface, program.fileno(), flags, f"update {self!r}", old)
+        except BpfError:
+            if record != self._record:
+                _forget(record)
+            raise
+        if record != self._record:
+            _forget(self._record)
+        self._record = record
+        self._replaced_by(program)
+
+    def _remove(self, fd: int) -> None:
+        _detach(self.interface, fd, mode_flags(self.mode), f"detach {self!r}")
+        _forget(self._record)
+
+
+def _set(
+    interface: Interface, fd: int, flags: int, action: str, expected: int | None = None
+) -> None:
+    try:
+        with Netlink(interface.netns) as netlink:
+            set_xdp(netlink, interface.index, fd, flags, action, expected)
+    except BpfError as error:
+        if error.errno == errno.ENODEV:
+            raise interface.missing() from None
+        raise
+
+
+def _detach(interface: Interface, fd: int, flags: int, action: str) -> bool:
+    """Detach the program `fd`; False where it is not attached any more."""
+    try:
+        _set(interface, -1, flags | _REPLACE, action, fd)
+    except BpfFileNotFoundError:
+        # The interface or its namespace is gone, and the attachment with it.
+        return False
+    except BpfError as error:
+        # EEXIST: another program is attached; EBUSY: a link.
+        if error.errno not in (errno.EEXIST, errno.EBUSY):
+            raise
+        return False
+    return True
+
+
+def _record(program: HasFileno, interface: Interface) -> str:
+    """Write down that this process attaches `program`, before it does; the file."""
+    id = bpf.prog_info(program.fileno())["id"]
+    name = f"{mark()}_{inode(interface.netns)}_{interface.index}_{id}"
+    path = f"{RECORDS}/{name}"
+    try:
+        os.makedirs(RECORDS, mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise from_errno(
+            error.errno or 0, f"write down in {RECORDS} what is attached to {interface}"
+        ) from None
+    return path
+
+
+def _forget(record: str) -> None:
+    try:
+        os.unlink(record)
+    except FileNotFoundError:
+        # Somebody has emptied the directory.
+        return
+
+
+def remove_stale_xdp(netns: Namespace | None = None) -> list[str]:
+    """Detach the programs that processes which are gone attached over netlink; the interfaces."""
+    removed: list[str] = []
+    here = inode(netns)
+    for name in sorted(os.listdir(RECORDS)) if os.path.isdir(RECORDS) else ():
+        match = _RECORD.fullmatch(name)
+        if match is None or not is_gone(match[1]):
+            continue
+        namespace, index, id = int(match[2]), int(match[3]), int(match[4])
+        try:
+            fd = bpf.prog_get_fd_by_id(id, action=f"open the program with id {id}")
+        except BpfFileNotFoundError:
+            # Nothing has it attached any more.
+            _forget(f"{RECORDS}/{name}")
+            continue
+        try:
+            # Elsewhere it may still be attached; that is for a call with that namespace.
+            if namespace == here:
+                removed += _detach_everywhere(index, netns, id, fd)
+                _forget(f"{RECORDS}/{name}")
+        finally:
+            os.close(fd)
+    return removed
+
+
+def _detach_everywhere(index: int, netns: Namespace | None, id: int, fd: int) -> list[str]:
+    """Detach the program from the interface `index`, in whatever mode; its name if it was there."""
+    try:
+        interface = Interface(index, netns=netns)
+    except BpfFileNotFoundError:
+        return []
+    with Netlink(netns) as netlink:
+        modes = [
+            attached.mode
+            for attached in xdp_attached(netlink, index, interface.name)
+            if attached.program_id == id
+        ]
+    action = f"detach what a process that is gone attached to {interface}"
+    done = [_detach(interface, fd, MODE_FLAGS[mode], action) for mode in modes]
+    return [f"xdp of {interface}"] if any(done) else []

@@ -1,0 +1,87 @@
+"""`ebpf.links.cleanup`: what a killed process left is removed, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from ebpf import Interface, ProgramType, XdpAction, query
+from ebpf.links import cleanup
+from tests.kernel.net.network import Network
+from tests.kernel.net.programs import returning
+from tests.kernel.samples import ROOT
+
+ATTACHED = """
+import signal, sys
+from ebpf import Interface, ProgramType
+from tests.kernel.net.programs import returning
+far = Interface("far0", netns=sys.argv[1])
+xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+links = xdp.attach_xdp_netlink(far), cls.attach_tc(far, "ingress"), cls.attach_tc(far, "egress")
+print("attached", flush=True)
+"""
+
+
+def attach_elsewhere(network: Network, end: str) -> subprocess.Popen[str]:
+    """Another process that attaches over netlink, and then does what `end` says."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ATTACHED + end, network.far.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "attached\n"
+    return process
+
+
+def attached(far: Interface) -> dict[str, int]:
+    return {name: len(hook.programs) for name, hook in query(far).items() if hook.programs}
+
+
+def test_what_a_killed_process_left_is_removed(network: Network) -> None:
+    """The programs run for ever, or those of processes that are there are removed too."""
+    far = Interface("far0", netns=network.far)
+    before = network.far.command("tc", "qdisc", "show", "dev", "far0")
+    everything = {"xdp": 1, "clsact/ingress": 1, "clsact/egress": 1}
+    with attach_elsewhere(network, "signal.pause()") as process:
+        assert attached(far) == everything
+        cleanup(network.far)
+        assert attached(far) == everything
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert attached(far) == everything
+        removed = cleanup(network.far)
+        assert {one.split(" of ")[0] for one in removed} == {"xdp", "tc ingress", "tc egress"}
+    assert attached(far) == {}
+    assert network.far.command("tc", "qdisc", "show", "dev", "far0") == before
+    assert cleanup(network.far) == []
+
+
+def test_a_process_that_ends_by_itself_leaves_nothing(network: Network) -> None:
+    """Only closing detaches, and a tool that forgets it leaves its programs behind."""
+    far = Interface("far0", netns=network.far)
+    end = "sys.stdin.readline(); sys.exit(0)"
+    with attach_elsewhere(network, end) as process:
+        assert len(attached(far)) == 3
+        process.communicate("\n")
+        assert process.returncode == 0
+    assert attached(far) == {}
+
+
+def test_what_others_attached_since_stays(network: Network) -> None:
+    """The program that took the place of a killed process's is removed in its stead."""
+    far = Interface("far0", netns=network.far)
+    with attach_elsewhere(network, "signal.pause()") as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    network.far.run("link", "set", "dev", "far0", "xdp", "off")
+    with returning(ProgramType.XDP, XdpAction.PASS) as ours, ours.attach_xdp_netlink(far):
+        removed = cleanup(network.far)
+        assert sorted(one.split(" of ")[0] for one in removed) == ["tc egress", "tc ingress"]
+        assert attached(far) == {"xdp": 1}
+        assert query(far)["xdp"].program_ids == [ours.info().id]
+    assert not [name for name in os.listdir("/run/ebpf/xdp") if f"p{process.pid}_" in name]

@@ -1,0 +1,165 @@
+"""clsact filters: what they do, where they are, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebpf import (
+    BpfError,
+    BpfFileExistsError,
+    BpfFileNotFoundError,
+    EbpfError,
+    Interface,
+    NotSupportedError,
+    ProgramType,
+    query,
+)
+from tests.kernel.net.network import Network
+from tests.kernel.net.programs import returning
+
+CLS = ProgramType.SCHED_CLS
+UNSPEC, OK, SHOT = -1, 0, 2
+
+
+def filters(network: Network, direction: str = "ingress") -> list[dict[str, Any]]:
+    """What tc says of the filters of "far0"."""
+    text = network.far.command("tc", "-j", "filter", "show", "dev", "far0", direction)
+    return [row for row in json.loads(text or "[]") if "options" in row]
+
+
+def qdiscs(network: Network) -> str:
+    return network.far.command("tc", "qdisc", "show", "dev", "far0")
+
+
+def test_a_packet_is_dropped_while_attached(network: Network) -> None:
+    """The filter does nothing, or it and its qdisc stay when it is closed."""
+    far = Interface("far0", netns=network.far)
+    before = qdiscs(network)
+    with returning(CLS, SHOT) as program:
+        with program.attach_tc(far, "ingress") as link:
+            assert network.arrived() == []
+            (row,) = filters(network)
+            assert row["options"]["prog"]["id"] == program.info().id
+            assert row["options"]["direct-action"] is True
+            assert row["pref"] == link.priority
+            assert int(row["options"]["handle"], 16) == link.handle
+            (found,) = query(far)["clsact/ingress"].programs
+            assert (found.id, found.details["name"]) == (
+                program.info().id,
+                row["options"]["bpf_name"],
+            )
+        assert network.arrived() == [b"tested"]
+    assert qdiscs(network) == before
+
+
+def test_egress_priorities_protocols_and_handles(network: Network) -> None:
+    """A filter is at another place than was asked for."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, UNSPEC) as first, returning(CLS, OK) as second:
+        first.attach_tc(far, "egress", protocol="ip", priority=10, handle=3)
+        second.attach_tc(far, "egress", protocol=0x86DD, priority=20)
+        links = [one.attach_tc(far, "egress") for one in (first, second)]
+        assert [link.priority for link in links] == [49152, 49151]
+        rows = filters(network, "egress")
+        assert [(row["protocol"], row["options"]["handle"]) for row in rows] == [
+            ("ip", "0x3"),
+            ("ipv6", "0x1"),
+            ("all", "0x1"),
+            ("all", "0x1"),
+        ]
+        assert [row["pref"] for row in rows] == [10, 20, 49151, 49152]
+        assert filters(network) == []
+
+
+def test_filters_run_in_the_order_of_their_priorities(network: Network) -> None:
+    """The first verdict is not the one that counts."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, SHOT) as drops, returning(CLS, OK) as passes:
+        drops.attach_tc(far, "ingress", priority=20)
+        assert network.arrived() == []
+        with passes.attach_tc(far, "ingress", priority=10):
+            assert network.arrived() == [b"tested"]
+        assert network.arrived() == []
+
+
+def test_replacing(network: Network) -> None:
+    """The new program is another filter, or the old one goes on."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, SHOT) as drops, returning(CLS, OK) as passes:
+        with passes.attach_tc(far, "ingress", priority=5) as link:
+            link.update(drops)
+            assert network.arrived() == []
+            (row,) = filters(network)
+            assert (row["pref"], row["options"]["prog"]["id"]) == (5, drops.info().id)
+            with pytest.raises(TypeError, match=r"the kernel replaces filters whatever they are"):
+                link.update(passes, expected=drops)
+        assert filters(network) == []
+
+
+def test_what_others_made_stays(network: Network, bpffs: Path) -> None:
+    """A qdisc or filter of somebody else goes with ours."""
+    far = Interface("far0", netns=network.far)
+    network.far.command("tc", "qdisc", "add", "dev", "far0", "clsact")
+    with returning(CLS, OK) as program:
+        program.attach_tc(far, "ingress").close()
+        assert "clsact" in qdiscs(network)
+        network.far.command("tc", "qdisc", "delete", "dev", "far0", "clsact")
+        program.pin(bpffs / "other")
+        link = program.attach_tc(far, "ingress", priority=10)
+        other = ("tc", "filter", "add", "dev", "far0", "ingress", "pref", "20", "bpf", "da")
+        network.far.command(*other, "object-pinned", str(bpffs / "other"))
+        link.close()
+        assert [row["pref"] for row in filters(network)] == [20]
+
+
+def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's numbers, or pyroute2's errors, reach the caller."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, OK) as program, returning(CLS, OK) as other:
+        link = program.attach_tc(far, "ingress", priority=7, handle=1)
+        with pytest.raises(BpfFileExistsError, match=r"priority and handle is there already"):
+            other.attach_tc(far, "ingress", priority=7, handle=1)
+        with pytest.raises(BpfError, match=r"priority one of another protocol") as refused:
+            other.attach_tc(far, "ingress", priority=7, protocol="ip")
+        assert refused.value.errno == errno.EINVAL
+        with pytest.raises(ValueError, match=r"direction: 'in' is not 'ingress' or 'egress'"):
+            other.attach_tc(far, "in")
+        with pytest.raises(ValueError, match=r"protocol: 'icmp' is none of all, ip"):
+            other.attach_tc(far, "ingress", protocol="icmp")
+        with pytest.raises(ValueError, match=r"priority: 65536 does not fit"):
+            other.attach_tc(far, "ingress", priority=65536)
+        with (
+            returning(ProgramType.XDP, 2) as wrong,
+            pytest.raises(BpfError, match=r"another type .XDP.; it takes SCHED_CLS"),
+        ):
+            wrong.attach_tc(far, "ingress")
+        with pytest.raises(NotSupportedError, match=r"over netlink, without a link"):
+            link.info()
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, "pyroute2", None)
+            with pytest.raises(EbpfError, match=r"takes pyroute2 .*; pip install 'ebpf\[tc\]'"):
+                other.attach_tc(far, "ingress")
+        assert len(filters(network)) == 1
+
+
+def test_an_interface_or_filter_that_vanishes(network: Network) -> None:
+    """Closing fails, or a filter is made anew by an update."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, OK) as program:
+        link = program.attach_tc(far, "ingress")
+        network.far.command("tc", "filter", "delete", "dev", "far0", "ingress")
+        with pytest.raises(BpfFileNotFoundError, match=r"it was removed"):
+            link.update(program)
+        link.close()
+        again = program.attach_tc(far, "ingress")
+        network.near.run("link", "delete", "near0")
+        with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+            program.attach_tc(far, "ingress")
+        with pytest.raises(BpfFileNotFoundError, match=r"gone|removed"):
+            again.update(program)

@@ -1,0 +1,142 @@
+"""XDP over netlink: attached without a link, replaced where expected, gone when it is closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+import pytest
+
+from ebpf import (
+    AttachType,
+    BpfError,
+    BpfFileExistsError,
+    BpfFileNotFoundError,
+    Interface,
+    NotSupportedError,
+    ProgramType,
+    XdpAction,
+    XdpMode,
+    query,
+)
+from ebpf.links.xdp_netlink import RECORDS
+from tests.kernel.net.network import Network
+from tests.kernel.net.programs import returning
+
+XDP = ProgramType.XDP
+
+
+def records() -> list[str]:
+    """What is written down of this process."""
+    names = os.listdir(RECORDS) if os.path.isdir(RECORDS) else []
+    return [name for name in names if name.startswith(f"p{os.getpid()}_")]
+
+
+@pytest.mark.parametrize("mode", [None, XdpMode.GENERIC], ids=str)
+def test_a_frame_is_dropped_until_it_is_closed(network: Network, mode: XdpMode | None) -> None:
+    """The program stays on the interface, or never was there."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.DROP) as program:
+        with program.attach_xdp_netlink(far, mode=mode) as link:
+            assert network.arrived() == []
+            (attached,) = query(far)["xdp"].programs
+            assert attached.id == program.info().id
+            assert attached.details["mode"] == (mode or XdpMode.DRIVER)
+            # What ip shows is the same program.
+            assert f"id {attached.id}" in network.far.run("link", "show", "far0")
+            assert len(records()) == 1
+        assert network.arrived() == [b"tested"]
+        assert link.closed
+    assert records() == []
+
+
+def test_closing_the_program_detaches(network: Network) -> None:
+    """It outlives the program that owns it."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.DROP) as program:
+        program.attach_xdp_netlink(far)
+    assert query(far)["xdp"].programs == []
+    assert records() == []
+
+
+def test_replacing_what_is_expected(network: Network) -> None:
+    """Another program than the expected one is replaced."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.DROP) as drops, returning(XDP, XdpAction.PASS) as passes:
+        link = drops.attach_xdp_netlink(far)
+        with pytest.raises(BpfFileExistsError, match=r"does not match expected|File exists"):
+            link.update(passes, expected=passes)
+        link.update(passes, expected=drops)
+        assert network.arrived() == [b"tested"]
+        link.update(drops)
+        assert network.arrived() == []
+        with pytest.raises(BpfFileExistsError):
+            passes.attach_xdp_netlink(far, replace=passes)
+        with passes.attach_xdp_netlink(far, replace=drops):
+            assert network.arrived() == [b"tested"]
+            # It is another's now, and stays.
+            link.close()
+            assert query(far)["xdp"].program_ids == [passes.info().id]
+        assert query(far)["xdp"].programs == []
+
+
+def test_what_is_taken_is_not_replaced(network: Network) -> None:
+    """A program that is there goes without a word."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.PASS) as one, returning(XDP, XdpAction.DROP) as two:
+        with one.attach_xdp_netlink(far):
+            with pytest.raises(BpfError) as refused:
+                two.attach_xdp_netlink(far)
+            assert refused.value.errno == errno.EBUSY
+            with pytest.raises(BpfError, match=r"a program is attached there already"):
+                two.attach_xdp(far)
+        with one.attach_xdp(far):
+            with pytest.raises(BpfError) as refused:
+                two.attach_xdp_netlink(far, replace=one)
+            assert refused.value.errno == errno.EBUSY
+            assert query(far)["xdp"].program_ids == [one.info().id]
+    assert records() == []
+
+
+def test_refusals_have_words(network: Network) -> None:
+    """What the kernel says is left out, or the reason is another."""
+    far = Interface("far0", netns=network.far)
+    lo = Interface("lo", netns=network.far)
+    with returning(XDP, XdpAction.PASS) as program:
+        with pytest.raises(NotSupportedError, match=r"has no XDP in this mode; mode=XdpMode"):
+            program.attach_xdp_netlink(lo, mode=XdpMode.DRIVER)
+        with (
+            returning(XDP, XdpAction.PASS, AttachType.XDP_CPUMAP) as for_map,
+            pytest.raises(BpfError, match=r"CPUMAP") as refused,
+        ):
+            for_map.attach_xdp_netlink(far)
+        assert refused.value.errno == errno.EINVAL
+        with (
+            returning(ProgramType.SCHED_CLS, 0) as other,
+            pytest.raises(BpfError, match=r"another type .SCHED_CLS.; it takes XDP"),
+        ):
+            other.attach_xdp_netlink(far)
+        link = program.attach_xdp_netlink(far)
+        for refused_call in (link.info, lambda: link.pin("/sys/fs/bpf/none")):
+            with pytest.raises(NotSupportedError, match=r"over netlink, without a link"):
+                refused_call()
+        network.near.run("link", "delete", "near0")
+        with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+            link.update(program)
+        with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+            program.attach_xdp_netlink(far)
+    assert records() == []
+
+
+def test_a_forked_child_does_not_detach(network: Network) -> None:
+    """A child that ends takes its parent's attachment along."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far) as link:
+        child = os.fork()
+        if child == 0:
+            link.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert query(far)["xdp"].program_ids == [program.info().id]
+        assert re.match(r"p\d+_\d+_\d+_\d+_\d+$", *records())
