@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     class RecordField(Protocol):
         """As `ebpf.tracefs.tracepoint_fields` returns them; offset and size in bytes."""
 
-        name: str
-        declaration: str
-        offset: int
-        size: int
-        signed: bool
-
+        @property
+        def declaration(self) -> str: ...
+        @property
+        def offset(self) -> int: ...
+        @property
+        def size(self) -> int: ...
+        @property
+        def signed(self) -> bool: ...
         @property
         def is_array(self) -> bool: ...
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ebpf.asm.instruction import Instruction
 from ebpf.asm.value import Value, set_field
-from ebpf.btf.ext import CoreKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf import Btf
+    from ebpf.btf.ext import CoreKind
 
 
 class Access(Value):

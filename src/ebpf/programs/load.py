@@ -111,7 +111,11 @@ def code_of(
 
 def fitted(assembly: Assembly | None, code: bytes) -> Portable | None:
     """The program by this kernel's types, where it has instructions that depend on them."""
-    if assembly is None or not any(hasattr(one, "access") for one in assembly.instructions):
+    if assembly is None:
+        return None
+    from ebpf.asm.relocated import Relocated
+
+    if not any(isinstance(one, Relocated) for one in assembly.instructions):
         return None
     from ebpf.programs.portable import Portable
 

@@ -22,9 +22,24 @@ from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.core import Relocator
 from ebpf.btf.ext import CoreKind
-from ebpf.errors import AsmError, BtfError, RelocationError
+from ebpf.errors import AsmError, BtfError
+from ebpf.plain import NamedTuple
 
 SIGNED = t.IntEncoding.SIGNED
+
+
+class TracepointField(NamedTuple):
+    """As `ebpf.tracefs` has it, which needs a kernel."""
+
+    name: str
+    declaration: str
+    offset: int
+    size: int
+    signed: bool
+
+    @property
+    def is_array(self) -> bool:
+        return "[" in self.declaration
 
 
 def types(*, shift: int, swapped: bool = False) -> Btf:
@@ -295,11 +310,90 @@ def test_every_name_becomes_one_of_a_function(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z_]\w{0,126}", identifier(text), re.ASCII)
 
 
+def functions() -> Btf:
+    """``int f(u8 small, struct by_value two, s16, struct by_value *place)`` and a tracepoint."""
+    b = BtfBuilder("little")
+    number = b.add(t.Int(name="int", size=4, bits=32, encoding=SIGNED))
+    small = b.add(t.Int(name="u8", size=1, bits=8))
+    short = b.add(t.Int(name="s16", size=2, bits=16, encoding=SIGNED))
+    two = b.add(t.Struct(name="by_value", size=16, members=(t.Member("x", number, 64),)))
+    place = b.add(t.Pointer(type_id=two))
+    parameters = [("small", small), ("two", two), ("", short), ("place", place)]
+    whole = tuple(t.Parameter(name, kind) for name, kind in parameters)
+    b.add(t.Func(name="f", type_id=b.add(t.FuncProto(type_id=number, parameters=whole))))
+    data = t.Parameter("__data", b.add(t.Pointer(type_id=0)))
+    named = (data, t.Parameter("place", place), t.Parameter("n", number))
+    bare = tuple(parameter._replace(name="") for parameter in named)
+    pointer = b.add(t.Pointer(type_id=b.add(t.FuncProto(type_id=0, parameters=bare))))
+    b.add(t.Typedef(name="btf_trace_event", type_id=pointer))
+    b.add(t.Func(name="__traceiter_event", type_id=b.add(t.FuncProto(type_id=0, parameters=named))))
+    b.add(t.Typedef(name="btf_trace_bare", type_id=pointer))
+    return b.to_btf()
+
+
+def test_arguments_of_functions() -> None:
+    """An argument behind a struct by value would be a part of it; a short one have others' bits."""
+    found = asm.arguments("f", functions())
+    assert found.names == ("small", "two", "2", "place")
+    texts = {name: list(map(str, found.load(R6, R1, name))) for name in ("small", "2", "place")}
+    assert texts == {
+        "small": ["r6 = *(u64 *)(r1 + 0)", "r6 <<= 56", "r6 >>= 56"],
+        "2": ["r6 = *(u64 *)(r1 + 24)", "r6 <<= 48", "r6 s>>= 48"],
+        "place": ["r6 = *(u64 *)(r1 + 32)"],
+    }
+    assert str(found.result(R6, R1)[0]) == "r6 = *(u64 *)(r1 + 40)"
+    assert str(found.struct("place").load(R6, R6, "x")[0]) == "w6 = *(u32 *)(r6 + 8)"
+    with pytest.raises(AsmError, match="by value"):
+        found.load(R6, R1, "two")
+    with pytest.raises(AsmError, match="it has: small, two, 2, place"):
+        found.load(R6, R1, "tiny")
+    with pytest.raises(BtfError, match="no pointer"):
+        found.struct("small")
+
+
+def test_arguments_of_tracepoints() -> None:
+    """What whoever registered passes to himself would be the first argument."""
+    found = asm.tracepoint_arguments("event", functions())
+    assert found.names == ("place", "n")
+    assert str(found.load(R6, R1, "n")[0]) == "r6 = *(u64 *)(r1 + 8)"
+    assert asm.tracepoint_arguments("bare", functions()).names == ("0", "1")
+    with pytest.raises(AsmError, match="returns nothing"):
+        found.result(R0, R1)
+    with pytest.raises(BtfError, match="no tracepoint named 'other'"):
+        asm.tracepoint_arguments("other", functions())
+
+
+def test_records_of_tracepoints() -> None:
+    """A string's place would be taken for the string, or what programs may not read be read."""
+    record = asm.tracepoint(
+        {
+            "common_pid": TracepointField("common_pid", "int common_pid", 4, 4, True),
+            "error": TracepointField("error", "short error", 8, 2, True),
+            "name": TracepointField("name", "__data_loc char[] name", 12, 4, False),
+            "comm": TracepointField("comm", "char comm[16]", 16, 16, False),
+        }
+    )
+    shown = list(map(str, record.load(R6, R1, "error")))
+    assert shown == ["w6 = *(u16 *)(r1 + 8)", "r6 <<= 48", "r6 s>>= 48"]
+    shown = list(map(str, record.address(R6, R1, "name")))
+    assert shown == ["w6 = *(u32 *)(r1 + 12)", "w6 &= 65535", "r6 += r1"]
+    assert list(map(str, record.address(R6, R1, "comm"))) == ["r6 = r1", "r6 += 16"]
+    with pytest.raises(AsmError, match="common"):
+        record.load(R6, R1, "common_pid")
+    with pytest.raises(AsmError, match="address"):
+        record.load(R6, R1, "comm")
+    with pytest.raises(AsmError, match="it has: error, name, comm"):
+        record.load(R6, R1, "none")
+    with pytest.raises(AsmError, match="both are needed"):
+        record.address(R1, R1, "name")
+
+
 def test_types_that_the_target_lacks() -> None:
-    """What is ambiguous or missing would be taken for something else."""
+    """What is missing would be taken for something else."""
+    assembly = assemble([OUTER.offset(R0, "a"), exit_()], byteorder="little")
+    local, (relocation,) = core_relocations(assembly)
     empty = BtfBuilder("little").to_btf()
-    with pytest.raises((AssertionError, RelocationError)):
-        relocated(OUTER.offset(R0, "a"), empty)
+    assert Relocator(local, [empty]).apply(bytearray(assembly.code), relocation, 0).poison
 
 
 def test_pickling_a_plain_instruction() -> None:
