@@ -325,7 +325,17 @@ def interrupt():
     # From then on the run is one of those that hold signals back.
     while signal.SIGALRM not in blocked():
         time.sleep(0.01)
-    signal.pthread_kill(main, signal.SIGINT)
+    # One that comes before the system call begins does not interrupt it.
+    while not stopped:
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.01)
+def stop(number, frame):
+    global stopped
+    if not stopped:
+        stopped = True
+        raise KeyboardInterrupt
+stopped = False
+signal.signal(signal.SIGINT, stop)
 def blocked():
     with open(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/status") as status:
         mask = next(int(line.split()[1], 16) for line in status if line.startswith("SigBlk"))
