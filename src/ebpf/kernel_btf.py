@@ -16,11 +16,20 @@ from functools import partial
 from ebpf._sys import bpf, check, ffi, lib
 from ebpf.btf import Btf
 from ebpf.btf.raw import TYPE_SIZE, Data, Header, parse_header
-from ebpf.errors import BtfError, FormatError, NotSupportedError, from_errno
+from ebpf.errors import (
+    BpfFileNotFoundError,
+    BtfError,
+    FormatError,
+    NotSupportedError,
+    from_errno,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from ebpf.btf import Kind
 
 BTF_DIRECTORY = "/sys/kernel/btf"
 MODULE_DIRECTORY = "/sys/module"
@@ -110,6 +119,58 @@ def _btf_section(path: str) -> bytes | None:
         section = image.section(".BTF")
         # Files of debug information have the header only.
         return image.data(section) or None if section else None
+
+
+def module_names() -> list[str]:
+    """The loaded modules that have BTF (5.11)."""
+    # The kernel's own types may come from a file: then there are none of modules.
+    there = os.listdir(BTF_DIRECTORY) if os.path.isdir(BTF_DIRECTORY) else []
+    return sorted(name for name in there if name != VMLINUX)
+
+
+def module_with(name: str, kind: Kind, among: Iterable[str]) -> tuple[str, int] | None:
+    """The first of the modules `among` with a type `name` of `kind`, and the type's id."""
+    for module in among:
+        try:
+            found = kernel_btf(module).find_all(name, kind)
+        except BpfFileNotFoundError:
+            continue  # unloaded since
+        if found:
+            return module, found[0].id
+    return None
+
+
+def module_descriptors(names: Iterable[str]) -> dict[str, int]:
+    """A descriptor of the BTF of each of these modules that is loaded; the caller's to close.
+
+    The kernel names modules by descriptors of their BTF objects, found by walking all.
+
+    Raises:
+        BpfPermissionError: it takes CAP_SYS_ADMIN.
+    """
+    wanted = set(names)
+    found: dict[str, int] = {}
+    last = 0
+    try:
+        while wanted and (current := bpf.btf_get_next_id(last)) is not None:
+            last = current
+            try:
+                fd = bpf.btf_get_fd_by_id(current)
+            except BpfFileNotFoundError:
+                continue  # unloaded since
+            try:
+                name = bpf.btf_name(fd)
+                if name in wanted:
+                    wanted.discard(name)
+                    found[name] = fd
+            finally:
+                if fd not in found.values():
+                    os.close(fd)
+    except BaseException:
+        for fd in found.values():
+            os.close(fd)
+        raise
+    return found
 
 
 def loaded_btf(btf_id: int) -> Btf:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
 from ebpf.errors import BpfFileNotFoundError, FormatError
-from ebpf.kernel_btf import BTF_DIRECTORY, VMLINUX, btf_file, kernel_btf
+from ebpf.kernel_btf import VMLINUX, btf_file, kernel_btf, module_descriptors, module_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,47 +69,29 @@ class KernelTypes:
         """The loaded modules that have BTF."""
         if self._modules is None:
             self._modules = []
-            # The kernel's own types may come from a file: then there are none of modules.
-            there = os.listdir(BTF_DIRECTORY) if os.path.isdir(BTF_DIRECTORY) else []
-            for name in sorted(there):
-                if name == VMLINUX:
-                    continue
+            for name in module_names():
                 try:
                     self._modules.append(Module(name, kernel_btf(name)))
                 except BpfFileNotFoundError:
                     continue  # unloaded since
-            self._open_descriptors()
+            descriptors = module_descriptors(module.name for module in self._modules)
+            for module in self._modules:
+                module.fd = descriptors.get(module.name, 0)
             # Without a descriptor its functions would be called by their ids in the kernel's BTF.
             self._modules = [module for module in self._modules if module.fd]
         return self._modules
 
-    def find(self, name: str, kind: Kind) -> tuple[Module, Type] | None:
-        """The type `name` of `kind` in the kernel, or in the first module that has it."""
-        found = self.vmlinux.find_all(name, kind)
+    def find(self, name: str, kind: Kind, owner: str = "") -> tuple[Module, Type] | None:
+        """The type `name` of `kind` in the kernel, or in the first module that has it; only in
+        the module `owner` where that is given."""
+        found = self.vmlinux.find_all(name, kind) if owner in ("", VMLINUX) else []
         if found:
             return Module(VMLINUX, self.vmlinux), found[0]
         for module in self.modules():
-            found = module.btf.find_all(name, kind)
+            found = module.btf.find_all(name, kind) if owner in ("", module.name) else []
             if found:
                 return module, found[0]
         return None
-
-    def _open_descriptors(self) -> None:
-        """The kernel names modules by descriptors of their BTF objects, found by walking all."""
-        wanted = {module.name: module for module in self._modules or []}
-        last = 0
-        while wanted and (current := bpf.btf_get_next_id(last)) is not None:
-            last = current
-            try:
-                fd = bpf.btf_get_fd_by_id(current)
-            except BpfFileNotFoundError:
-                continue  # unloaded since
-            name = bpf.btf_name(fd)
-            module = wanted.pop(name, None)
-            if module is None:
-                os.close(fd)
-            else:
-                module.fd = fd
 
     def close(self) -> None:
         for module in self._modules or []:

@@ -30,7 +30,8 @@ class AttachTarget(NamedTuple):
 def find_attach_target(
     program: ProgramSpec, kernel: KernelTypes, target: Program | None
 ) -> AttachTarget:
-    """The BTF id of the function or hook that the program's section names.
+    """The BTF id of the function or hook that the program's section names, with its module in front
+    where the name alone is not enough (``fentry/nf_nat:nf_nat_setup_info``).
 
     With `target` it is a function of that BPF program. Raises RelocationError for a name that
     there is none of, ValueError for a `target` of a program that takes none.
@@ -55,11 +56,13 @@ def find_attach_target(
             f" load it with targets={{{program.name!r}: PROGRAM}}"
         )
     prefix, kind = hook_type(program.attach_type)
-    found = kernel.find(prefix + program.target, kind)
+    owner, _, name = program.target.rpartition(":")
+    found = kernel.find(prefix + name, kind, owner)
     if found is None:
+        where = f"not in the BTF of {owner}" if owner else "in the BTF of neither the kernel nor"
+        modules = "" if owner else " its modules"
         raise RelocationError(
-            f"program {program.name!r}: {prefix}{program.target} is in the BTF of neither the"
-            f" kernel nor its modules ({program.section!r})"
+            f"program {program.name!r}: {prefix}{name} is {where}{modules} ({program.section!r})"
         )
     module, type = found
     return AttachTarget(type.id, module.fd)

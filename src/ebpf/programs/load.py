@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from ebpf._sys import Descriptor
     from ebpf.asm import Assembly
     from ebpf.errors import BpfError, Version
     from ebpf.links.base import HasFileno
@@ -47,27 +48,41 @@ def check_head(type: ProgramType, name: str, attach_type: AttachType | None) -> 
     return AttachType(attach_type)
 
 
-def attach_fields(
-    attach_type: AttachType | None,
-    attach_to: str,
-    attach_btf_id: int,
-    attach_btf: HasFileno | None,
-    attach_program: HasFileno | None,
-) -> dict[str, int]:
-    """The fields of BPF_PROG_LOAD that say what the program is for."""
-    if attach_program is not None and attach_btf is not None:
-        raise TypeError("attach_program, attach_btf: a program attaches to one of them")
-    if attach_to and (attach_btf_id or attach_btf is not None):
-        raise TypeError("attach_to: a name, or attach_btf_id with attach_btf; not both")
-    check_objects(attach_btf=attach_btf, attach_program=attach_program)
-    owner = attach_program or attach_btf
-    check_target(attach_type, attach_to or attach_btf_id)
-    if attach_to:
-        attach_btf_id = find_target(attach_type, attach_to, attach_program)
-    return {
-        "attach_btf_id": attach_btf_id,
-        "attach_prog_fd": 0 if owner is None else owner.fileno(),
-    }
+class Target:
+    """What a program is for, for as long as it is being loaded.
+
+    ``fields`` are those of BPF_PROG_LOAD that say it.
+    """
+
+    def __init__(
+        self,
+        attach_type: AttachType | None,
+        attach_to: str,
+        attach_btf_id: int,
+        attach_btf: HasFileno | None,
+        attach_program: HasFileno | None,
+    ) -> None:
+        if attach_program is not None and attach_btf is not None:
+            raise TypeError("attach_program, attach_btf: a program attaches to one of them")
+        if attach_to and (attach_btf_id or attach_btf is not None):
+            raise TypeError("attach_to: a name, or attach_btf_id with attach_btf; not both")
+        check_objects(attach_btf=attach_btf, attach_program=attach_program)
+        check_target(attach_type, attach_to or attach_btf_id)
+        self._module: Descriptor | None = None
+        if attach_to:
+            attach_btf_id, self._module = find_target(attach_type, attach_to, attach_program)
+        owner = attach_program or attach_btf or self._module
+        self.fields = {
+            "attach_btf_id": attach_btf_id,
+            "attach_prog_fd": 0 if owner is None else owner.fileno(),
+        }
+
+    def __enter__(self) -> dict[str, int]:
+        return self.fields
+
+    def __exit__(self, *exception: object) -> None:
+        if self._module is not None:
+            self._module.close()
 
 
 # Where programs may sleep only since a release that is younger than the flag.

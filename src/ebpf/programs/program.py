@@ -17,7 +17,7 @@ from ebpf.programs.load import (
     LOG_SIZE,
     Loading,
     SourceInfo,
-    attach_fields,
+    Target,
     check_head,
     code_of,
     fitted,
@@ -107,7 +107,8 @@ class Program(Attaching):
             maps: for map references by name.
             attach_to: for programs that know their target from the start: a kernel function
                 (fentry, fexit, fmod_ret), an LSM hook, a tracepoint (TRACE_RAW_TP), an iterator,
-                or a function of `attach_program`.
+                or a function of `attach_program`. What the kernel itself does not have is looked
+                for in its modules (5.11); ``"nf_nat:nf_nat_setup_info"`` names the module.
             attach_program: the program to attach to, in place of the kernel.
             attach_btf_id, attach_btf: the same by number, and the BTF of the module that has it.
             btf: BTF for the program; without it, one of `ebpf.asm` gets BTF that says which line
@@ -138,10 +139,13 @@ class Program(Attaching):
             "expected_attach_type": int(attach_type or 0),
             "prog_btf_fd": 0 if btf is None else btf.fileno(),
             "prog_ifindex": ifindex,
-            **attach_fields(attach_type, attach_to, attach_btf_id, attach_btf, attach_program),
         }
         needs = newest(type, ProgramFlags(flags), attach_type)
-        with SourceInfo(assembly if btf is None else None, name) as source:
+        with (
+            Target(attach_type, attach_to, attach_btf_id, attach_btf, attach_program) as target,
+            SourceInfo(assembly if btf is None else None, name) as source,
+        ):
+            request.update(target)
             request.update(source)
             loading = Loading(request, name, needs, source_of(assembly))
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ebpf import kallsyms
-from ebpf._sys import facts
+from ebpf._sys import Descriptor, facts
 from ebpf._sys.arguments import check_text
 from ebpf.errors import BpfPermissionError, NotSupportedError
 from ebpf.links.functions import function_of, missing, nearest_type
@@ -12,7 +12,7 @@ from ebpf.types import AttachType, ProgramType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.btf import Kind
-    from ebpf.errors import Version
+    from ebpf.errors import BpfError, Version
     from ebpf.links.base import HasFileno
 
 # What the kernel has types for, and the prefix of their names: bpf_core_find in libbpf.
@@ -82,32 +82,59 @@ def closed_hook(type: ProgramType, attach_type: AttachType | int) -> bool:
         return False
 
 
-def find_target(attach_type: AttachType | None, name: str, program: HasFileno | None) -> int:
-    """The BTF id of the hook `name` of the kernel, or of a function of `program`.
+def find_target(
+    attach_type: AttachType | None, name: str, program: HasFileno | None
+) -> tuple[int, Descriptor | None]:
+    """The BTF id of the hook `name` of the kernel, or of a function of `program`; and the BTF of
+    the module that has it, where it is one's.
 
     Raises:
         BpfFileNotFoundError: there is no such; the message has the nearest names.
+        BpfPermissionError: for the BTF of a module (CAP_SYS_ADMIN).
         NotSupportedError: an iterator that is younger than this kernel.
         TypeError: programs with this attach type have no target, or not one that is named.
     """
     check_text("attach_to", name)
     if program is not None:
-        return function_of(program, name)
+        return function_of(program, name), None
     if attach_type not in _KINDS:
         names = ", ".join(known.name for known in _KINDS)
         raise TypeError(
             f"attach_to: goes with attach_program, or with one of the attach types {names}"
         )
-    from ebpf.kernel_btf import kernel_btf
+    from ebpf.kernel_btf import VMLINUX, kernel_btf, module_names, module_with
 
     prefix, kind = hook_type(attach_type)
-    btf = kernel_btf()
-    found = btf.find_all(prefix + name, kind)
-    if found:
-        return found[0].id
+    owner, _, hook = name.rpartition(":")
+    if owner in ("", VMLINUX):
+        found = kernel_btf().find_all(prefix + hook, kind)
+        if found:
+            return found[0].id, None
+    modules = module_names() if not owner else [] if owner == VMLINUX else [owner]
+    of_module = module_with(prefix + hook, kind, modules)
+    if of_module is None:
+        raise _not_found(attach_type, hook, owner)
+    module, id = of_module
+    return id, _module_btf(module)
+
+
+def _module_btf(module: str) -> Descriptor:
+    from ebpf.kernel_btf import module_descriptors
+
+    descriptors = module_descriptors([module])
+    if module not in descriptors:
+        raise missing(f"no module {module}: it was unloaded meanwhile", [])
+    return Descriptor(descriptors[module])
+
+
+def _not_found(attach_type: AttachType, name: str, owner: str) -> BpfError:
+    from ebpf.kernel_btf import kernel_btf
+
     what = _KINDS[attach_type][0]
     since = _ITERATOR_SINCE.get(name) if attach_type == AttachType.TRACE_ITER else None
     if since is not None and since > facts.kernel_version():
-        raise NotSupportedError(f"the iterator {name}", since)
-    near = nearest_type(btf, prefix, kind, name) if prefix else kallsyms.nearest(name)
-    raise missing(f"no {what} {name} in the kernel's BTF", near)
+        return NotSupportedError(f"the iterator {name}", since)
+    prefix, kind = hook_type(attach_type)
+    near = nearest_type(kernel_btf(), prefix, kind, name) if prefix else kallsyms.nearest(name)
+    where = owner or "the kernel and its modules"
+    return missing(f"no {what} {name} in the BTF of {where}", near)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ebpf import (
@@ -14,6 +16,8 @@ from ebpf import (
 )
 from ebpf.btf import Kind
 from ebpf.kernel_btf import kernel_btf
+from ebpf.programs.load import Target
+from ebpf.programs.target import find_target
 from tests.kernel.samples import PASS
 
 # Attach type -> a hook of every kernel, the type that stands for it, a name near to it.
@@ -50,6 +54,33 @@ def test_a_target_that_is_not_there_has_its_neighbours_named(hook: AttachType) -
         Program.load(ProgramType.TRACING, PASS, attach_type=hook, attach_to=near)
     if hook == AttachType.TRACE_ITER:
         assert name in str(caught.value)
+
+
+def test_a_module_that_is_not_there_is_named() -> None:
+    """A function of that name in the kernel would be traced instead."""
+    with pytest.raises(BpfFileNotFoundError, match=r"do_nanosleep in the BTF of no_such_module"):
+        Program.load(
+            ProgramType.TRACING,
+            PASS,
+            attach_type=AttachType.TRACE_FENTRY,
+            attach_to="no_such_module:do_nanosleep",
+        )
+    with pytest.raises(BpfFileNotFoundError, match=r"no_such_function in the BTF of vmlinux"):
+        find_target(AttachType.TRACE_FENTRY, "vmlinux:no_such_function", None)
+
+
+def test_a_function_of_a_module_comes_with_the_modules_types(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its number would mean another function in the kernel's own; or a descriptor stays open."""
+    types = os.open("/dev/null", os.O_RDONLY)
+    monkeypatch.setattr("ebpf.kernel_btf.module_names", lambda: ["one"])
+    monkeypatch.setattr("ebpf.kernel_btf.module_with", lambda name, kind, among: ("one", 77))
+    monkeypatch.setattr("ebpf.kernel_btf.module_descriptors", lambda names: {"one": types})
+    with Target(AttachType.TRACE_FENTRY, "no_such_function", 0, None, None) as fields:
+        assert fields == {"attach_btf_id": 77, "attach_prog_fd": types}
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(types)
 
 
 def test_a_function_that_is_not_there_has_its_neighbours_named() -> None:
