@@ -403,8 +403,8 @@ def prog_query_arrays(
         pointers = {name: address(buffers[name]) for name in asked}
         attribute = Attribute("prog_query", outputs, prog_cnt=room, **pointers, **fields)
         result = run(Command.PROG_QUERY, attribute)
-        # E2BIG: what follows is more than this kernel knows.
-        if result != -errno.E2BIG or form == _QUERY_FORMS[-1]:
+        # What follows is more than this kernel knows; EINVAL is of other mistakes, too.
+        if result not in (-errno.E2BIG, -errno.EINVAL) or form == _QUERY_FORMS[-1]:
             break
     checked(Command.PROG_QUERY, attribute, result, action)
     count = int(attribute.data.prog_cnt)

@@ -20,7 +20,7 @@ section        attach_by_section: by the name of an object file's section
 functions      functions of the kernel and of programs, by name and pattern
 binaries       executables and libraries, and places in them
 cgroup         attach_cgroup; naming a cgroup
-cgroup_hooks   the hooks of a cgroup, and the programs that they have
+cgroup_hooks   the hooks of a cgroup
 netns          attach_netns
 netfilter      attach_netfilter
 sockmap        attach_sockmap

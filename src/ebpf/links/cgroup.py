@@ -10,9 +10,10 @@ from ebpf._sys import Descriptor, bpf, facts
 from ebpf._sys.arguments import check_objects
 from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, from_errno
 from ebpf.links.base import Link
-from ebpf.links.cgroup_hooks import CGROUP_HOOKS, hook_programs
+from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from ebpf.links.create import check_type, create_link, explain
 from ebpf.links.order import order_fields
+from ebpf.queries.hooks import query_hook
 from ebpf.types import AttachFlags, AttachType, ProgramType
 
 TYPE_CHECKING = False
@@ -202,12 +203,12 @@ def _check_holders(
     while os.path.exists(os.path.join(path, "cgroup.procs")):
         try:
             with open_cgroup(path) as cgroup:
-                found = hook_programs(cgroup.fileno(), hook, path)
+                found = query_hook(cgroup.fileno(), hook, f"query {path}")
         except BpfPermissionError:
             # Rights are missing: the first refusal says so.
             return
-        if found.ids and _excludes(found.flags, _MODES[mode], here):
-            names = ", ".join(map(str, found.ids))
+        if found.programs and _excludes(found.flags, _MODES[mode], here):
+            names = ", ".join(map(str, found.program_ids))
             raise BpfPermissionError(
                 errno.EPERM,
                 f"attach {program!r} to {target}: the hook is taken by the program with id {names},"
@@ -333,7 +334,7 @@ class CgroupAttachment(Link):
         fd = self._program.fileno()
         own = bpf.prog_info(fd)["id"]
         try:
-            if own in hook_programs(self._fd, self.attach_type, self.target).ids:
+            if own in query_hook(self._fd, self.attach_type, f"query {self.target}").program_ids:
                 bpf.prog_detach(
                     f"detach from {self.target}",
                     target_fd=self._fd,

@@ -24,14 +24,17 @@ from ebpf import (
     Program,
     ProgramType,
     links,
+    query,
 )
 from ebpf.asm import R0, R1, R2, exit_, mov, stxw
-from ebpf.links.cgroup_hooks import HookPrograms, hook_programs
+from ebpf.links.cgroup_hooks import CGROUP_HOOKS
+from ebpf.queries import AttachedHook
 from ebpf.types import AttachFlags
+from tests.kernel import environment
 from tests.kernel.links.hooks import inside_cgroup
 from tests.kernel.links.socket_hooks import CALLS, LOOPBACK, bound, opens_tcp, sends
 from tests.kernel.net.support import made_cgroup, removed, returning
-from tests.kernel.samples import ROOT, wait_until
+from tests.kernel.samples import ROOT, bpftool, wait_until
 from tests.objects import compiled
 
 A = AttachType
@@ -45,16 +48,12 @@ def group() -> Iterator[Path]:
         yield made
 
 
-def attached(path: Path, *, effective: bool = False) -> HookPrograms:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return hook_programs(fd, EGRESS, str(path), effective=effective)
-    finally:
-        os.close(fd)
+def attached(path: Path, *, effective: bool = False) -> AttachedHook:
+    return query(path, effective=effective)["cgroup_skb/egress"]
 
 
 def ids(path: Path, *, effective: bool = False) -> list[int]:
-    return list(attached(path, effective=effective).ids)
+    return attached(path, effective=effective).program_ids
 
 
 # What a program that returns 0 there makes of the call that comes to it.
@@ -473,3 +472,84 @@ def test_the_sections_of_an_object(group: Path) -> None:
         with pytest.raises(TypeError, match="cgroup takes cgroup=, not netns="):
             program.attach(netns="/proc/self/ns/net")
     assert ids(group) == []
+
+
+# ---- what is attached
+
+
+def shown(*command: str) -> list[dict[str, Any]]:
+    """What bpftool says, without the cgroups that have nothing."""
+    return list(bpftool("cgroup", *command) or [])
+
+
+def test_what_is_attached_is_what_bpftool_shows(group: Path) -> None:
+    """A hook, a program, its flags or its order is another."""
+    with (
+        returning(1, EGRESS) as one,
+        returning(1, EGRESS) as two,
+        returning(1, A.CGROUP_INET4_CONNECT) as connecting,
+        returning(1, A.CGROUP_SOCK_OPS) as operating,
+    ):
+        one.attach_cgroup(group)
+        two.attach_cgroup(group)
+        connecting.attach_cgroup(group, mode="override")
+        operating.attach_cgroup(group, mode="single")
+        words = {"multi": 2, "override": 1, "": 0}
+        theirs = [(row["id"], words[row["attach_flags"]]) for row in shown("show", str(group))]
+        answer = query(group)
+        ours = [
+            (program.id, int(hook.flags)) for hook in answer.values() for program in hook.programs
+        ]
+        assert sorted(ours) == sorted(theirs)
+        assert answer["cgroup_skb/egress"].program_ids == [one.info().id, two.info().id]
+        assert answer["cgroup/connect4"].program_ids == [connecting.info().id]
+        assert answer["sockops"].program_ids == [operating.info().id]
+        assert answer["cgroup_skb/ingress"].programs == []
+        if environment.kernel_version() >= (6, 0):
+            (program,) = answer["cgroup/connect4"].programs
+            assert program.flags is AttachFlags.ALLOW_OVERRIDE
+
+
+def test_a_tree_of_cgroups_is_what_bpftool_shows(group: Path) -> None:
+    """A program of one cgroup is told of the other."""
+    below = group / "below"
+    below.mkdir()
+    with returning(1, EGRESS) as upper, returning(1, A.CGROUP_INET_INGRESS) as lower:
+        upper.attach_cgroup(group)
+        lower.attach_cgroup(below)
+        theirs = {
+            row["cgroup"]: [program["id"] for program in row["programs"]]
+            for row in shown("tree", str(group))
+        }
+        ours = {
+            str(path): [number for hook in query(path).values() for number in hook.program_ids]
+            for path in (group, below)
+        }
+        assert ours == theirs
+        effective = query(below, effective=True)
+        assert effective["cgroup_skb/egress"].program_ids == [upper.info().id]
+        assert effective["cgroup_skb/ingress"].program_ids == [lower.info().id]
+
+
+def test_hooks_that_the_kernel_has_are_told(group: Path) -> None:
+    """One is left out, or told of a kernel that does not have it."""
+    here = environment.kernel_version()
+    known = {hook for hook in CGROUP_HOOKS if (hook.since or (0, 0)) <= here}
+    assert len(set(query(group)) - {"lsm_cgroup"}) == len(known)
+    directory = os.open(group, os.O_RDONLY)
+    try:
+        assert query(Numbered(directory)) == query(str(group))
+    finally:
+        os.close(directory)
+
+
+def test_what_cannot_be_queried(group: Path, tmp_path: Path) -> None:
+    """The error is of another kind of target."""
+    with pytest.raises(BpfError, match="is no cgroup v2 directory"):
+        query(tmp_path)
+    with pytest.raises(BpfFileNotFoundError, match="never"):
+        query(group / "never")
+    with pytest.raises(TypeError, match="effective: only a cgroup"):
+        query("/proc/self/ns/net", effective=True)
+    with pytest.raises(TypeError, match="effective: only a cgroup"):
+        query("lo", effective=True)

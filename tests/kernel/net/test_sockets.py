@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from ebpf import (
     Program,
     ProgramType,
     links,
+    query,
 )
 from ebpf.asm import (
     R0,
@@ -317,6 +319,29 @@ def test_a_flow_dissector_is_the_only_one(space: Namespace) -> None:
             two.attach_netns(space)
         link.update(two, expected=one)
         assert link.info().prog_id == two.info().id
+
+
+def test_what_is_attached_is_told(space: Namespace) -> None:
+    """The program of another hook or namespace; bpftool shows the flow dissector."""
+    with (
+        returning(0, ProgramType.FLOW_DISSECTOR) as flow,
+        returning(1, ProgramType.SK_LOOKUP, A.SK_LOOKUP) as lookup,
+    ):
+        flow.attach_netns(space)
+        lookup.attach_netns(space)
+        lookup.attach_netns(space)
+        for target in (space, space.path):
+            found = {name: hook.program_ids for name, hook in query(target).items()}
+            assert found == {
+                "flow_dissector": [flow.info().id],
+                "sk_lookup": [lookup.info().id] * 2,
+            }
+        # Its JSON is none where there is a flow dissector (7.1).
+        shown = space.command("bpftool", "net", "show").partition("flow_dissector:")[2]
+        assert re.findall(r"id (\d+)", shown)[:1] == [str(flow.info().id)]
+    assert not any(hook.programs for hook in query(space).values())
+    with pytest.raises(BpfError, match="this is no network namespace"):
+        query(os.devnull)
 
 
 def test_mistakes_with_namespaces(space: Namespace, tmp_path: Path) -> None:
