@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import struct
@@ -18,11 +19,26 @@ from typing import Any
 from ebpf._sys import bpf
 from ebpf.errors import BpfFileNotFoundError, EbpfError
 from ebpf.spec import CollectionSpec
-from ebpf.types import MapType
+from ebpf.types import MapType, ProgramType
 from tests.kernel.conformance.libbpf import driver
 
 _INSTRUCTION = struct.Struct("=BBhi")
 _LDIMM64 = 0x18
+
+# How names began that libbpf took before 1.0, with the type of the program.
+EARLIER_SECTIONS = {
+    "socket": ProgramType.SOCKET_FILTER,
+    "classifier": ProgramType.SCHED_CLS,
+    "tc": ProgramType.SCHED_CLS,
+    "action": ProgramType.SCHED_ACT,
+    "xdp": ProgramType.XDP,
+    "perf_event": ProgramType.PERF_EVENT,
+    "sockops": ProgramType.SOCK_OPS,
+    "sk_skb": ProgramType.SK_SKB,
+    "sk_msg": ProgramType.SK_MSG,
+    "cgroup/sock": ProgramType.CGROUP_SOCK,
+    "cgroup/skb": ProgramType.CGROUP_SKB,
+}
 _MAP_FD, _MAP_VALUE = 1, 2
 
 
@@ -47,10 +63,45 @@ def pin_root(label: str) -> Iterator[str]:
         shutil.rmtree(root)
 
 
-def with_libbpf(path: Path, programs: Sequence[str], kconfig: dict[str, str]) -> Outcome:
+def missing(path: Path) -> str:
+    """What the object leaves to who loads it, as lines for the driver; none where it is refused.
+
+    Section names that say no type to libbpf 1 mean what they meant to its releases before, by
+    their first letters. Rings without a size get a page.
+    """
+    try:
+        spec = CollectionSpec.from_file(path)
+    except EbpfError:
+        return ""
+    lines = []
+    for program in spec.programs.values():
+        for start, type in EARLIER_SECTIONS.items():
+            if program.type == ProgramType.UNSPEC and program.section.startswith(start):
+                lines.append(f"program {program.name} {type:d}\n")
+                break
+    for one in spec.maps.values():
+        if one.type in (MapType.RINGBUF, MapType.USER_RINGBUF) and not one.max_entries:
+            lines.append(f"map {one.name} {mmap.PAGESIZE}\n")
+    return "".join(lines)
+
+
+def complete(spec: CollectionSpec, lines: str) -> None:
+    """Does what the driver does with the lines of `missing`."""
+    for line in lines.splitlines():
+        kind, name, value = line.split()
+        if kind == "map":
+            spec.maps[name].max_entries = int(value)
+        for program in spec.programs.values():
+            if kind == "program" and program.name == name:
+                program.type = ProgramType(int(value))
+
+
+def with_libbpf(
+    path: Path, programs: Sequence[str], kconfig: dict[str, str], lacking: str = ""
+) -> Outcome:
     lines = "".join(f"{name}={value}\n" for name, value in kconfig.items())
     with pin_root("libbpf") as root:
-        command = [str(driver()), str(path), root, lines, *programs]
+        command = [str(driver()), str(path), root, lines, lacking, *programs]
         done = subprocess.run(command, capture_output=True, check=True)
     found = json.loads(done.stdout)
     log = done.stderr.decode("utf-8", "replace")
@@ -59,10 +110,13 @@ def with_libbpf(path: Path, programs: Sequence[str], kconfig: dict[str, str]) ->
     return _outcome(found["programs"], found["maps"], log)
 
 
-def with_ebpf(path: Path, programs: Sequence[str], kconfig: dict[str, str]) -> Outcome:
+def with_ebpf(
+    path: Path, programs: Sequence[str], kconfig: dict[str, str], lacking: str = ""
+) -> Outcome:
     """What is no EbpfError is a bug and comes through."""
     try:
         spec = CollectionSpec.from_file(path)
+        complete(spec, lacking)
         if programs:
             spec.select(*programs)
         with pin_root("ebpf") as root, warnings.catch_warnings(record=True) as caught:

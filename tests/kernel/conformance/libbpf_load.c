@@ -1,9 +1,11 @@
 /* Loads an object with libbpf and prints what the kernel made of it, as JSON.
  *
- *     libbpf_load OBJECT PIN_ROOT KCONFIG [PROGRAM...]
+ *     libbpf_load OBJECT PIN_ROOT KCONFIG MISSING [PROGRAM...]
+ *     libbpf_load version
  *
  * With names of programs only those are loaded. KCONFIG are lines of kernel options, which take the
- * place of the running kernel's.
+ * place of the running kernel's. MISSING are lines of what the object leaves to who loads it:
+ * "program NAME TYPE" and "map NAME MAX_ENTRIES".
  */
 
 #include <errno.h>
@@ -117,18 +119,40 @@ static void print_map(const struct bpf_map *map, const char *separator)
 	printf("}}");
 }
 
-static void choose(struct bpf_object *object, int count, char **names)
+static int choose(struct bpf_object *object, int count, char **names)
 {
 	struct bpf_program *program;
 
 	if (!count)
-		return;
+		return 0;
 	bpf_object__for_each_program(program, object)
 		bpf_program__set_autoload(program, false);
 	for (int i = 0; i < count; i++) {
 		program = bpf_object__find_program_by_name(object, names[i]);
-		if (!program || bpf_program__set_autoload(program, true))
+		if (!program)
+			return -ENOENT;
+		if (bpf_program__set_autoload(program, true))
 			exit(4);
+	}
+	return 0;
+}
+
+static void complete(struct bpf_object *object, char *missing)
+{
+	for (char *line = strtok(missing, "\n"); line; line = strtok(NULL, "\n")) {
+		struct bpf_program *program;
+		struct bpf_map *map;
+		char kind[8], name[128];
+		unsigned int value;
+
+		if (sscanf(line, "%7s %127s %u", kind, name, &value) != 3)
+			exit(5);
+		program = bpf_object__find_program_by_name(object, name);
+		map = bpf_object__find_map_by_name(object, name);
+		if (!strcmp(kind, "program") && program)
+			bpf_program__set_type(program, value);
+		if (!strcmp(kind, "map") && map)
+			bpf_map__set_max_entries(map, value);
 	}
 }
 
@@ -161,7 +185,11 @@ int main(int argc, char **argv)
 	LIBBPF_OPTS(bpf_object_open_opts, options);
 	struct bpf_object *object;
 
-	if (argc < 4)
+	if (argc == 2 && !strcmp(argv[1], "version")) {
+		puts(libbpf_version_string());
+		return 0;
+	}
+	if (argc < 5)
 		return 2;
 	libbpf_set_print(log_message);
 	options.pin_root_path = argv[2];
@@ -171,8 +199,10 @@ int main(int argc, char **argv)
 		printf("{\"error\": %d, \"stage\": \"open\"}\n", errno);
 		return 0;
 	}
-	choose(object, argc - 4, argv + 4);
-	if (bpf_object__load(object))
+	complete(object, argv[4]);
+	if (choose(object, argc - 5, argv + 5))
+		printf("{\"error\": %d, \"stage\": \"choose\"}\n", ENOENT);
+	else if (bpf_object__load(object))
 		printf("{\"error\": %d, \"stage\": \"load\"}\n", errno);
 	else
 		print_object(object);
