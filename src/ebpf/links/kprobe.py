@@ -115,6 +115,7 @@ def attach_ksyscall(program: HasFileno, name: str, *, cookie: int = 0) -> Link:
 
     Args:
         name: the system call's name: ``"openat"``.
+        cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
     Raises:
         BpfFileNotFoundError: the kernel has no such system call; the message has the nearest.

@@ -77,7 +77,7 @@ def attach_kprobe_session(
     addresses: Iterable[int] | None = None,
     cookies: Cookies = None,
 ) -> Link:
-    """Run a KPROBE program when kernel functions are entered, and again when they return (6.10).
+    """Run a KPROBE program when kernel functions are entered and when they return (6.10).
 
     The program was loaded with the attach type TRACE_KPROBE_SESSION. When it returns 1 at the
     entry, it does not run at the return. Arguments and errors are those of `attach_kprobe_multi`.

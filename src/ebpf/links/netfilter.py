@@ -43,7 +43,7 @@ def attach_netfilter(
     defrag: bool = False,
     netns: Namespace | None = None,
 ) -> Link:
-    """Run a NETFILTER program where netfilter has its rules: 1 accepts a packet, 0 drops it (6.4).
+    """Run a NETFILTER program among netfilter's rules: 1 accepts a packet, 0 drops it (6.4).
 
     Args:
         hook: PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT or POST_ROUTING.

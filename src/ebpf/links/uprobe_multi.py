@@ -95,7 +95,7 @@ def attach_uprobe_session(
     cookies: Cookies = None,
     pid: int | None = None,
 ) -> Link:
-    """Run a KPROBE program when functions of a file are entered, and again when they return (6.13).
+    """Run a KPROBE program when functions of a file are entered and when they return (6.13).
 
     The program was loaded with the attach type TRACE_UPROBE_SESSION. When it returns 1 at the
     entry, it does not run at the return. Arguments and errors are those of `attach_uprobe_multi`.

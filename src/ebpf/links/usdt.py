@@ -60,8 +60,8 @@ def attach_usdt(
         path: the executable or library, as for `attach_uprobe`.
         provider, name: of the probe: ``"python", "gc__start"``.
         pid: one process only; by default every one, those to come included.
-        cookie: what bpf_usdt_cookie() returns in the program; without `specs`, what
-            bpf_get_attach_cookie() returns (5.15).
+        cookie: what bpf_usdt_cookie() returns in the program, or bpf_get_attach_cookie() (5.15)
+            in one without usdt.bpf.h.
         specs: the maps of the object that the program is from, where it reads the probe's
             arguments by libbpf's usdt.bpf.h. `Program.attach_usdt` knows them.
 
@@ -72,7 +72,7 @@ def attach_usdt(
         BpfProcessLookupError: no such process.
         FormatError: arguments of a form that is not known.
         NotSupportedError: before 5.15, a library or position-independent program without `pid`,
-            where `specs` are given; a cookie; a kernel without uprobes.
+            for a program with usdt.bpf.h; a cookie; a kernel without uprobes.
         BpfError: E2BIG, the object's map has no room for more descriptions.
     """
     check_text("provider", provider)

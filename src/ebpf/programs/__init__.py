@@ -5,6 +5,7 @@ load       BPF_PROG_LOAD: checking what is asked for, and the log that explains 
 target     what a program attaches to, where the kernel wants to know it when the program is loaded
 run        test runs
 attaching  the attach_ methods, and the links that a program owns
+watching   those of them that watch functions, tracepoints and counters
 stats      RunTimeStats
 """
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from ebpf import links
-from ebpf._sys import Descriptor
 from ebpf._sys.closing import close_all
+from ebpf.programs.watching import Watching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any, TypeVar
 
-    from ebpf.links import IteratorLink, Link, LinkGroup, TcFilter, UsdtSpecs
-    from ebpf.links.arrays import Cookies
+    from ebpf.links import IteratorLink, Link, TcFilter
     from ebpf.links.base import HasFileno
-    from ebpf.links.binaries import StrPath
     from ebpf.links.cgroup import Cgroup, Mode
-    from ebpf.links.counter import Event
     from ebpf.links.netfilter import Family
     from ebpf.net.interface import AnyInterface
     from ebpf.net.namespace import Namespace
@@ -26,15 +22,13 @@ if TYPE_CHECKING:
     L = TypeVar("L", bound=Link)
 
 
-class Attaching(Descriptor):
+class Attaching(Watching):
     """A loaded program, as far as it can be attached."""
 
     spec: ProgramSpec | None
     attach_type: AttachType | None
     #: The name of what it was loaded for, where it has one and was loaded here.
     attach_to: str
-    #: Where programs of the object find the arguments of USDT probes, if they look for them.
-    usdt_specs: UsdtSpecs | None = None
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
@@ -56,204 +50,30 @@ class Attaching(Descriptor):
         way, target = self.spec.attach, self.spec.target
         return self._own(links.attach_by_section(self, way, target, **where))
 
-    def attach_tracepoint(self, category: str, name: str, *, cookie: int = 0) -> Link:
-        """Run the program at a tracepoint; see `ebpf.links.attach_tracepoint`."""
-        return self._own(links.attach_tracepoint(self, category, name, cookie=cookie))
-
-    def attach_raw_tracepoint(self, name: str, *, cookie: int = 0) -> Link:
-        """Run the program at a raw tracepoint; see `ebpf.links.attach_raw_tracepoint`."""
-        return self._own(links.attach_raw_tracepoint(self, name, cookie=cookie))
-
-    def attach_kprobe(
-        self, symbol: str | None = None, *, offset: int = 0, address: int = 0, cookie: int = 0
-    ) -> Link:
-        """Run the program when a kernel function is entered; see `ebpf.links.attach_kprobe`."""
-        return self._own(
-            links.attach_kprobe(self, symbol, offset=offset, address=address, cookie=cookie)
-        )
-
-    def attach_kretprobe(
-        self, symbol: str | None = None, *, address: int = 0, cookie: int = 0, maxactive: int = 0
-    ) -> Link:
-        """Run the program when a kernel function returns; see `ebpf.links.attach_kretprobe`."""
-        return self._own(
-            links.attach_kretprobe(
-                self, symbol, address=address, cookie=cookie, maxactive=maxactive
-            )
-        )
-
-    def attach_ksyscall(self, name: str, *, cookie: int = 0) -> Link:
-        """Run the program when a system call is made; see `ebpf.links.attach_ksyscall`."""
-        return self._own(links.attach_ksyscall(self, name, cookie=cookie))
-
-    def attach_kretsyscall(self, name: str, *, cookie: int = 0) -> Link:
-        """Run the program when a system call returns; see `ebpf.links.attach_kretsyscall`."""
-        return self._own(links.attach_kretsyscall(self, name, cookie=cookie))
-
-    def attach_kprobe_multi(
-        self,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        addresses: Iterable[int] | None = None,
-        cookies: Cookies = None,
-    ) -> Link:
-        """Run the program when functions are entered; see `ebpf.links.attach_kprobe_multi`."""
-        return self._own(
-            links.attach_kprobe_multi(self, symbols, addresses=addresses, cookies=cookies)
-        )
-
-    def attach_kretprobe_multi(
-        self,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        addresses: Iterable[int] | None = None,
-        cookies: Cookies = None,
-    ) -> Link:
-        """Run the program when functions return; see `ebpf.links.attach_kretprobe_multi`."""
-        return self._own(
-            links.attach_kretprobe_multi(self, symbols, addresses=addresses, cookies=cookies)
-        )
-
-    def attach_kprobe_session(
-        self,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        addresses: Iterable[int] | None = None,
-        cookies: Cookies = None,
-    ) -> Link:
-        """Run the program at entries and returns; see `ebpf.links.attach_kprobe_session`."""
-        return self._own(
-            links.attach_kprobe_session(self, symbols, addresses=addresses, cookies=cookies)
-        )
-
-    def attach_uprobe(
-        self,
-        path: StrPath,
-        symbol: str | None = None,
-        *,
-        offset: int = 0,
-        pid: int | None = None,
-        ref_ctr_offset: int = 0,
-        cookie: int = 0,
-    ) -> Link:
-        """Run the program at a place of a file; see `ebpf.links.attach_uprobe`."""
-        options = {"offset": offset, "ref_ctr_offset": ref_ctr_offset, "cookie": cookie}
-        return self._own(links.attach_uprobe(self, path, symbol, pid=pid, **options))
-
-    def attach_uretprobe(
-        self,
-        path: StrPath,
-        symbol: str | None = None,
-        *,
-        offset: int = 0,
-        pid: int | None = None,
-        ref_ctr_offset: int = 0,
-        cookie: int = 0,
-    ) -> Link:
-        """Run the program when a file's function returns; see `ebpf.links.attach_uretprobe`."""
-        options = {"offset": offset, "ref_ctr_offset": ref_ctr_offset, "cookie": cookie}
-        return self._own(links.attach_uretprobe(self, path, symbol, pid=pid, **options))
-
-    def attach_uprobe_multi(
-        self,
-        path: StrPath,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        offsets: Iterable[int] | None = None,
-        ref_ctr_offsets: Iterable[int] | None = None,
-        cookies: Cookies = None,
-        pid: int | None = None,
-    ) -> Link:
-        """Run the program at many places of a file; see `ebpf.links.attach_uprobe_multi`."""
-        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
-        return self._own(
-            links.attach_uprobe_multi(self, path, symbols, cookies=cookies, pid=pid, **places)
-        )
-
-    def attach_uretprobe_multi(
-        self,
-        path: StrPath,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        offsets: Iterable[int] | None = None,
-        ref_ctr_offsets: Iterable[int] | None = None,
-        cookies: Cookies = None,
-        pid: int | None = None,
-    ) -> Link:
-        """Run the program when functions return; see `ebpf.links.attach_uretprobe_multi`."""
-        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
-        return self._own(
-            links.attach_uretprobe_multi(self, path, symbols, cookies=cookies, pid=pid, **places)
-        )
-
-    def attach_uprobe_session(
-        self,
-        path: StrPath,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        offsets: Iterable[int] | None = None,
-        ref_ctr_offsets: Iterable[int] | None = None,
-        cookies: Cookies = None,
-        pid: int | None = None,
-    ) -> Link:
-        """Run the program at entries and returns; see `ebpf.links.attach_uprobe_session`."""
-        places = {"offsets": offsets, "ref_ctr_offsets": ref_ctr_offsets}
-        return self._own(
-            links.attach_uprobe_session(self, path, symbols, cookies=cookies, pid=pid, **places)
-        )
-
-    def attach_usdt(
-        self,
-        path: StrPath,
-        provider: str,
-        name: str,
-        *,
-        pid: int | None = None,
-        cookie: int = 0,
-    ) -> LinkGroup:
-        """Run the program at a USDT probe; see `ebpf.links.attach_usdt`."""
-        return self._own(
-            links.attach_usdt(
-                self, path, provider, name, pid=pid, cookie=cookie, specs=self.usdt_specs
-            )
-        )
-
-    def attach_perf_event(
-        self,
-        event: Event,
-        *,
-        period: int = 0,
-        frequency: int = 0,
-        pid: int | None = None,
-        cpu: int | None = None,
-        cookie: int = 0,
-    ) -> LinkGroup:
-        """Run the program as a counter goes on; see `ebpf.links.attach_perf_event`."""
-        rate = {"period": period, "frequency": frequency, "cookie": cookie}
-        return self._own(links.attach_perf_event(self, event, pid=pid, cpu=cpu, **rate))
-
-    def attach_tracing(self, *, cookie: int = 0) -> Link:
-        """Run the program where it was loaded for; see `ebpf.links.attach_tracing`."""
-        return self._own(links.attach_tracing(self, cookie=cookie))
-
-    def attach_tracing_multi(
-        self,
-        symbols: str | Iterable[str] | None = None,
-        *,
-        btf_ids: Iterable[int] | None = None,
-        cookies: Cookies = None,
-    ) -> Link:
-        """Run the program at many functions; see `ebpf.links.attach_tracing_multi`."""
-        return self._own(
-            links.attach_tracing_multi(self, symbols, btf_ids=btf_ids, cookies=cookies)
-        )
-
     def attach_lsm(self, *, cookie: int = 0) -> Link:
-        """Have the program judge what it was loaded for; see `ebpf.links.attach_lsm`."""
+        """Have an LSM program judge what it was loaded for: 0 allows, a negative errno denies.
+
+        Arguments and errors are those of `attach_tracing`, and NotSupportedError where the BPF LSM
+        is not among the active ones (kernel parameter ``lsm=``): the program would never run.
+        Without securityfs that cannot be told.
+        """
         return self._own(links.attach_lsm(self, cookie=cookie))
 
     def attach_lsm_cgroup(self, cgroup: Cgroup) -> Link:
-        """Have the program judge one cgroup; see `ebpf.links.attach_lsm_cgroup`."""
+        """Have an LSM program judge what the processes of one cgroup do (6.0).
+
+        The program was loaded with the attach type LSM_CGROUP; 1 allows, 0 denies (EPERM, or what
+        bpf_set_retval() says).
+
+        Args:
+            cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.
+
+        Raises:
+            BpfFileNotFoundError: no such directory.
+            BpfError: EBADF, it is on no cgroup v2 file system; EINVAL, the program is of another
+                type or was loaded for another hook.
+            NotSupportedError: a kernel before 6.0.
+        """
         return self._own(links.attach_lsm_cgroup(self, cgroup))
 
     def attach_cgroup(
@@ -269,7 +89,36 @@ class Attaching(Descriptor):
         preorder: bool = False,
         expected_revision: int = 0,
     ) -> Link:
-        """Run the program for what a cgroup does; see `ebpf.links.attach_cgroup`."""
+        """Run a program for what the processes of a cgroup and of those below it do.
+
+        By a link (5.7), which lets other programs in beside it. With a `mode` it is attached
+        without one (BPF_PROG_ATTACH), and who else may attach is what the mode says. That
+        attachment ends when it is closed, and when the cgroup is removed, but not with the process
+        that made it.
+
+        Args:
+            cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.
+            attach_type: the hook, such as CGROUP_INET_EGRESS; by default what the program was
+                loaded for, or the only one that programs of its type have.
+            mode: "single", no program may be attached in cgroups below; "override", one may, and
+                runs there instead; "multi", all run, first those of the lowest cgroup.
+            replace: the program to put this one in the place of, with mode "multi" (5.6).
+            before, after: what to run next to, of the same hook and cgroup (6.17): a link, or with
+                mode "multi" a program that was attached in this mode.
+            first: run before what is attached there now (6.17).
+            preorder: run before the programs of cgroups below, not after (links 6.17, modes 6.15).
+            expected_revision: attach only where the hook was not changed since this revision of
+                `ebpf.query` (6.17).
+
+        Raises:
+            BpfFileNotFoundError: no such directory; or what to go next to is not attached there.
+            BpfPermissionError: the hook is taken by a program that lets no other in, which the
+                message names; or the rights are missing.
+            BpfError: EBADF, the directory is no cgroup v2; ESTALE, the revision is another; EINVAL,
+                the program is of another type or for another hook, or attached there already, or a
+                link is to go next to a program; E2BIG, there are 64 programs.
+            NotSupportedError: a kernel without the hook, or without what is asked for.
+        """
         return self._own(
             links.attach_cgroup(
                 self,
@@ -286,7 +135,21 @@ class Attaching(Descriptor):
         )
 
     def attach_netns(self, netns: Namespace | None = None) -> Link:
-        """Run the program for a network namespace; see `ebpf.links.attach_netns`."""
+        """Run a SK_LOOKUP (5.9) or FLOW_DISSECTOR program for a network namespace.
+
+        A namespace has room for 64 programs that look up sockets, which run in the order in which
+        they were attached, and for one flow dissector.
+
+        Args:
+            netns: a name of ``ip netns``, the path of a namespace's file, the id of a process that
+                is in it, or an object with its descriptor; by default what the calling thread is
+                in.
+
+        Raises:
+            BpfFileNotFoundError: no such namespace, or no such process.
+            BpfError: E2BIG or EEXIST, the hook is taken; EINVAL, this is no network namespace, or
+                the program is of another type.
+        """
         return self._own(links.attach_netns(self, netns))
 
     def attach_netfilter(
@@ -298,7 +161,22 @@ class Attaching(Descriptor):
         defrag: bool = False,
         netns: Namespace | None = None,
     ) -> Link:
-        """Run the program among netfilter's rules; see `ebpf.links.attach_netfilter`."""
+        """Run a NETFILTER program among netfilter's rules: 1 accepts a packet, 0 drops it (6.4).
+
+        Args:
+            hook: PRE_ROUTING, LOCAL_IN, FORWARD, LOCAL_OUT or POST_ROUTING.
+            family: whose packets.
+            priority: the lowest runs first; those of iptables' and nftables' tables are known
+                numbers (filter 0, mangle -150, connection tracking -200, nat -100 or 100).
+            defrag: have fragments put together before (6.6); `priority` is above -400 then.
+            netns: as for `attach_netns`; by default what the calling thread is in.
+
+        Raises:
+            BpfError: EBUSY, a BPF program has this priority there; EINVAL, the program is of
+                another type.
+            NotSupportedError: a kernel before 6.4, or 6.6 with `defrag`.
+            ValueError: a family or priority that no kernel takes.
+        """
         return self._own(
             links.attach_netfilter(
                 self, hook, family, priority=priority, defrag=defrag, netns=netns
@@ -306,19 +184,68 @@ class Attaching(Descriptor):
         )
 
     def attach_sockmap(self, map: HasFileno, attach_type: AttachType | None = None) -> Link:
-        """Have the program judge the data of a map's sockets; see `ebpf.links.attach_sockmap`."""
+        """Have a SK_SKB or SK_MSG program judge the data of the sockets in a map.
+
+        SK_MSG_VERDICT programs see what a socket of the map sends, SK_SKB_STREAM_VERDICT ones what
+        it receives, cut in messages by a SK_SKB_STREAM_PARSER program where there is one;
+        SK_SKB_VERDICT (5.13) is for sockets that are no streams, too. A socket gets the programs
+        that the map has when it is put in.
+
+        By a link, which can be updated and pinned (6.10). On older kernels the program is attached
+        to the map until it is closed, or until the map is gone.
+
+        Args:
+            map: a SOCKMAP or SOCKHASH.
+            attach_type: the hook; by default what the program was loaded for, or SK_MSG_VERDICT.
+
+        Raises:
+            ValueError: `attach_type` is needed, or no hook of these maps.
+            BpfError: EBUSY, the hook is taken; EINVAL, `map` is another map, or the program of
+                another type or for another hook.
+            NotSupportedError: a kernel without the hook.
+        """
         return self._own(links.attach_sockmap(self, map, attach_type))
 
     def attach_socket_filter(self, socket: HasFileno) -> Link:
-        """Have the program filter what comes in; see `ebpf.links.attach_socket_filter`."""
+        """Have a SOCKET_FILTER program judge what a socket receives (SO_ATTACH_BPF).
+
+        It returns how many bytes of the packet are kept, 0 to drop it. A filter that the socket has
+        is replaced. It ends when it is closed, which leaves the socket without a filter, and with
+        the socket, which the attachment does not keep open.
+
+        Raises:
+            BpfError: ENOTSOCK; EPERM, the filter is locked; EINVAL, the program is of another type.
+        """
         return self._own(links.attach_socket_filter(self, socket))
 
     def attach_reuseport(self, socket: HasFileno) -> Link:
-        """Have the program choose a group's socket; see `ebpf.links.attach_reuseport`."""
+        """Have a program choose the socket that gets a packet or connection, among those of a port.
+
+        The sockets have SO_REUSEPORT and the same address: `socket` stands for them all. A
+        SK_REUSEPORT program calls bpf_sk_select_reuseport(); a SOCKET_FILTER program returns the
+        number of the socket, in the order in which they were bound (SO_ATTACH_REUSEPORT_EBPF).
+
+        It ends when it is closed, if `socket` is still open, and with the last socket of the group.
+
+        Raises:
+            BpfError: ENOTSOCK; EINVAL, the socket is in no group, or the program is of another
+                type.
+        """
         return self._own(links.attach_reuseport(self, socket))
 
     def attach_freplace(self, target: HasFileno | None = None, function: str = "") -> Link:
-        """Run the program in a function's place; see `ebpf.links.attach_freplace`."""
+        """Have an EXT program run in the place of a global function of another program.
+
+        Args:
+            target: a program with a function of the same prototype; by default the one that the
+                program was loaded for (its `attach_program`).
+            function: the function's name in `target`, with it.
+
+        Raises:
+            BpfFileNotFoundError: `target` has no such function; the message has the nearest names.
+            BpfError: EINVAL, the prototypes differ or the program is of another type; EBUSY, the
+                function is traced (fentry) or replaced already.
+        """
         return self._own(links.attach_freplace(self, target, function))
 
     def attach_iter(
@@ -330,13 +257,49 @@ class Attaching(Descriptor):
         pid: int | None = None,
         tid: int | None = None,
     ) -> IteratorLink:
-        """Make an iterator of the program, to be read; see `ebpf.links.attach_iter`."""
+        """Make an iterator of a TRACING program that was loaded for one (TRACE_ITER, 5.8).
+
+        Read it with `IteratorLink.walk`, `read` or `records`.
+
+        Args:
+            map: what bpf_map_elem, bpf_sk_storage_map and sockmap iterators walk over.
+            cgroup: where a cgroup iterator begins (6.1): a directory of the cgroup v2 file system,
+                or an object with its descriptor; without one the root.
+            order: which cgroups it visits, by default all below, parents first (DESCENDANTS_PRE).
+            pid: one process, for task, task_file and task_vma iterators (6.1); or
+            tid: one thread.
+
+        Raises:
+            BpfError: EINVAL, the program is of another type or for no iterator; EBADF, the iterator
+                takes a map; EACCES, the program does not fit the map's keys and values.
+            BpfProcessLookupError: no such process.
+            NotSupportedError: a cgroup or a process on a kernel before 6.1, which would ignore it.
+            TypeError: parameters that this iterator does not have.
+        """
         return self._own(
             links.attach_iter(self, map=map, cgroup=cgroup, order=order, pid=pid, tid=tid)
         )
 
     def attach_xdp(self, interface: AnyInterface, *, mode: XdpMode | None = None) -> Link:
-        """Run the program for each received frame; see `ebpf.links.attach_xdp`."""
+        """Run an XDP program for each frame that an interface receives.
+
+        It returns an `XdpAction`: the frame is dropped, passed on, sent back, or redirected.
+        Programs with the attach type XDP_DEVMAP or XDP_CPUMAP are attached by being in the value of
+        a map.
+
+        Args:
+            interface: a name or index where the calling thread is, or an `Interface`.
+            mode: DRIVER, GENERIC or OFFLOAD; by default in the driver where that is possible, and
+                generic elsewhere.
+
+        Raises:
+            BpfFileNotFoundError: ENODEV, there is no such interface.
+            BpfError: EBUSY, a program is attached there already; EINVAL, the program is of another
+                type, or was loaded for a map or another device; ERANGE, frames may be longer than
+                the driver takes for a program without XDP_HAS_FRAGS.
+            BpfFileExistsError: a program is attached in another mode.
+            NotSupportedError: the driver has no XDP in this mode.
+        """
         return self._own(links.attach_xdp(self, interface, mode=mode))
 
     def attach_xdp_netlink(
@@ -346,7 +309,24 @@ class Attaching(Descriptor):
         mode: XdpMode | None = None,
         replace: HasFileno | None = None,
     ) -> Link:
-        """Attach without a link; see `ebpf.links.attach_xdp_netlink`."""
+        """Attach an XDP program over netlink, without a link.
+
+        It is what `attach_xdp` does on kernels that have no links for XDP, and a way to take over
+        what ``ip link`` attached. Closing detaches; after SIGKILL the program stays on the
+        interface, until `ebpf.links.cleanup` removes it.
+
+        Args:
+            interface, mode: as for `attach_xdp`.
+            replace: the program that is attached, to be replaced by this one atomically.
+
+        Raises:
+            BpfFileNotFoundError: ENODEV, there is no such interface.
+            BpfFileExistsError: another program than `replace` is attached, or one in another mode.
+            BpfError: EBUSY, a program is attached there already, or a link; EINVAL, the program is
+                of another type, or was loaded for a map or another device.
+            NotSupportedError: the driver has no XDP in this mode.
+            BpfPermissionError: it takes CAP_NET_ADMIN, and the right to write in /run.
+        """
         return self._own(links.attach_xdp_netlink(self, interface, mode=mode, replace=replace))
 
     def attach_tc(
@@ -359,7 +339,30 @@ class Attaching(Descriptor):
         handle: int = 0,
         direct_action: bool = True,
     ) -> TcFilter:
-        """Run the program as a filter of the clsact qdisc; see `ebpf.links.attach_tc`."""
+        """Run a SCHED_CLS program as a filter of an interface (``tc filter add ... bpf da``).
+
+        The clsact qdisc is made where there is none. Closing removes the filter, and the qdisc if
+        it was made here and has no other filters. After SIGKILL both stay, until
+        `ebpf.links.cleanup` removes them. It takes pyroute2: ``pip install 'ebpf[tc]'``.
+
+        Args:
+            interface: a name or index where the calling thread is, or an `Interface`.
+            direction: "ingress" or "egress".
+            protocol: what packets it is for: a key of `PROTOCOLS`, or an ETH_P number.
+            priority: filters run from the lowest to the highest (1 to 65535); 0 for the kernel's
+                choice, which is 49152 and then one less each time.
+            handle: tells filters of the same priority apart (1 to 2^32 - 1); 0 for the kernel's
+                choice.
+            direct_action: what the program returns is the verdict (TC_ACT_OK 0, TC_ACT_SHOT 2,
+                TC_ACT_REDIRECT 7, TC_ACT_UNSPEC -1 for the next filter); otherwise it is a class.
+
+        Raises:
+            EbpfError: pyroute2 is not installed.
+            BpfFileNotFoundError: ENODEV, there is no such interface.
+            BpfFileExistsError: a filter with this priority and handle is there already.
+            BpfError: EINVAL, the program is of another type, or the place is one of other filters.
+            BpfPermissionError: it takes CAP_NET_ADMIN.
+        """
         place = {"priority": priority, "handle": handle}
         return self._own(
             links.attach_tc(
@@ -382,7 +385,27 @@ class Attaching(Descriptor):
         first: bool = False,
         expected_revision: int = 0,
     ) -> Link:
-        """Run the program for each packet in or out; see `ebpf.links.attach_tcx`."""
+        """Run a SCHED_CLS program for each packet that an interface receives or sends (6.6).
+
+        It returns TCX_NEXT (-1) to have the next program decide, TCX_PASS (0), TCX_DROP (2) or
+        TCX_REDIRECT (7).
+
+        Args:
+            interface: a name or index where the calling thread is, or an `Interface`.
+            attach_type: TCX_INGRESS or TCX_EGRESS; by default what the program was loaded for.
+            before, after: the program or link beside which it is to run; by default after all
+                others.
+            first: before all others.
+            expected_revision: only where this is the revision of the hook, from `ebpf.query`.
+
+        Raises:
+            BpfFileNotFoundError: ENODEV, there is no such interface; ENOENT, the anchor is not
+                there.
+            BpfFileExistsError: the program is attached there already.
+            BpfError: EINVAL, the program is of another type; ESTALE, the revision is another one;
+                ERANGE, as many programs as fit (63) are there.
+            NotSupportedError: a kernel before 6.6; `attach_tc` has the clsact qdisc for those.
+        """
         return self._own(
             links.attach_tcx(
                 self,
@@ -405,7 +428,25 @@ class Attaching(Descriptor):
         first: bool = False,
         expected_revision: int = 0,
     ) -> Link:
-        """Run the program for what one end of a pair sends; see `ebpf.links.attach_netkit`."""
+        """Run a SCHED_CLS program for what one end of a netkit pair sends (6.7, CONFIG_NETKIT).
+
+        It returns NETKIT_NEXT (-1), NETKIT_PASS (0), NETKIT_DROP (2) or NETKIT_REDIRECT (7).
+
+        Args:
+            interface: the primary interface of the pair: a name or index where the calling thread
+                is, or an `Interface`.
+            attach_type: NETKIT_PRIMARY, for what the primary interface sends, or NETKIT_PEER, for
+                what its peer sends; by default what the program was loaded for.
+            before, after, first, expected_revision: as for `attach_tcx`.
+
+        Raises:
+            BpfFileNotFoundError: ENODEV, there is no such interface; ENOENT, the anchor is not
+                there.
+            BpfFileExistsError: the program is attached there already.
+            BpfPermissionError: EACCES, the interface is the peer of the pair.
+            BpfError: ENXIO, it is no netkit interface; and those of `attach_tcx`.
+            NotSupportedError: a kernel before 6.7.
+        """
         return self._own(
             links.attach_netkit(
                 self,
