@@ -35,7 +35,8 @@ def attach(kernel: Kernel) -> None:
     kernel.attach()
     try:
         kernel.attach_system_calls()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
+        # tracefs is not mounted, or for others to read than who has the rights to trace.
         print(
             f"execsnoop: {error}\n"
             "execsnoop: going on without: of scripts the interpreter's arguments are shown",

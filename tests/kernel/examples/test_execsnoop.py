@@ -336,6 +336,25 @@ def test_execsnoop_without_tracefs_and_terminal() -> None:
     assert " true            0       after " in ended
 
 
+def test_execsnoop_where_tracefs_is_closed() -> None:
+    """It would fail for whoever has CAP_BPF and CAP_PERFMON, but is not root: since 5.16 the files
+    of tracefs are root's."""
+    close = """
+umount -l /sys/kernel/debug 2>/dev/null
+mount -t tmpfs -o mode=000 none /sys/kernel/tracing
+exec setpriv --bounding-set=-dac_override,-dac_read_search "$@"
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", close, "sh", *command("execsnoop", "--", TRUE, "x")],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "may not read /sys/kernel/tracing;" in done.stderr
+    assert f" {TRUE} x\n" in done.stdout
+
+
 def test_execsnoop_survives_a_closed_pipe() -> None:
     """`execsnoop | head -1` would end in a traceback, leave the command behind, or hand on that
     SIGPIPE is ignored."""
