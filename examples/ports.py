@@ -18,7 +18,7 @@ import struct
 import sys
 
 import ebpf
-from ebpf import MapSpec, MapType, asm
+from ebpf import MapType, asm
 from ebpf.asm import (
     R0,
     R1,
@@ -55,9 +55,9 @@ SAMPLE = struct.Struct("=II16s")
 KEY, WINDOW, RECORD = R10 - 8, R10 - 24, R10 - 24 - SAMPLE.size
 
 MAPS = [
-    MapSpec("counts", MapType.LRU_HASH, key_size=4, value_size=8, max_entries=10240),
-    MapSpec("windows", MapType.LRU_HASH, key_size=4, value_size=16, max_entries=10240),
-    MapSpec("samples", MapType.RINGBUF, max_entries=1 << 18),
+    asm.TypedMap("counts", MapType.LRU_HASH, key="I", value="Q", max_entries=10240),
+    asm.TypedMap("windows", MapType.LRU_HASH, key="I", value="QQ", max_entries=10240),
+    asm.TypedMap("samples", MapType.RINGBUF, max_entries=1 << 18),
 ]
 
 
@@ -131,11 +131,8 @@ def run(options: argparse.Namespace) -> dict[int, int]:
             wait("ports", options.seconds)
         else:
             follow(objects.maps["samples"])
-        counts = objects.maps["counts"].to_dict()  # type: ignore[attr-defined]
-    return {
-        int.from_bytes(key, sys.byteorder): int.from_bytes(count, sys.byteorder)
-        for key, count in counts.items()
-    }
+        counts: dict[int, int] = objects.maps["counts"].to_dict()  # type: ignore[attr-defined]
+    return counts
 
 
 def follow(samples: ebpf.Map[object, object]) -> None:

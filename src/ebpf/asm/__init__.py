@@ -163,7 +163,7 @@ from ebpf.asm.registers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.asm import packet, snippets
-    from ebpf.asm.objects import Function, collection
+    from ebpf.asm.objects import Function, TypedMap, collection
     from ebpf.asm.parameters import arguments, tracepoint, tracepoint_arguments
     from ebpf.asm.ptregs import PtRegs
     from ebpf.asm.structs import Struct, context, enum_value
@@ -190,6 +190,7 @@ __all__ = [
     "PtRegs",
     "Register",
     "Struct",
+    "TypedMap",
     "add",
     "add32",
     "and32",
@@ -317,6 +318,7 @@ _LAZY = {
     "Function": "objects",
     "PtRegs": "ptregs",
     "Struct": "structs",
+    "TypedMap": "objects",
     "arguments": "parameters",
     "collection": "objects",
     "context": "structs",

@@ -3,7 +3,7 @@
     spec = asm.collection(
         asm.Function("xdp_main", [..., call_local("parse"), ...], section="xdp"),
         asm.Function("int parse(struct xdp_md *ctx, u32 offset)", [...]),
-        maps=[MapSpec("counts", MapType.ARRAY, key_size=4, value_size=8, max_entries=256)],
+        maps=[asm.TypedMap("counts", MapType.ARRAY, value="Q", max_entries=256)],
         license="GPL",
     )
     with spec.load() as objects: ...
@@ -29,6 +29,8 @@ from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.ext import CoreRelocation
 from ebpf.btf.types import Linkage
+from ebpf.codec import codec
+from ebpf.codec.to_btf import add_codec
 from ebpf.elf.sections import parse_section_name
 from ebpf.errors import AsmError
 from ebpf.spec import (
@@ -39,6 +41,7 @@ from ebpf.spec import (
     Relocation,
     RelocationKind,
 )
+from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from ebpf.btf.raw import ByteOrder
 
 _TEXT = ".text"
+# Whose keys are always positions.
+_NUMBERED = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 
 
 class Function:
@@ -82,9 +87,51 @@ class Function:
         return Linkage.GLOBAL if shown else Linkage.STATIC
 
 
+class TypedMap:
+    """A map whose keys and values have types, as `ebpf.Map.create` takes them.
+
+        asm.TypedMap("counts", MapType.HASH, key="I", value="Q", max_entries=1024)
+        asm.TypedMap("events", MapType.RINGBUF, value=Event, max_entries=1 << 18)
+
+    The kernel and bpftool know them, and the loaded map gives and takes such values: numbers,
+    tuples, records with the names of a dataclass's fields. Of a ring, `value` is its records.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: MapType,
+        *,
+        key: object = None,
+        value: object = None,
+        max_entries: int = 0,
+        flags: MapFlags | int = 0,
+    ) -> None:
+        if key is None and type in _NUMBERED:
+            key = "I"
+        self._key = None if key is None else codec(key)
+        self._value = None if value is None else codec(value)
+        sized = type is not MapType.RINGBUF
+        self._spec = MapSpec(
+            name,
+            type,
+            key_size=self._key.size if self._key else 0,
+            value_size=self._value.size if self._value and sized else 0,
+            max_entries=max_entries,
+            flags=MapFlags(flags),
+        )
+
+    def spec(self, builder: BtfBuilder) -> MapSpec:
+        """The map, with its types in `builder`."""
+        made = self._spec.copy()
+        made.key_type_id = add_codec(builder, self._key) if self._key else 0
+        made.value_type_id = add_codec(builder, self._value) if self._value else 0
+        return made
+
+
 def collection(
     *functions: Function,
-    maps: Iterable[MapSpec] = (),
+    maps: Iterable[MapSpec | TypedMap] = (),
     license: str = "",
     name: str = "",
     btf: BtfSource | None = None,
@@ -102,7 +149,7 @@ def collection(
         AsmError: a function is there twice, or calls what is not there; a map is unknown; a
             section's name says no program type; and all that `assemble` raises.
     """
-    made = _Collector(functions, {spec.name: spec for spec in maps}, btf)
+    made = _Collector(functions, maps, btf)
     spec = CollectionSpec(
         name=name, license=license, byte_order=made.byte_order, maps=dict(made.maps)
     )
@@ -142,9 +189,11 @@ class _Collector:
     byte_order: ByteOrder = "little" if sys.byteorder == "little" else "big"
 
     def __init__(
-        self, functions: tuple[Function, ...], maps: dict[str, MapSpec], btf: BtfSource | None
+        self,
+        functions: tuple[Function, ...],
+        maps: Iterable[MapSpec | TypedMap],
+        btf: BtfSource | None,
     ) -> None:
-        self.maps = maps
         self._names: dict[str, Function] = {}
         for function in functions:
             if not isinstance(function, Function):
@@ -154,6 +203,10 @@ class _Collector:
             self._names[function.name] = function
         self._source = btf
         self._builder = BtfBuilder(self.byte_order)
+        specs = [
+            one.spec(self._builder) if isinstance(one, TypedMap) else one.copy() for one in maps
+        ]
+        self.maps = {spec.name: spec for spec in specs}
         self._excerpt = Excerpt(self._builder)
         self._lines = Lines(self._builder.string)
         # By key of a function: the slots whose instructions are relocated.

@@ -44,9 +44,14 @@ def btf_of(key: Codec[Any] | None, value: Codec[Any] | None) -> tuple[bytes, int
     return types.builder.to_bytes(), key_id, value_id
 
 
+def add_codec(builder: BtfBuilder, codec: Codec[Any]) -> int:
+    """The id in `builder` of the type of a codec's values."""
+    return _Types(builder).codec(codec)
+
+
 class _Types:
-    def __init__(self) -> None:
-        self.builder = BtfBuilder()
+    def __init__(self, builder: BtfBuilder | None = None) -> None:
+        self.builder = builder or BtfBuilder()
 
     def codec(self, codec: Codec[Any]) -> int:
         """The id of the type of a codec's values."""

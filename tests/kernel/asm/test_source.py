@@ -6,10 +6,11 @@ import os
 import re
 import struct
 import subprocess
+from dataclasses import dataclass
 
 import pytest
 
-from ebpf import AsmError, MapSpec, MapType, Program, ProgramType, VerifierError, asm
+from ebpf import AsmError, MapSpec, MapType, Program, ProgramType, RingBuffer, VerifierError, asm
 from ebpf.asm import (
     R0,
     R1,
@@ -29,10 +30,12 @@ from ebpf.asm import (
     ld_map_value,
     ldxw,
     mov,
+    snippets,
     stdw,
     stw,
 )
 from ebpf.asm.lines import identifier
+from ebpf.codec import u32, u64
 
 FILTER = ProgramType.SOCKET_FILTER
 FILE = os.path.basename(__file__)
@@ -153,6 +156,40 @@ def test_maps_and_sections_of_an_assembled_object() -> None:
     with spec.load() as objects:
         objects.maps["state"].update({0: struct.pack("=II", 0, 2)})
         assert objects.programs["main"].test_run(PACKET).return_value == 2
+
+
+@dataclass
+class Event:
+    pid: u32
+    size: u64
+
+
+def test_typed_maps() -> None:
+    """Values would be bytes, and bpftool would not know their fields."""
+    maps = [
+        asm.TypedMap("counts", MapType.HASH, key="I", value=Event, max_entries=2),
+        asm.TypedMap("totals", MapType.ARRAY, value="Q", max_entries=1),
+        asm.TypedMap("events", MapType.RINGBUF, value=Event, max_entries=4096),
+    ]
+    code = [
+        stdw(R10 - 16, 7),
+        stdw(R10 - 8, 11),
+        stw(R10 - 24, 5),
+        snippets.update("counts", R10 - 24, R10 - 16),
+        snippets.add_to("totals", by=9),
+        snippets.ring_output("events", R10 - 16, 16),
+        exit_(),
+    ]
+    with asm.collection(asm.Function("main", code, "raw_tp"), maps=maps).load() as objects:
+        objects.programs["main"].test_run(ctx=bytes(8))
+        counts = objects.maps["counts"]
+        assert counts[5].size == 11
+        assert objects.maps["totals"][0] == 9
+        with RingBuffer(objects.maps["events"]) as ring:
+            (event,) = ring.read_batch(2)
+        assert (event.pid, event.size) == (7, 11)
+        dump = ["bpftool", "map", "dump", "id", str(counts.info().id)]
+        assert '"size": 11' in subprocess.check_output(dump, text=True)
 
 
 def test_a_map_must_be_named() -> None:
