@@ -200,6 +200,20 @@ class Collection:
         self._links.append(link)
         return link
 
+    def replace_struct_ops(self, link: Link, name: str) -> None:
+        """Have `link` use the functions of the STRUCT_OPS map `name` in the place of its own.
+
+        At no time are there none. What began with the old functions may go on with them, such as
+        the connections of a congestion control. The map is one of ``.struct_ops.link`` (6.4), and
+        the name in it the same.
+
+        Raises:
+            KeyError: no STRUCT_OPS map of that name was created.
+            BpfError: EINVAL where `link` is of other functions or another name; EOPNOTSUPP where
+                the kernel replaces no functions of this kind.
+        """
+        self._loader.structs[name].replace(self.maps[name], self.programs, link)
+
     def close(self) -> None:
         """Close everything that the collection owns. Closing twice does nothing."""
         if not self._closed:

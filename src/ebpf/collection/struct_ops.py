@@ -134,15 +134,12 @@ class KernelStruct:
         Raises BpfError: EEXIST where the kernel has one of that name already, EINVAL where a
         function is missing that it needs.
         """
-        value = bytearray(self.value)
-        for offset, name in self.places.items():
-            fd = programs[name].fileno()
-            value[offset : offset + _POINTER_SIZE] = fd.to_bytes(_POINTER_SIZE, sys.byteorder)
+        value = self._filled(programs)
         what = f"struct_ops {self.spec.name}"
         try:
             if self.spec.flags & MapFlags.LINK:
-                return Link(_linked(map.fileno(), bytes(value), what), what)
-            bpf.map_update_elem(map.fileno(), _KEY, bytes(value))
+                return Link(_linked(map.fileno(), value, what), what)
+            bpf.map_update_elem(map.fileno(), _KEY, value)
         except NotSupportedError:
             raise
         except BpfError as error:
@@ -151,6 +148,37 @@ class KernelStruct:
                 raise
             raise from_errno(code, f"attach {what}: {_HINTS[code]}") from error
         return StructOpsAttachment(_duplicate(map.fileno()), what)
+
+    def replace(
+        self,
+        map: Map,  # type: ignore[type-arg]
+        programs: Mapping[str, Program],
+        link: Link,
+    ) -> None:
+        """Have `link` use the struct in the place of the one that it has (BPF_LINK_UPDATE).
+
+        Raises BpfError: EINVAL where `link` is of another struct or name, EOPNOTSUPP where the
+        kernel replaces no structs of this kind.
+        """
+        action = f"replace {link!r} by struct_ops {self.spec.name}"
+        if not self.spec.flags & MapFlags.LINK:
+            raise BpfError(errno.EINVAL, f"{action}: its section is not .struct_ops.link")
+        _set_once(map.fileno(), self._filled(programs))
+        try:
+            bpf.link_update(action=action, link_fd=link.fileno(), new_prog_fd=map.fileno())
+        except BpfError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            reason = "the link is of other functions, or the name in them is another"
+            raise BpfError(errno.EINVAL, f"{action}: {reason}") from None
+
+    def _filled(self, programs: Mapping[str, Program]) -> bytes:
+        """The map's value with the programs in their places."""
+        value = bytearray(self.value)
+        for offset, name in self.places.items():
+            fd = programs[name].fileno()
+            value[offset : offset + _POINTER_SIZE] = fd.to_bytes(_POINTER_SIZE, sys.byteorder)
+        return bytes(value)
 
 
 class StructOpsAttachment(Link):
@@ -172,12 +200,7 @@ class StructOpsAttachment(Link):
 
 def _linked(fd: int, value: bytes, what: str) -> int:
     """The descriptor of a link that registers the struct in the map `fd`."""
-    try:
-        bpf.map_update_elem(fd, _KEY, value)
-    except BpfError as error:
-        # The value stays in the map that a link used, and cannot be set twice.
-        if error.errno != errno.EBUSY:
-            raise
+    _set_once(fd, value)
     return bpf.link_create(
         "struct_ops",
         f"attach {what}",
@@ -185,6 +208,15 @@ def _linked(fd: int, value: bytes, what: str) -> int:
         map_fd=fd,
         attach_type=AttachType.STRUCT_OPS,
     )
+
+
+def _set_once(fd: int, value: bytes) -> None:
+    try:
+        bpf.map_update_elem(fd, _KEY, value)
+    except BpfError as error:
+        # The value stays in the map that a link used, and cannot be set twice.
+        if error.errno != errno.EBUSY:
+            raise
 
 
 def _duplicate(fd: int) -> int:

@@ -123,3 +123,53 @@ def test_a_struct_that_the_kernel_does_not_take() -> None:
     """The message has to name the struct."""
     with pytest.raises(ebpf.RelocationError, match="takes no struct_ops of struct operations"):
         CollectionSpec.from_file(compiled("struct_ops")).load()
+
+
+def talk(client: socket.socket, server: socket.socket) -> None:
+    for _ in range(3):
+        client.sendall(bytes(1000))
+        assert server.recv(1000)
+
+
+def connect(server: socket.socket, name: bytes) -> tuple[socket.socket, socket.socket]:
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
+    client.connect(server.getsockname())
+    return client, server.accept()[0]
+
+
+def test_functions_are_replaced_while_a_connection_uses_them() -> None:
+    """A new connection gets the old functions, or the one that has them breaks."""
+    with (
+        CollectionSpec.from_file(compiled("struct_ops_replaced")).load() as objects,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        calls = [objects.variables[name] for name in ("old_calls", "new_calls")]
+        link = objects.attach_struct_ops("old")
+        client, accepted = connect(server, b"ebpf_test_r")
+        with client, accepted:
+            talk(client, accepted)
+            assert calls[0].value > 0
+            assert calls[1].value == 0
+            objects.replace_struct_ops(link, "new")
+            talk(client, accepted)
+        client, accepted = connect(server, b"ebpf_test_r")
+        with client, accepted:
+            talk(client, accepted)
+        assert calls[1].value > 0
+        assert link.info().details["map_id"] == objects.maps["new"].info().id
+        link.close()
+        assert "ebpf_test_r" not in available()
+
+
+def test_functions_that_cannot_take_the_place_of_others() -> None:
+    """The link uses functions of another name, or the kernel's EINVAL is all."""
+    with CollectionSpec.from_file(compiled("struct_ops_replaced")).load() as objects:
+        link = objects.attach_struct_ops("old")
+        with pytest.raises(ebpf.BpfError, match="the name in them is another"):
+            objects.replace_struct_ops(link, "other")
+        with pytest.raises(ebpf.BpfError, match=r"its section is not .struct_ops.link"):
+            objects.replace_struct_ops(link, "unlinked")
+        with pytest.raises(KeyError):
+            objects.replace_struct_ops(link, "old_cong_avoid")
+        assert "ebpf_test_r" in available()
