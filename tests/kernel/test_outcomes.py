@@ -139,10 +139,12 @@ def run(directory: Path, tests: str) -> tuple[int, str, dict[str, str]]:
     (directory / "test_sample.py").write_text(HEAD + tests)
     (directory / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", conftest.__name__]
+    # Options and plugins of the run that this test is part of are none of the rules.
+    inherited = {name: value for name, value in os.environ.items() if name[:7] != "PYTEST_"}
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), str(directory)],
         cwd=ROOT,
-        env={**os.environ, **proofs, conftest.RESULTS: str(directory / "results")},
+        env={**inherited, **proofs, conftest.RESULTS: str(directory / "results")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
