@@ -44,6 +44,7 @@ show FILE`` says what is in an object file, ``gen FILE`` writes a typed Python m
 #     above   compile     C to a Spec
 #             generated   what generated modules are made of
 #             codegen     objects to Python modules
+#             build       both for packages, with a command of setuptools
 #             cli         python -m ebpf
 #
 # What takes time to import and is not always used comes on first use, see _LAZY.
@@ -231,6 +232,8 @@ _LAZY = {
     "VariableSpec": "spec",
     "asm": "asm",
     "btf": "btf",
+    "build": "build",
+    "codegen": "codegen",
     "compile": "compile",
     "compile_c": "compile",
     "elf": "elf",

@@ -30,6 +30,7 @@ LAYERS = [
     {"collection"},
     {""},  # ebpf itself
     {"compile", "generated", "codegen"},
+    {"build"},
     {"cli", "__main__"},
 ]
 PURE = LAYERS[0]

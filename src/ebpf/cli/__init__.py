@@ -12,13 +12,13 @@ import os
 import sys
 
 import ebpf
-from ebpf.cli import doctor, gen, objects
+from ebpf.cli import build, doctor, gen, objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-COMMANDS = (doctor, gen, objects)
+COMMANDS = (doctor, objects, gen, build)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

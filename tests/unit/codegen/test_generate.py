@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,28 +135,43 @@ tracer.Flags(missing="x", low="1")
 """
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="mypy is not installed")
+def mypy(folder: Path, *files: str) -> str:
+    """What ``mypy --strict`` says of files of `folder`."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
+    # The library is checked elsewhere; here it only gives its types.
+    command += ["--follow-imports", "silent", "--cache-dir", str(folder / "cache"), *files]
+    environment = {**os.environ, "MYPYPATH": f"{SRC}{os.pathsep}{folder}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+MYPY = pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="mypy is not installed")
+
+
+@MYPY
 def test_a_type_checker_knows_the_object(path: Path, tmp_path: Path) -> None:
     """The module would not be clean itself, or take a wrong name or type for right."""
     (tmp_path / "tracer.py").write_text(path.read_text())
     (tmp_path / "right.py").write_text(USER)
     lines = USER + "".join(f"    {line}\n" for line in MISTAKES.splitlines())
     (tmp_path / "wrong.py").write_text(lines)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
-    # The library is checked elsewhere; here it only gives its types.
-    command += ["--follow-imports", "silent", "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run(
-        [*command, "tracer.py", "right.py", "wrong.py"],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(SRC)},
-        capture_output=True,
-        text=True,
-    )
-    found = [line for line in done.stdout.splitlines() if ": error:" in line]
+    said = mypy(tmp_path, "tracer.py", "right.py", "wrong.py")
+    found = [line for line in said.splitlines() if ": error:" in line]
     first = len(USER.splitlines())
     lines_with_errors = {int(line.split(":")[1]) for line in found}
-    assert {line.split(":")[0] for line in found} == {"wrong.py"}, done.stdout + done.stderr
-    assert lines_with_errors == {first + n for n in range(1, 9)}, done.stdout
+    assert {line.split(":")[0] for line in found} == {"wrong.py"}, said
+    assert lines_with_errors == {first + n for n in range(1, 9)}, said
+
+
+@MYPY
+def test_the_example_of_a_package_is_clean(built: Path, tmp_path: Path) -> None:
+    """It would show code that the types of its module do not allow."""
+    source = SRC.parent / "examples" / "package" / "src" / "exitwatch"
+    package = tmp_path / "exitwatch"
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("*_bpf.py", "__pycache__"))
+    assert main(["build", str(package)]) == 0
+    assert mypy(tmp_path, "exitwatch/__main__.py") == ""
 
 
 def test_objects_that_cannot_be_typed(

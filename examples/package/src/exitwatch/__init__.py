@@ -1,0 +1,1 @@
+"""Shows the programs that end with an error."""
