@@ -111,8 +111,10 @@ class Collection:
 
         Raises:
             KeyError: a name in `maps`, `targets` or `kconfig` that the object does not have.
-            FormatError: the object cannot be loaded on any kernel, or refers to something that
-                this one does not have.
+            FormatError: the object cannot be loaded on any kernel, or a type of this one is not
+                what it declares.
+            BpfFileNotFoundError: it asks for a function, variable, hook or struct that this kernel
+                does not have; the message has the nearest names.
             VerifierError: a program was refused; the message says which, and why.
             NotSupportedError, BpfPermissionError, BpfError: what the kernel refused.
 

@@ -9,7 +9,8 @@ from ebpf import opcodes as op
 from ebpf.btf.core import types_are_compat
 from ebpf.btf.types import Func, Kind, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
-from ebpf.errors import RelocationError
+from ebpf.errors import BpfFileNotFoundError, RelocationError
+from ebpf.links.functions import missing
 from ebpf.patterns import Pattern
 from ebpf.spec import ExternKind, ExternSpec, KconfigType
 
@@ -132,6 +133,12 @@ _VIRTUAL = {
 }
 
 
+def _declared(btf: Btf, type_id: int) -> str:
+    from ebpf.btf.c_type import TypeNames
+
+    return TypeNames(btf).declare(type_id, "")
+
+
 class Externs:
     """Finds the externs of one object; answers are kept."""
 
@@ -236,12 +243,16 @@ class Externs:
 
     def _check(self, extern: ExternSpec, btf: Btf, local: int, target: int) -> None:
         if not self._compatible(local, btf, target):
+            assert self._spec.btf is not None
+            there, declared = _declared(btf, target), _declared(self._spec.btf, local)
             raise RelocationError(
-                f"extern {extern.name}: the kernel's type (id {target}) is not compatible with the"
-                f" declared one (id {local})"
+                f"extern {extern.name}: it is declared as {declared!r}, the kernel has {there!r}"
             )
 
-    def _missing(self, extern: ExternSpec, where: str) -> RelocationError:
-        return RelocationError(
-            f"extern {extern.name} is not {where}; declare it __weak if the program can do without"
+    def _missing(self, extern: ExternSpec, where: str) -> BpfFileNotFoundError:
+        name = extern.name.partition("___")[0]
+        near = [] if extern.kind is ExternKind.TYPED_KSYM else kallsyms.nearest(name)
+        return missing(
+            f"extern {extern.name} is not {where}; declare it __weak if the program can do without",
+            near,
         )

@@ -18,6 +18,7 @@ from ebpf.btf import types as t
 from ebpf.collection.target import AttachTarget
 from ebpf.errors import BpfError, NotSupportedError, RelocationError, from_errno
 from ebpf.links import Link
+from ebpf.links.functions import missing, nearest_type
 from ebpf.types import AttachType, MapFlags, MapType
 
 TYPE_CHECKING = False
@@ -237,9 +238,10 @@ def _find(map: str, name: str, kernel: KernelTypes) -> tuple[Module, t.Struct, t
             assert isinstance(struct, t.Struct)
             assert isinstance(wrappers[0], t.Struct)
             return module, struct, wrappers[0]
-    raise RelocationError(
+    raise missing(
         f"map {map!r}: this kernel takes no struct_ops of struct {name} (there is no struct"
-        f" bpf_struct_ops_{name} in its BTF or its modules')"
+        f" bpf_struct_ops_{name} in its BTF or its modules')",
+        nearest_type(kernel.vmlinux, "bpf_struct_ops_", Kind.STRUCT, name),
     )
 
 

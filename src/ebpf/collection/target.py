@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ebpf.errors import BpfFileNotFoundError, RelocationError
-from ebpf.links.functions import function_of
+from ebpf.links.functions import function_of, missing
 from ebpf.plain import NamedTuple
-from ebpf.programs.target import hook_type
+from ebpf.programs.target import hook_type, not_found
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
@@ -33,8 +33,9 @@ def find_attach_target(
     """The BTF id of the function or hook that the program's section names, with its module in front
     where the name alone is not enough (``fentry/nf_nat:nf_nat_setup_info``).
 
-    With `target` it is a function of that BPF program. Raises RelocationError for a name that
-    there is none of, ValueError for a `target` of a program that takes none.
+    With `target` it is a function of that BPF program. Raises BpfFileNotFoundError for a name
+    that there is none of, NotSupportedError for an iterator that is younger than this kernel,
+    RelocationError where the target is not said, ValueError for one that the program does not take.
     """
     if not program.btf_target:
         if target is not None:
@@ -59,11 +60,8 @@ def find_attach_target(
     owner, _, name = program.target.rpartition(":")
     found = kernel.find(prefix + name, kind, owner)
     if found is None:
-        where = f"not in the BTF of {owner}" if owner else "in the BTF of neither the kernel nor"
-        modules = "" if owner else " its modules"
-        raise RelocationError(
-            f"program {program.name!r}: {prefix}{name} is {where}{modules} ({program.section!r})"
-        )
+        assert program.attach_type is not None
+        raise not_found(program.attach_type, name, owner, f"program {program.name!r}: ")
     module, type = found
     return AttachTarget(type.id, module.fd)
 
@@ -72,4 +70,4 @@ def _function_of(program: ProgramSpec, target: Program) -> int:
     try:
         return function_of(target, program.target)
     except BpfFileNotFoundError as error:
-        raise RelocationError(f"program {program.name!r}: {error.strerror}") from None
+        raise missing(f"program {program.name!r}: {error.strerror}", []) from None

@@ -113,7 +113,7 @@ def find_target(
     modules = module_names() if not owner else [] if owner == VMLINUX else [owner]
     of_module = module_with(prefix + hook, kind, modules)
     if of_module is None:
-        raise _not_found(attach_type, hook, owner)
+        raise not_found(attach_type, hook, owner)
     module, id = of_module
     return id, _module_btf(module)
 
@@ -127,14 +127,18 @@ def _module_btf(module: str) -> Descriptor:
     return Descriptor(descriptors[module])
 
 
-def _not_found(attach_type: AttachType, name: str, owner: str) -> BpfError:
+def not_found(attach_type: AttachType, name: str, owner: str, whose: str = "") -> BpfError:
+    """The exception for a hook `name` that there is not, with what resembles it.
+
+    `whose` begins its message, and `owner` is the module that was to have it.
+    """
     from ebpf.kernel_btf import kernel_btf
 
     what = _KINDS[attach_type][0]
     since = _ITERATOR_SINCE.get(name) if attach_type == AttachType.TRACE_ITER else None
     if since is not None and since > facts.kernel_version():
-        return NotSupportedError(f"the iterator {name}", since)
+        return NotSupportedError(f"{whose}the iterator {name}", since)
     prefix, kind = hook_type(attach_type)
     near = nearest_type(kernel_btf(), prefix, kind, name) if prefix else kallsyms.nearest(name)
     where = owner or "the kernel and its modules"
-    return missing(f"no {what} {name} in the BTF of {where}", near)
+    return missing(f"{whose}no {what} {name} in the BTF of {where}", near)

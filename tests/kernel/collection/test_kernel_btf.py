@@ -57,7 +57,6 @@ def hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
     """A process that does not see /sys/kernel/btf, and no file of the kernel."""
     release()
     monkeypatch.setattr("ebpf.kernel_btf.BTF_DIRECTORY", str(tmp_path / "btf"))
-    monkeypatch.setattr("ebpf.collection.kernel.BTF_DIRECTORY", str(tmp_path / "btf"))
     monkeypatch.setattr("ebpf.kernel_btf.VMLINUX_FILES", (str(tmp_path / "vmlinux-{0}"),))
     yield monkeypatch
     release()

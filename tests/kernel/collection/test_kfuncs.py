@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import ebpf
-from ebpf.errors import NotSupportedError
+from ebpf.errors import NotSupportedError, RelocationError
 from ebpf.spec import CollectionSpec
 from tests.kernel import environment
 from tests.objects import compiled
@@ -20,12 +19,33 @@ def test_kfuncs_are_called_and_missing_ones_are_not() -> None:
     spec = CollectionSpec.from_file(compiled("kfuncs"))
     spec.select("calls")
     if environment.kernel_version() < (6, 2):
-        with pytest.raises(ebpf.RelocationError, match="bpf_rcu_read_unlock"):
+        with pytest.raises(FileNotFoundError, match="bpf_rcu_read_unlock"):
             spec.load()
         return
     with spec.load() as objects:
         objects.programs["calls"].test_run()
         assert objects.variables["found"].value == 1
+
+
+def test_what_the_kernel_lacks_is_told_with_what_it_has() -> None:
+    """As for Program.load: the object is no malformed one, and a misspelt name is found."""
+    spec = CollectionSpec.from_file(compiled("kfuncs"))
+    spec.select("calls")
+    spec.externs["bpf_rcu_read_unlock"].name = "bpf_prog_pus"
+    with pytest.raises(FileNotFoundError, match=r"bpf_prog_pus is not .*__weak.*nearest: .*_put"):
+        spec.load()
+
+
+def test_another_prototype_is_told_in_c() -> None:
+    """Numbers of types say nothing to who wrote the declaration."""
+    if environment.kernel_version() < (6, 2):
+        raise NotSupportedError("bpf_task_release", (6, 2))
+    spec = CollectionSpec.from_file(compiled("kfuncs"))
+    spec.select("calls")
+    spec.externs["bpf_rcu_read_unlock"].name = "bpf_task_release"
+    wanted = r"declared as 'void \(void\)', the kernel has 'void \(struct task_struct \*p\)'"
+    with pytest.raises(RelocationError, match=wanted):
+        spec.load()
 
 
 def test_symbols_have_their_addresses() -> None:
@@ -44,7 +64,7 @@ def test_kfuncs_of_a_module() -> None:
     assert Path("/proc/sys/net/netfilter").is_dir(), "nf_conntrack is not there"
     spec = CollectionSpec.from_file(compiled("module_kfunc"))
     if environment.kernel_version() < (5, 18):
-        with pytest.raises(ebpf.RelocationError, match=r"bpf_(xdp_ct_lookup|ct_release)"):
+        with pytest.raises(FileNotFoundError, match=r"bpf_(xdp_ct_lookup|ct_release)"):
             spec.load()
         raise NotSupportedError("kfuncs of connection tracking", (5, 18))
     with spec.load() as objects:
