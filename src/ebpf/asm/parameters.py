@@ -60,7 +60,8 @@ class Arguments:
     """The arguments of fentry, fexit, fmod_ret, LSM, tp_btf and struct_ops programs.
 
     They are in R1, 8 bytes each; those of 16 bytes, structs by value, have two such places.
-    ``names`` are in their order. Of a parameter without a name the name is its number, ``"0"``.
+    ``names`` are in their order, and their numbers from 0 do in place of them: the BTF of some
+    kernels has no names for tracepoints. Of a parameter without a name it is its number, ``"0"``.
     """
 
     def __init__(self, what: str, btf: Btf, prototype: t.FuncProto, names: list[str]) -> None:
@@ -85,13 +86,14 @@ class Arguments:
     def __repr__(self) -> str:
         return f"<Arguments of {self.what}: {', '.join(self.names) or 'none'}>"
 
-    def load(self, dst: Register, base: Place, name: str) -> Code:
+    def load(self, dst: Register, base: Place, name: str | int) -> Code:
         """dst = the argument; a number shorter than 64 bits is extended by its type.
 
         `base` is where R1 pointed when the program began. Raises AsmError for a struct by value.
         """
         argument = self._find(name)
-        return self._load(dst, base, argument.slot, argument.type_id, argument.size, name)
+        slot, size = argument.slot, argument.size
+        return self._load(dst, base, slot, argument.type_id, size, argument.name)
 
     def result(self, dst: Register, base: Place) -> Code:
         """dst = what the function returned, in fexit and fmod_ret programs."""
@@ -100,18 +102,21 @@ class Arguments:
         size = self._btf.sizeof(self._returns)
         return self._load(dst, base, self._slots, self._returns, size, "result")
 
-    def struct(self, name: str) -> Struct:
+    def struct(self, name: str | int) -> Struct:
         """The struct that the argument points to. Raises BtfError."""
         target = self._btf.resolve(self._find(name).type_id)
         if not isinstance(target, t.Pointer):
             raise BtfError(f"{self.what}: argument {name} is no pointer")
         return Struct.of(self._btf, target.type_id)
 
-    def _find(self, name: str) -> Argument:
+    def _find(self, name: str | int) -> Argument:
+        known = self.names
+        if isinstance(name, int) and 0 <= name < len(known):
+            return self._arguments[known[name]]
         if name not in self._arguments:
-            there = ", ".join(self.names) or "none"
+            there = ", ".join(known) or "none"
             raise AsmError(f"{self.what} has no argument {name!r}; it has: {there}")
-        return self._arguments[name]
+        return self._arguments[str(name)]
 
     def _load(
         self, dst: Register, base: Place, slot: int, type_id: int, size: int, name: str

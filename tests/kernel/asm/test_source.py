@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from ebpf import AsmError, MapSpec, MapType, Program, ProgramType, RingBuffer, VerifierError, asm
+from ebpf import (
+    AsmError,
+    MapSpec,
+    MapType,
+    NotSupportedError,
+    Program,
+    ProgramType,
+    RingBuffer,
+    VerifierError,
+    asm,
+)
 from ebpf.asm import (
     R0,
     R1,
@@ -36,6 +46,7 @@ from ebpf.asm import (
 )
 from ebpf.asm.lines import identifier
 from ebpf.codec import u32, u64
+from tests.kernel.environment import kernel_version
 
 FILTER = ProgramType.SOCKET_FILTER
 FILE = os.path.basename(__file__)
@@ -80,6 +91,8 @@ def test_the_log_of_a_refusal_shows_the_line() -> None:
 
 def test_functions_have_names_and_callbacks_are_accepted() -> None:
     """The kernel takes no callback from a program without function information."""
+    if kernel_version() < (5, 13):
+        raise NotSupportedError("addresses of functions", (5, 13))
     spec = MapSpec("numbers", MapType.ARRAY, key_size=4, value_size=8, max_entries=3)
     code = [
         stdw(R10 - 8, 0),

@@ -343,6 +343,9 @@ def test_arguments_of_functions() -> None:
     }
     assert str(found.result(R6, R1)[0]) == "r6 = *(u64 *)(r1 + 40)"
     assert str(found.struct("place").load(R6, R6, "x")[0]) == "w6 = *(u32 *)(r6 + 8)"
+    assert found.load(R6, R1, 3) == found.load(R6, R1, "place")
+    with pytest.raises(AsmError, match="no argument 4"):
+        found.load(R6, R1, 4)
     with pytest.raises(AsmError, match="by value"):
         found.load(R6, R1, "two")
     with pytest.raises(AsmError, match="it has: small, two, 2, place"):
