@@ -84,11 +84,14 @@ def name_missing(base: type[Any], classes: Mapping[type[Any], Iterable[str]]) ->
 
 
 def _operations(cls: type[Any]) -> set[str]:
-    names = {name for name in dir(cls) if name[0] != "_" or name in _OPERATORS} - _MAKING
-    found = {name: _static(cls, name) for name in names}
-    return {name for name, value in found.items() if not isinstance(value, (Missing, type(None)))}
+    found: dict[str, object] = {}
+    for parent in reversed(cls.__mro__):
+        found.update(vars(parent))
+    # None is Python's word for an operator that is not there.
+    there = {name for name, value in found.items() if not isinstance(value, (Missing, type(None)))}
+    return {name for name in there if name[0] != "_" or name in _OPERATORS} - _MAKING
 
 
 def _static(cls: type[Any], name: str) -> object:
-    """The attribute as it is defined; None is Python's word for an operator that is not there."""
-    return next((vars(parent)[name] for parent in cls.__mro__ if name in vars(parent)), None)
+    """The attribute as it is defined."""
+    return next(vars(parent)[name] for parent in cls.__mro__ if name in vars(parent))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _BUILD_ID_VALID = 1
 _BUILD_ID_IP = 2
 
+# Processes whose mappings are remembered: on a busy machine new ones never cease to come.
+_PROCESSES = 1024
+
 
 class Symbolizer:
     """Resolves addresses, and remembers files, processes and answers.
@@ -33,7 +36,9 @@ class Symbolizer:
         for frame in symbolizer.kernel(stacks[kernel_id]):
             print(frame)
 
-    Zero addresses, with which the values of a STACK_TRACE map end, are left out.
+    Zero addresses, with which the values of a STACK_TRACE map end, are left out. The mappings of
+    the last 1024 processes are remembered, and the kernel's functions as they were at the first
+    look: see `refresh`.
     """
 
     def __init__(
@@ -52,9 +57,20 @@ class Symbolizer:
         self._debug_directory = debug_directory
         self._kernel: KernelSymbols | None = None
         self._files: FileCache = {}
-        self._processes: dict[int, tuple[str, ProcessSymbols]] = {}
+        # Those that were looked at last are at the end.
+        self._processes: dict[int, tuple[tuple[str, ...], ProcessSymbols]] = {}
         self._by_build_id: dict[bytes, tuple[FileSymbols, str]] = {}
         self._names: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Look anew at the kernel's functions and at what processes have mapped, as they are now.
+
+        After modules or BPF programs were loaded: their functions have the places, and without
+        this would have the names, of others that are gone. What a process maps where nothing was
+        mapped is noticed without.
+        """
+        self._kernel = None
+        self._processes.clear()
 
     def kernel(self, addresses: Iterable[int]) -> list[Frame]:
         """The frames of a kernel stack.
@@ -144,19 +160,21 @@ class Symbolizer:
         return self._demangled(frame)
 
     def _process(self, pid: int) -> ProcessSymbols | None:
-        started = _start_time(pid)
-        known = self._processes.get(pid)
-        # The same id may be another process by now.
-        if known is not None and started in (known[0], None):
-            return known[1]
-        if started is None:
-            return None
-        try:
-            made = ProcessSymbols(pid, self._debug_directory, self._files)
-        except ProcessLookupError:
-            return None
-        self._processes[pid] = (started, made)
-        return made
+        running = _running(pid)
+        known = self._processes.pop(pid, None)
+        # The same id may be another process by now, or the process run another program. Of one
+        # that is gone, what was looked at before is still right.
+        if known is None or running not in (known[0], None):
+            if running is None:
+                return None
+            try:
+                known = running, ProcessSymbols(pid, self._debug_directory, self._files)
+            except ProcessLookupError:
+                return None
+        self._processes[pid] = known
+        while len(self._processes) > _PROCESSES:
+            del self._processes[next(iter(self._processes))]
+        return known[1]
 
     def _demangled(self, frame: Frame) -> Frame:
         if self._demangle is None or frame.name is None:
@@ -167,11 +185,14 @@ class Symbolizer:
         return frame._replace(name=name)
 
 
-def _start_time(pid: int) -> str | None:
-    """When the process began, which no other one of the same id did; None where it is gone."""
+def _running(pid: int) -> tuple[str, ...] | None:
+    """What no other process has that has or had this id, nor this one after another exec: when it
+    began, and where its code and its stack begin. None where it is gone, or about to be."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name, in parentheses, may have any character in it.
-            return file.read().rpartition(")")[2].split()[19]
+            fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    # Where there is no memory any more, there is no code.
+    return None if fields[23] == "0" else (fields[19], fields[23], fields[25])

@@ -319,6 +319,51 @@ def test_a_library_that_is_loaded_later(program: Path, tmp_path: Path) -> None:
         ]
 
 
+EXEC = r"""
+#include <stdio.h>
+#include <unistd.h>
+
+__attribute__((noinline)) void NAME(void) { asm volatile(""); }
+
+int main(int argc, char **argv)
+{
+	printf("%p %p %p\n", (void *)NAME, (void *)NAME, (void *)NAME);
+	fflush(stdout);
+	NAME();
+	if (getchar() == EOF || argc < 2)
+		return 0;
+	return execv(argv[1], argv + 1);
+}
+"""
+
+
+def test_a_process_that_runs_another_program(tmp_path: Path) -> None:
+    """Both have functions at one place: the old program's names would be given to the new one's."""
+    first, second = (
+        compile_c(tmp_path / name, EXEC, "-no-pie", f"-DNAME={name}") for name in ("old", "new")
+    )
+    symbolizer = Symbolizer()
+    with running(first, str(second)) as traced:
+        assert named(symbolizer.process(traced.pid, traced.functions[:1])) == [("old", 0)]
+        assert int(traced.act().split()[0], 16) == traced.functions[0]
+        assert named(symbolizer.process(traced.pid, traced.functions[:1])) == [("new", 0)]
+
+
+def test_no_more_processes_are_remembered_than_fit(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profiler that runs for weeks would end with the machine's memory."""
+    monkeypatch.setattr("ebpf.symbols.symbolizer._PROCESSES", 2)
+    symbolizer = Symbolizer()
+    with running(program) as one, running(program) as two, running(program) as three:
+        for traced in (one, two, one, three):
+            assert named(symbolizer.process(traced.pid, traced.functions)) == EXPECTED
+        assert list(symbolizer._processes) == [one.pid, three.pid]
+    # Those that are left are known also now that they are gone.
+    assert named(symbolizer.process(one.pid, one.functions)) == EXPECTED
+    assert symbolizer.process(two.pid, two.functions) == [Frame(a) for a in two.functions]
+
+
 def test_a_process_that_is_gone(program: Path) -> None:
     """What was seen of it stays known, and what was not is an address, not somebody else's name."""
     symbolizer, late = Symbolizer(), Symbolizer()
@@ -462,6 +507,20 @@ def test_functions_of_bpf_programs_are_known_after_a_refresh() -> None:
         (frame,) = symbols.resolve([found[0][0] + 1])
         assert frame.module == "[bpf]"
         assert frame.name == found[0][1].partition("\t")[0]
+
+
+def test_a_symbolizer_looks_anew() -> None:
+    """A program that was loaded later would have the name of its neighbour, or none."""
+    symbolizer = Symbolizer()
+    symbolizer.kernel([1])
+    with load(ProgramType.RAW_TRACEPOINT, PASS, "later"):
+        address = next(a for a, name in kallsyms.function_lines() if "_later\t[bpf]" in name)
+        (before,) = symbolizer.kernel([address])
+        assert not (before.name or "").endswith("_later")
+        symbolizer.refresh()
+        (after,) = symbolizer.kernel([address])
+        assert (after.name or "").endswith("_later")
+        assert after.offset == 0
 
 
 def test_hidden_addresses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
