@@ -27,6 +27,17 @@ def cached_libraries(data: bytes, name: str) -> Iterator[str]:
     Raises:
         FormatError: `data` is no such cache.
     """
+    return (path for found, path in _entries(data) if found == name)
+
+
+def cached_versions(data: bytes, name: str) -> list[str]:
+    """The names in the cache that are `name` with a version behind it: ``libc.so.6`` for
+    ``libc.so``. Raises as `cached_libraries`."""
+    return sorted({found for found, _ in _entries(data) if found.startswith(f"{name}.")})
+
+
+def _entries(data: bytes) -> Iterator[tuple[str, str]]:
+    """(name, path) of every library that any processor takes."""
     # Behind a cache of the format before it, which starts with the same entries.
     start = data.find(_MAGIC)
     if start < 0 or len(data) < start + _HEADER_SIZE:
@@ -35,15 +46,14 @@ def cached_libraries(data: bytes, name: str) -> Iterator[str]:
     end = start + _HEADER_SIZE + count * _ENTRY_SIZE
     if end > len(data):
         raise FormatError(f"ld.so.cache: {count} libraries do not fit its {len(data)} bytes")
-    wanted = name.encode("utf-8", "surrogateescape")
     for at in range(start + _HEADER_SIZE, end, _ENTRY_SIZE):
         _, key, value, _, hwcap = struct.unpack_from("=iIIIQ", data, at)
-        if hwcap == _ANY_PROCESSOR and _text(data, start + key) == wanted:
-            yield _text(data, start + value).decode("utf-8", "surrogateescape")
+        if hwcap == _ANY_PROCESSOR:
+            yield _text(data, start + key), _text(data, start + value)
 
 
-def _text(data: bytes, offset: int) -> bytes:
+def _text(data: bytes, offset: int) -> str:
     end = data.find(b"\0", offset)
     if end < 0:
         raise FormatError(f"ld.so.cache: no text at {offset:#x} of its {len(data)} bytes")
-    return data[offset:end]
+    return data[offset:end].decode("utf-8", "surrogateescape")

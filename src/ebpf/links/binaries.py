@@ -14,7 +14,7 @@ from ebpf.links.functions import matcher, missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ebpf.elf.image import ElfImage
     from ebpf.elf.symbols import ElfSymbol
@@ -26,6 +26,11 @@ CACHE = "/etc/ld.so.cache"
 # Where the dynamic loader looks last; <triplet> is the Debian family's folder of an architecture.
 _LIBRARY_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 
+# Between an archive and what is in it.
+_MEMBER = "!/"
+# Bytes of a zip's local header before the lengths of what follows it.
+_LENGTHS = 26
+
 _LIBRARY = re.compile(r"\.so(\.|$)")
 
 
@@ -33,17 +38,24 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
     """The file that `path` means: a path, a library (``libc.so.6``), or a program (``bash``).
 
     A library is looked for as the dynamic loader does: in LD_LIBRARY_PATH, ld.so.cache and the
-    loader's own folders, of the architecture of this process. A program is looked for in PATH.
-    With `pid`, what that process has mapped under the name comes first, whatever its root
-    directory is.
+    loader's own folders, of the architecture of this process. Where it has a single version,
+    ``libc.so`` and ``libc`` will do. A program is looked for in PATH. With `pid`, what that
+    process has mapped under the name comes first, whatever its root directory is.
+
+    A library that an archive (zip, APK) has stored uncompressed is ``ARCHIVE!/NAME``, and so is
+    what is returned: see `place_of`.
 
     Raises:
         BpfFileNotFoundError: there is none; the message says where was looked.
+        BpfError: EADDRNOTAVAIL, several versions of a library; the message has them.
     """
     name = os.fspath(path)
     check_text("path", name)
     if not name:
         raise ValueError("path: '' is no file")
+    if _MEMBER in name:
+        archive, _, member = name.partition(_MEMBER)
+        return f"{_existing(archive)}{_MEMBER}{member}"
     if "/" in name:
         return _existing(name)
     if pid is not None:
@@ -52,7 +64,7 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
                 return f"/proc/{pid}/root{mapped.path}"
     if _LIBRARY.search(name):
         return _find_library(name)
-    return _find_program(name)
+    return _find_program(name) or _find_library(f"{name}.so", name)
 
 
 def _existing(name: str) -> str:
@@ -66,25 +78,53 @@ def _existing(name: str) -> str:
     return absolute
 
 
-def _find_program(name: str) -> str:
+def _find_program(name: str) -> str | None:
+    """The program in PATH; None where there is none, and it may be a library."""
     folders = os.environ.get("PATH", os.defpath)
     for folder in folders.split(os.pathsep):
         candidate = os.path.join(folder or ".", name)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return os.path.abspath(candidate)
+    if name.startswith("lib"):
+        return None
     raise BpfFileNotFoundError(errno.ENOENT, f"path: no program {name} in PATH ({folders})")
 
 
-def _find_library(name: str) -> str:
+def _find_library(name: str, given: str = "") -> str:
+    found = _library(name)
+    versions = [] if found or not name.endswith(".so") else _versions(name)
+    if len(versions) > 1:
+        raise BpfError(
+            errno.EADDRNOTAVAIL,
+            f"path: {given or name} has several versions; choose one: {', '.join(versions)}",
+        )
+    found = found or (_library(versions[0]) if versions else None)
+    if found is None:
+        raise BpfFileNotFoundError(
+            errno.ENOENT,
+            f"path: no library {given or name} for this architecture in LD_LIBRARY_PATH, {CACHE}"
+            f" and {', '.join(_LIBRARY_FOLDERS)}; give its path",
+        )
+    return found
+
+
+def _library(name: str) -> str | None:
+    """The library of this name that a process like this one would load."""
     own = _machine("/proc/self/exe")
     for candidate in _library_candidates(name):
         if _machine(candidate) == own:
             return os.path.abspath(candidate)
-    raise BpfFileNotFoundError(
-        errno.ENOENT,
-        f"path: no library {name} for this architecture in LD_LIBRARY_PATH, {CACHE} and"
-        f" {', '.join(_LIBRARY_FOLDERS)}; give its path",
-    )
+    return None
+
+
+def _versions(name: str) -> list[str]:
+    """The libraries that are `name` with a version behind it, of this architecture."""
+    from ebpf.elf.ldcache import cached_versions
+
+    if not os.path.exists(CACHE):
+        return []
+    with open(CACHE, "rb") as file:
+        return [version for version in cached_versions(file.read(), name) if _library(version)]
 
 
 def _library_candidates(name: str) -> Iterator[str]:
@@ -150,8 +190,51 @@ def mapped_code(pid: int) -> list[MappedCode]:
     return found
 
 
+def place_of(path: str) -> tuple[str, int]:
+    """The file that `find_binary` found, and where in it the program or library begins: not at 0
+    where that is in an archive."""
+    archive, separator, _ = path.partition(_MEMBER)
+    return (archive, _extent(path)[0]) if separator else (path, 0)
+
+
+def _extent(path: str) -> tuple[int, int]:
+    """Where the library of an ``ARCHIVE!/NAME`` begins, and its size."""
+    import struct
+    from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+    archive, _, member = path.partition(_MEMBER)
+    try:
+        with open(archive, "rb") as file, ZipFile(file) as opened:
+            if member not in opened.namelist():
+                raise missing(f"path: no {member} in {archive}", _near(member, opened.namelist()))
+            entry = opened.getinfo(member)
+            if entry.compress_type != ZIP_STORED:
+                raise BpfError(
+                    errno.EINVAL,
+                    f"path: {member} is compressed in {archive}; only what is stored as it is runs"
+                    " out of an archive",
+                )
+            # Behind the lengths of the name and of an extra field, which the directory's are not.
+            file.seek(entry.header_offset + _LENGTHS)
+            lengths = struct.unpack("<HH", file.read(4))
+            return entry.header_offset + _LENGTHS + 4 + sum(lengths), entry.file_size
+    except (BadZipFile, struct.error) as error:
+        raise BpfError(errno.EINVAL, f"path: {archive} is no archive: {error}") from None
+    except OSError as error:
+        if isinstance(error, BpfError):
+            raise
+        raise from_errno(error.errno or 0, f"path: {archive}") from None
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, names, n=5)
+
+
 def function_offset(path: str, symbol: str) -> int:
-    """Where in the file the function `symbol` begins, which may be ``name@VERSION``.
+    """Where in the file (see `place_of`) the function `symbol` begins, which may be
+    ``name@VERSION``.
 
     Raises:
         BpfFileNotFoundError: it is not there; the message has the nearest names.
@@ -181,11 +264,12 @@ def function_offset(path: str, symbol: str) -> int:
                 f"symbol: {symbol} of {path} is chosen when a program starts (IFUNC); name the"
                 " function that is chosen, or its offset",
             )
-        return symbol_offset(image, first)
+        return place_of(path)[1] + symbol_offset(image, first)
 
 
-def function_offsets(path: str, pattern: str) -> dict[str, int]:
-    """Name and place of every function whose name matches `pattern`, each place once.
+def function_offsets(path: str, pattern: str) -> list[tuple[str, int]]:
+    """Name and place of every function whose name matches `pattern`, each place once; static
+    functions may share a name.
 
     Raises:
         BpfFileNotFoundError: none matches.
@@ -195,25 +279,28 @@ def function_offsets(path: str, pattern: str) -> dict[str, int]:
 
     matches = matcher(pattern)
     found: dict[int, str] = {}
+    _, start = place_of(path)
     with open_image(path) as image:
         for table in symbol_tables(image):
             for symbol in table:
                 code = symbol.function and symbol.defined and symbol.type != STT_GNU_IFUNC
                 if code and matches(symbol.name):
-                    found.setdefault(symbol_offset(image, symbol), symbol.name)
+                    found.setdefault(start + symbol_offset(image, symbol), symbol.name)
     if not found:
         raise BpfFileNotFoundError(
             errno.ENOENT, f"symbols: no function of {path} matches {pattern}"
         )
-    return {name: offset for offset, name in found.items()}
+    return [(name, offset) for offset, name in found.items()]
 
 
 def open_image(path: str) -> ElfImage:
     """The ELF file at `path`. Raises BpfFileNotFoundError, BpfPermissionError, ElfError."""
     from ebpf.elf.image import ElfImage
 
+    file, separator, _ = path.partition(_MEMBER)
+    extent = _extent(path) if separator else (0, None)
     try:
-        return ElfImage.open(path)
+        return ElfImage.open(file, *extent)
     except OSError as error:
         raise from_errno(error.errno or 0, f"path: {path}") from None
 
@@ -223,11 +310,9 @@ def _no_function(image: ElfImage, path: str, symbol: str, found: list[ElfSymbol]
 
     if found:
         return BpfError(errno.EINVAL, f"symbol: {symbol} of {path} is data, not a function")
-    import difflib
-
     tables = symbol_tables(image)
     names = {s.name for table in tables for s in table if s.function and s.defined}
-    near = difflib.get_close_matches(symbol.partition("@")[0], names, n=5)
+    near = _near(symbol.partition("@")[0], names)
     what = f"symbol: no function {symbol} in {path}"
     if ".symtab" not in {table.name for table in tables}:
         what += " (which was stripped: only what it exports has names)"

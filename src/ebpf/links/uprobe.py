@@ -9,7 +9,7 @@ from ebpf._sys.arguments import c_string, check_number
 from ebpf.errors import ENOTSUPP, NotSupportedError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
-from ebpf.links.binaries import find_binary, function_offset
+from ebpf.links.binaries import find_binary, function_offset, place_of
 from ebpf.links.create import check_process, check_type
 from ebpf.types import ProgramType
 
@@ -49,12 +49,14 @@ def attach_uprobe(
     The program's context is ``struct pt_regs``.
 
     Args:
-        path: the executable or library: a path, a library's name (``libc.so.6``), looked for as
-            the dynamic loader does, or a program's name, looked for in PATH.
+        path: the executable or library: a path, a library's name (``libc.so.6``, or ``libc.so``
+            or ``libc`` where it has one version), looked for as the dynamic loader does, a
+            program's name, looked for in PATH, or ``ARCHIVE!/NAME`` for a library that an archive
+            (zip, APK) has stored.
         symbol: a function, ``name`` or ``name@VERSION``, with `offset` bytes into it; without
-            one `offset` counts from the start of the file.
+            one `offset` counts from the start of the executable or library.
         pid: one process only; by default every one, those to come included.
-        ref_ctr_offset: where in the file a 16-bit number is that counts who is watching.
+        ref_ctr_offset: where in it a 16-bit number is that counts who is watching.
         cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
     Raises:
@@ -92,10 +94,12 @@ def attach_uretprobe(
 class Place:
     """An instruction of a file, and how errors call it."""
 
-    def __init__(self, path: str, offset: int, described: str) -> None:
+    def __init__(self, path: str, offset: int, described: str, start: int = 0) -> None:
         self.path = path
         self.offset = offset
         self.described = described
+        #: Where in the file the executable or library begins.
+        self.start = start
 
 
 def resolve(path: StrPath, symbol: str | None, offset: int, pid: int | None) -> Place:
@@ -105,11 +109,12 @@ def resolve(path: StrPath, symbol: str | None, offset: int, pid: int | None) -> 
         raise ValueError("symbol: '' is no function name")
     if pid is not None:
         check_process("pid", pid)
-    file = find_binary(path, pid)
+    found = find_binary(path, pid)
+    file, start = place_of(found)
     if symbol is None:
-        return Place(file, offset, f"{file}:{offset:#x}")
-    described = f"{file}:{symbol}" + (f"+{offset:#x}" if offset else "")
-    return Place(file, function_offset(file, symbol) + offset, described)
+        return Place(file, start + offset, f"{found}:{offset:#x}", start)
+    described = f"{found}:{symbol}" + (f"+{offset:#x}" if offset else "")
+    return Place(file, function_offset(found, symbol) + offset, described, start)
 
 
 def open_probe(
@@ -123,6 +128,8 @@ def open_probe(
     """Attach `program` by a perf event of the uprobe PMU."""
     check_number("ref_ctr_offset", ref_ctr_offset, 32)
     check_number("cookie", cookie, 64)
+    counter = ref_ctr_offset and place.start + ref_ctr_offset
+    check_number("ref_ctr_offset", counter, 32)
     target = f"{kind} {place.described}"
     check_type(program, target, ProgramType.KPROBE)
     pmu = perf.pmu_type("uprobe")
@@ -134,7 +141,7 @@ def open_probe(
     returns = perf.pmu_flag("uprobe", "retprobe") if kind == "uretprobe" else 0
     fd = perf.event_open(
         type=pmu,
-        config=returns | ref_ctr_offset << _REF_CTR_SHIFT,
+        config=returns | counter << _REF_CTR_SHIFT,
         config1=perf.address(name),
         config2=place.offset,
         pid=-1 if pid is None else pid,

@@ -7,7 +7,7 @@ import errno
 from ebpf._sys.arguments import c_string, check_number
 from ebpf.links.arrays import Arrays, cookie_list
 from ebpf.links.base import Link
-from ebpf.links.binaries import find_binary, function_offset, function_offsets
+from ebpf.links.binaries import find_binary, function_offset, function_offsets, place_of
 from ebpf.links.create import check_process, check_type, create_link
 from ebpf.links.functions import is_pattern
 from ebpf.types import AttachType, ProgramType, UprobeMultiFlags
@@ -48,8 +48,8 @@ def attach_uprobe_multi(
     Args:
         path: the executable or library, as for `attach_uprobe`.
         symbols: a pattern with ``*`` and ``?``, a function's name, or several names; or
-        offsets: places, counted from the start of the file.
-        ref_ctr_offsets: for each place, where in the file a 16-bit number is that counts who is
+        offsets: places, counted from the start of the executable or library.
+        ref_ctr_offsets: for each place, where in it a 16-bit number is that counts who is
             watching; 0 for none.
         cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols` or
             `offsets`, in their order, or by name.
@@ -121,9 +121,11 @@ class Places:
         if pid is not None:
             check_process("pid", pid)
         self.pid = pid or 0
-        self.path = find_binary(path, pid)
-        names = self._find(symbols)
-        self.offsets = [*self._found.values()] if names else [*(offsets or ())]
+        found = find_binary(path, pid)
+        self.path, start = place_of(found)
+        functions = _functions(found, symbols)
+        names = [name for name, _ in functions]
+        self.offsets = [offset for _, offset in functions] or [*(offsets or ())]
         if not self.offsets:
             raise ValueError("symbols: empty; there is nothing to attach to")
         self.counters = [*(ref_ctr_offsets or ())]
@@ -134,19 +136,13 @@ class Places:
             raise ValueError(
                 f"ref_ctr_offsets: {len(self.counters)} for {len(self.offsets)} places"
             )
+        if not names:
+            self.offsets = [start + offset for offset in self.offsets]
+        self.counters = [counter and start + counter for counter in self.counters]
         self.cookies = cookie_list(cookies, names, len(self.offsets))
         what = symbols if isinstance(symbols, str) else f"{len(self.offsets)} places"
-        self.described = f"{self.path}:{what}"
+        self.described = f"{found}:{what}"
         self._arrays = Arrays()
-
-    def _find(self, symbols: str | Iterable[str] | None) -> list[str]:
-        self._found: dict[str, int] = {}
-        if isinstance(symbols, str) and is_pattern(symbols):
-            self._found = function_offsets(self.path, symbols)
-        elif symbols is not None:
-            names = [symbols] if isinstance(symbols, str) else [*symbols]
-            self._found = {name: function_offset(self.path, name) for name in names}
-        return [*self._found]
 
     def fields(self) -> dict[str, int]:
         """The members of ``link_create.uprobe_multi``; this object keeps what they point to."""
@@ -161,6 +157,16 @@ class Places:
         if self.cookies:
             fields["cookies"] = self._arrays.numbers(self.cookies)
         return fields
+
+
+def _functions(path: str, symbols: str | Iterable[str] | None) -> list[tuple[str, int]]:
+    """The name and the place of each function that `symbols` names."""
+    if symbols is None:
+        return []
+    if isinstance(symbols, str) and is_pattern(symbols):
+        return function_offsets(path, symbols)
+    names = [symbols] if isinstance(symbols, str) else dict.fromkeys(symbols)
+    return [(name, function_offset(path, name)) for name in names]
 
 
 def attach_places(program: HasFileno, way: str, places: Places) -> Link:

@@ -16,7 +16,7 @@ from functools import partial
 from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_number, check_text
 from ebpf.errors import BpfError, BpfFileNotFoundError, FormatError, NotSupportedError
-from ebpf.links.binaries import find_binary, mapped_code, open_image
+from ebpf.links.binaries import find_binary, mapped_code, open_image, place_of
 from ebpf.links.create import check_process, check_type
 from ebpf.links.group import LinkGroup
 from ebpf.links.uprobe import Place, open_probe
@@ -80,11 +80,17 @@ def attach_usdt(
     check_number("cookie", cookie, 64)
     if pid is not None:
         check_process("pid", pid)
-    file = find_binary(path, pid)
-    target = f"usdt {file}:{provider}:{name}"
+    found = find_binary(path, pid)
+    file, start = place_of(found)
+    target = f"usdt {found}:{provider}:{name}"
     check_type(program, target, ProgramType.KPROBE)
-    with open_image(file) as image:
-        probes = _find(image, file, provider, name)
+    with open_image(found) as image:
+        probes = [
+            probe._replace(
+                offset=start + probe.offset, semaphore=probe.semaphore and start + probe.semaphore
+            )
+            for probe in _find(image, found, provider, name)
+        ]
         place = UsdtTarget(file, target, image, pid)
     if specs is not None:
         return specs.attach(program, place, probes, cookie)

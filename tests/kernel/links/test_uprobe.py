@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
 
@@ -184,6 +187,138 @@ def test_a_library_is_found_as_the_loader_finds_it(
         library().twice(1)
         os.getppid()
     assert seen(counts) == 3
+
+
+def test_a_library_without_its_version(
+    program: Program, counts: HashMap[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``libc.so`` is a text for the linker, where it is there at all; of two versions one would be
+    chosen by chance."""
+    with program.attach_uprobe("libc.so.6", "getppid") as link:
+        target = link.target
+    for name in ("libc.so", "libc"):
+        before = seen(counts)
+        with program.attach_uprobe(name, "getppid") as link:
+            assert link.target == target
+            os.getppid()
+        assert seen(counts) == before + 1
+    with pytest.raises(BpfFileNotFoundError, match=r"no library libnone for this"):
+        program.attach_uprobe("libnone", "main")
+    cache = ldcache([("libtwo.so.1", "/lib/libtwo.so.1"), ("libtwo.so.2", "/lib/libtwo.so.2")])
+    (tmp_path / "cache").write_bytes(cache)
+    monkeypatch.setattr("ebpf.links.binaries.CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("ebpf.links.binaries._machine", lambda path: (62, 64))
+    monkeypatch.setattr(
+        "ebpf.links.binaries._library", lambda name: name if name[-1].isdigit() else None
+    )
+    with pytest.raises(BpfError, match=r"libtwo has several .*: libtwo.so.1, libtwo.so.2"):
+        program.attach_uprobe("libtwo", "main")
+
+
+def ldcache(entries: list[tuple[str, str]]) -> bytes:
+    """A cache of names and paths as ldconfig writes it."""
+    texts, rows = b"", b""
+    start = 48 + 24 * len(entries)
+    for name, path in entries:
+        key = start + len(texts)
+        rows += struct.pack("=iIIIQ", 3, key, key + len(name) + 1, 0, 0)
+        texts += f"{name}\0{path}\0".encode()
+    head = b"glibc-ld.so.cache1.1" + struct.pack("=II20x", len(entries), len(texts))
+    return head + rows + texts
+
+
+def archived(path: Path, folder: Path) -> tuple[Path, int]:
+    """An archive with a library, ``lib/libours.so``, and where in it that begins: with a page, as
+    what maps libraries out of archives wants it."""
+    archive, name = folder / "app.apk", "lib/libours.so"
+    headers = len("padding") + len(name) + 2 * 30
+    with ZipFile(archive, "w", ZIP_STORED) as made:
+        made.writestr("padding", bytes(-headers % mmap.PAGESIZE))
+        made.writestr(name, path.read_bytes())
+        made.writestr("lib/libsmall.so", path.read_bytes(), ZIP_DEFLATED)
+    start = archive.read_bytes().index(path.read_bytes())
+    assert start % mmap.PAGESIZE == 0
+    return archive, start
+
+
+def function_at(path: Path, offset: int) -> Any:
+    """The function of one number whose code is at `offset` of a file, mapped as a loader would."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, *(ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long))
+    page = offset % mmap.PAGESIZE
+    with path.open("rb") as file:
+        rights = mmap.PROT_READ | mmap.PROT_EXEC
+        size = 2 * mmap.PAGESIZE
+        at = libc.mmap(None, size, rights, mmap.MAP_PRIVATE, file.fileno(), offset - page)
+    return ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)(at + page)
+
+
+def test_a_library_in_an_archive(
+    path: Path, program: Program, counts: HashMap[int, int], tmp_path: Path
+) -> None:
+    """Android runs libraries out of APKs: the probe would be at that place of the archive, in
+    another file's data."""
+    archive, start = archived(path, tmp_path)
+    offset = symbol_offset(path, "twice")
+    twice = function_at(archive, start + offset)
+    inside = f"{archive}!/lib/libours.so"
+    with program.attach_uprobe(inside, "twice") as link:
+        assert link.target == f"uprobe {inside}:twice"
+        assert twice(4) == 8
+    assert seen(counts) == 1
+    with program.attach_uretprobe(inside, offset=offset):
+        twice(4)
+    assert seen(counts) == 2
+    for wrong, kind, told in (
+        (f"{archive}!/lib/libour.so", BpfFileNotFoundError, r"no lib/libour.so .*: lib/libours.so"),
+        (f"{archive}!/lib/libsmall.so", BpfError, r"libsmall.so is compressed in .*app.apk"),
+        (f"{path}!/lib/libours.so", BpfError, r"is no archive"),
+        (f"{tmp_path}/none.apk!/lib/libours.so", BpfFileNotFoundError, r"path: .*/none.apk"),
+    ):
+        with pytest.raises(kind, match=told):
+            program.attach_uprobe(wrong, "twice")
+
+
+def test_a_pattern_in_an_archive(path: Path, tmp_path: Path, counts: HashMap[int, int]) -> None:
+    """As for one function (6.6)."""
+    archive, start = archived(path, tmp_path)
+    twice = function_at(archive, start + symbol_offset(path, "twice"))
+    with Program.load(
+        ProgramType.KPROBE, count(counts), license="GPL", attach_type=AttachType.TRACE_UPROBE_MULTI
+    ) as program:
+        with program.attach_uprobe_multi(f"{archive}!/lib/libours.so", "tw?ce"):
+            twice(1)
+        with program.attach_uprobe_multi(
+            f"{archive}!/lib/libours.so", offsets=[symbol_offset(path, "twice")]
+        ):
+            twice(1)
+    assert seen(counts) == 2
+
+
+def test_functions_of_one_name_are_all_watched(tmp_path: Path, counts: HashMap[int, int]) -> None:
+    """A pattern means every static function that matches: of those that share a name only one
+    would be seen (6.6)."""
+    text = '__attribute__((noinline)) static long same(long n) { asm volatile(""); return n; }\n'
+    sources = []
+    for name in ("one", "two"):
+        source = tmp_path / f"{name}.c"
+        source.write_text(f"{text}long {name}(long n) {{ return same(n) + 1; }}\n")
+        sources.append(str(source))
+    shared = tmp_path / "libsame.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", shared, *sources], check=True)
+    library = ctypes.CDLL(str(shared))
+    with (
+        Program.load(
+            ProgramType.KPROBE,
+            count(counts),
+            license="GPL",
+            attach_type=AttachType.TRACE_UPROBE_MULTI,
+        ) as program,
+        program.attach_uprobe_multi(shared, "s?me"),
+    ):
+        assert (library.one(1), library.two(1)) == (2, 2)
+    assert seen(counts) == 2
 
 
 def test_a_program_is_found_in_path(program: Program) -> None:
