@@ -29,17 +29,25 @@ IMM, ABS, IND, MEM, MEMSX, ATOMIC = 0x00, 0x20, 0x40, 0x60, 0x80, 0xC0
 FETCH = 0x01
 XCHG = 0xE1
 CMPXCHG = 0xF1
+LOAD_ACQUIRE = 0x100
+STORE_RELEASE = 0x110
+
+# The offset of a 64-bit move that casts between address spaces.
+ADDR_SPACE_CAST = 1
 
 LDDW = LD | IMM | DW
 JA32 = JMP32 | JA
 CALL_OPCODE = JMP | CALL
 EXIT_OPCODE = JMP | EXIT
+JAX = JMP | JA | X
 
 # The source field of LDDW says what its immediate means.
 PSEUDO_MAP_FD = 1
 PSEUDO_MAP_VALUE = 2
 PSEUDO_BTF_ID = 3
 PSEUDO_FUNC = 4
+PSEUDO_MAP_IDX = 5
+PSEUDO_MAP_IDX_VALUE = 6
 
 # The source field of a call does, too.
 PSEUDO_CALL = 1

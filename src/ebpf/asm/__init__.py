@@ -15,6 +15,7 @@ from __future__ import annotations
 from ebpf.asm.alu import (
     add,
     add32,
+    addr_space_cast,
     and32,
     and_,
     arsh,
@@ -73,8 +74,19 @@ from ebpf.asm.atomics import (
     atomic_xor32,
     cmpxchg,
     cmpxchg32,
+    load_acquireb,
+    load_acquiredw,
+    load_acquireh,
+    load_acquirew,
+    store_releaseb,
+    store_releasedw,
+    store_releaseh,
+    store_releasew,
     xchg,
     xchg32,
+)
+from ebpf.asm.calls import (
+    invoke,
 )
 from ebpf.asm.disassemble import (
     disassemble,
@@ -89,8 +101,10 @@ from ebpf.asm.instruction import (
 )
 from ebpf.asm.jumps import (
     call,
+    call_kfunc,
     call_local,
     exit_,
+    gotox,
     ja,
     ja32,
     jeq,
@@ -118,8 +132,11 @@ from ebpf.asm.jumps import (
     may_goto,
 )
 from ebpf.asm.memory import (
+    ld_btf_id,
     ld_func,
     ld_map_fd,
+    ld_map_idx,
+    ld_map_idx_value,
     ld_map_value,
     ldabsb,
     ldabsh,
@@ -163,10 +180,25 @@ from ebpf.asm.registers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ebpf.asm import packet, snippets
+    from ebpf.asm.frame import Frame
+    from ebpf.asm.listings import listing
     from ebpf.asm.objects import Function, TypedMap, collection
     from ebpf.asm.parameters import arguments, tracepoint, tracepoint_arguments
+    from ebpf.asm.parser import parse
     from ebpf.asm.ptregs import PtRegs
     from ebpf.asm.structs import Struct, context, enum_value
+    from ebpf.asm.structured import (
+        Condition,
+        Loop,
+        all_of,
+        any_of,
+        for_range,
+        if_,
+        not_,
+        return_,
+        when,
+        while_,
+    )
 
 __all__ = [
     "R0",
@@ -181,10 +213,13 @@ __all__ = [
     "R9",
     "R10",
     "Assembly",
+    "Condition",
+    "Frame",
     "Function",
     "Helper",
     "Instruction",
     "Label",
+    "Loop",
     "Memory",
     "Position",
     "PtRegs",
@@ -193,8 +228,11 @@ __all__ = [
     "TypedMap",
     "add",
     "add32",
+    "addr_space_cast",
+    "all_of",
     "and32",
     "and_",
+    "any_of",
     "arguments",
     "arsh",
     "arsh32",
@@ -214,6 +252,7 @@ __all__ = [
     "bswap32",
     "bswap64",
     "call",
+    "call_kfunc",
     "call_local",
     "cmpxchg",
     "cmpxchg32",
@@ -224,6 +263,10 @@ __all__ = [
     "div32",
     "enum_value",
     "exit_",
+    "for_range",
+    "gotox",
+    "if_",
+    "invoke",
     "ja",
     "ja32",
     "jeq",
@@ -248,8 +291,11 @@ __all__ = [
     "jsle32",
     "jslt",
     "jslt32",
+    "ld_btf_id",
     "ld_func",
     "ld_map_fd",
+    "ld_map_idx",
+    "ld_map_idx_value",
     "ld_map_value",
     "ldabsb",
     "ldabsh",
@@ -268,6 +314,11 @@ __all__ = [
     "le16",
     "le32",
     "le64",
+    "listing",
+    "load_acquireb",
+    "load_acquiredw",
+    "load_acquireh",
+    "load_acquirew",
     "lsh",
     "lsh32",
     "may_goto",
@@ -284,9 +335,12 @@ __all__ = [
     "mul32",
     "neg",
     "neg32",
+    "not_",
     "or32",
     "or_",
     "packet",
+    "parse",
+    "return_",
     "rsh",
     "rsh32",
     "sdiv",
@@ -297,6 +351,10 @@ __all__ = [
     "stb",
     "stdw",
     "sth",
+    "store_releaseb",
+    "store_releasedw",
+    "store_releaseh",
+    "store_releasew",
     "stw",
     "stxb",
     "stxdw",
@@ -306,15 +364,28 @@ __all__ = [
     "sub32",
     "tracepoint",
     "tracepoint_arguments",
+    "when",
+    "while_",
     "xchg",
     "xchg32",
     "xor",
     "xor32",
 ]
 
-# What takes time to import, with the types of `ebpf.btf`: the module that has each. A module of
-# the same name is meant itself.
+# What takes time to import and is not always used: the module that has each. A module of the same
+# name is meant itself.
 _LAZY = {
+    "Frame": "frame",
+    "Condition": "structured",
+    "Loop": "structured",
+    "all_of": "structured",
+    "any_of": "structured",
+    "for_range": "structured",
+    "if_": "structured",
+    "not_": "structured",
+    "return_": "structured",
+    "when": "structured",
+    "while_": "structured",
     "Function": "objects",
     "PtRegs": "ptregs",
     "Struct": "structs",
@@ -323,7 +394,9 @@ _LAZY = {
     "collection": "objects",
     "context": "structs",
     "enum_value": "structs",
+    "listing": "listings",
     "packet": "packet",
+    "parse": "parser",
     "snippets": "snippets",
     "tracepoint": "parameters",
     "tracepoint_arguments": "parameters",

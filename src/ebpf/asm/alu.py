@@ -231,6 +231,20 @@ def movsx1632(dst: Register, src: Register) -> Instruction:
     return _movsx(op.ALU, dst, src, 16)
 
 
+def addr_space_cast(
+    dst: Register, src: Register, to: SupportsIndex, of: SupportsIndex
+) -> Instruction:
+    """dst = the pointer src of address space `of`, as one of address space `to`. Linux 6.9.
+
+    1 is the address space of the program's arena, 0 that of the kernel: Linux knows the casts
+    from 1 to 0 and back.
+    """
+    spaces = in_range("to", to, 0, 2**15 - 1) << 16 | in_range("of", of, 0, 2**16 - 1)
+    number = writable("dst", dst)
+    opcode = op.ALU64 | op.MOV | op.X
+    return Instruction(opcode, number, register("src", src), op.ADDR_SPACE_CAST, spaces)
+
+
 def le16(dst: Register) -> Instruction:
     """dst = the lowest 16 bits of dst, from or to little-endian, zero-extended."""
     return _unary(op.ALU | op.END | op.K, dst, 16)

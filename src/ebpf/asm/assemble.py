@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from ebpf.asm.instruction import MapReference
 
     Reference = tuple[int, MapReference, Literal["fd", "value"]]
+    SymbolKind = Literal["function", "variable"]
+    SymbolReference = tuple[int, str, SymbolKind]
 
 SLOT_SIZE = 8
 _SLOTS = {"little": struct.Struct("<BBhi"), "big": struct.Struct(">BBhi")}
 _IMMEDIATES = {"little": struct.Struct("<i"), "big": struct.Struct(">i")}
+_OFFSET_OFFSET = 2
 _IMMEDIATE_OFFSET = 4
 
 
@@ -46,6 +49,8 @@ class Assembly(Value):
         labels: name of a label -> slot of the instruction that follows it.
         positions: the position of the instruction at each slot (None: unknown).
         subprograms: the slots that `call_local` and `ld_func` refer to, ascending.
+        symbols: (slot, name, kind) for every reference to the kernel; kind "function" is the call
+            of a kfunc, "variable" the address of a variable.
     """
 
     __slots__ = (
@@ -56,6 +61,7 @@ class Assembly(Value):
         "positions",
         "references",
         "subprograms",
+        "symbols",
     )  # fmt: skip
     instructions: tuple[Instruction, ...]
     code: bytes
@@ -64,6 +70,7 @@ class Assembly(Value):
     labels: Mapping[str, int]
     positions: tuple[Position | None, ...]
     subprograms: tuple[int, ...]
+    symbols: tuple[SymbolReference, ...]
 
     def __init__(
         self,
@@ -74,6 +81,7 @@ class Assembly(Value):
         labels: Mapping[str, int],
         positions: tuple[Position | None, ...],
         subprograms: tuple[int, ...],
+        symbols: tuple[SymbolReference, ...] = (),
     ) -> None:
         set_field(self, "instructions", instructions)
         set_field(self, "code", code)
@@ -82,9 +90,11 @@ class Assembly(Value):
         set_field(self, "labels", MappingProxyType(dict(labels)))
         set_field(self, "positions", positions)
         set_field(self, "subprograms", subprograms)
+        set_field(self, "symbols", symbols)
 
     def _key(self) -> tuple[object, ...]:
-        return (self.code, self.byteorder, self.references, tuple(self.labels.items()))
+        labels = tuple(self.labels.items())
+        return (self.code, self.byteorder, self.references, labels, self.symbols)
 
     def __hash__(self) -> int:
         # Without the references: a map need not be hashable.
@@ -94,7 +104,7 @@ class Assembly(Value):
         # Through the constructor, because a mapping proxy cannot be pickled.
         return Assembly, (
             self.instructions, self.code, self.byteorder, self.references, dict(self.labels),
-            self.positions, self.subprograms,
+            self.positions, self.subprograms, self.symbols,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -103,12 +113,19 @@ class Assembly(Value):
     def __repr__(self) -> str:
         return f"<Assembly of {len(self)} slots, {len(self.references)} map references>"
 
-    def resolve(self, fd_of: Callable[[str], int] | Mapping[str, int] | None = None) -> bytes:
-        """The code with the descriptor of every map in place.
+    def resolve(
+        self,
+        fd_of: Callable[[str], int] | Mapping[str, int] | None = None,
+        symbol_of: Callable[[str, SymbolKind], tuple[int, int]] | None = None,
+    ) -> bytes:
+        """The code with the descriptor of every map, and what names the kernel's, in place.
 
         Args:
             fd_of: map name -> descriptor; a mapping or a function. Not needed for maps that
                 were given as objects: their ``fileno()`` is asked.
+            symbol_of: name and kind of what `symbols` has -> the id of its type in BTF, and which
+                BTF that is: its place in fd_array for a function, its descriptor for a variable;
+                0 for the kernel's own.
 
         Raises:
             AsmError: a map is known by name only and `fd_of` does not have it, or a descriptor
@@ -119,7 +136,22 @@ class Assembly(Value):
         for slot, map_reference, _ in self.references:
             fd = self._descriptor(slot, map_reference, fd_of)
             immediate.pack_into(code, slot * SLOT_SIZE + _IMMEDIATE_OFFSET, fd)
+        for slot, name, kind in self.symbols:
+            if symbol_of is None:
+                raise AsmError(
+                    f"{describe_position(self.positions[slot])}: the kernel's {kind} {name!r} is "
+                    "known by name only; pass symbol_of"
+                )
+            self._put_symbol(code, slot * SLOT_SIZE, kind, *symbol_of(name, kind))
         return bytes(code)
+
+    def _put_symbol(self, code: bytearray, start: int, kind: SymbolKind, id: int, btf: int) -> None:
+        immediate = _IMMEDIATES[self.byteorder]
+        immediate.pack_into(code, start + _IMMEDIATE_OFFSET, id)
+        if kind == "function":
+            struct.pack_into(immediate.format[0] + "h", code, start + _OFFSET_OFFSET, btf)
+        else:
+            immediate.pack_into(code, start + SLOT_SIZE + _IMMEDIATE_OFFSET, btf)
 
     def _descriptor(
         self,
@@ -152,16 +184,21 @@ class Assembly(Value):
 
 
 def assemble(
-    program: Iterable[object], *, byteorder: Literal["little", "big"] = sys.byteorder
+    program: Iterable[object],
+    *,
+    byteorder: Literal["little", "big"] = sys.byteorder,
+    check: bool = True,
 ) -> Assembly:
     """Assemble instructions and labels; nested lists, tuples and iterators are spliced in.
 
     Args:
         program: instructions, labels, and iterables of them, to any depth.
         byteorder: "little" or "big"; a program that is to be loaded needs the machine's own.
+        check: refuse what every kernel refuses, see `ebpf.asm.check`; False for parts of programs.
 
     Raises:
-        AsmError: the program is empty, a label is missing or there twice, or a jump is too long.
+        AsmError: the program is empty, a label is missing or there twice, a jump is too long, or
+            what `check` refuses.
         TypeError: `program` contains something else than instructions, labels and iterables.
     """
     slot = slot_struct(byteorder)
@@ -171,6 +208,7 @@ def assemble(
     references: list[Reference] = []
     positions: list[Position | None] = []
     subprograms: set[int] = set()
+    symbols: list[SymbolReference] = []
     for instruction, start in zip(instructions, starts[:-1], strict=True):
         offset, imm = instruction.offset, instruction.imm
         if instruction.target is not None:
@@ -183,13 +221,21 @@ def assemble(
                 "value" if instruction.src == op.PSEUDO_MAP_VALUE else "fd"
             )
             references.append((start, instruction.map, kind))
+        if instruction.symbol is not None:
+            is_call = instruction.opcode == op.CALL_OPCODE
+            symbols.append((start, instruction.symbol, "function" if is_call else "variable"))
         code += _encode(slot, instruction, offset, imm, byteorder == "big")
         positions += [instruction.position] * len(instruction)
-    return Assembly(
+    assembly = Assembly(
         tuple(instructions), bytes(code), byteorder, tuple(references),
         {label.name: start for label, start in labels.values()}, tuple(positions),
-        tuple(sorted(subprograms)),
+        tuple(sorted(subprograms)), tuple(symbols),
     )  # fmt: skip
+    if check:
+        from ebpf.asm.check import check as check_assembly
+
+        check_assembly(assembly)
+    return assembly
 
 
 def _lay_out(

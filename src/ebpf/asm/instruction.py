@@ -94,10 +94,11 @@ class Instruction(Value):
     `opcode`, `dst`, `src`, `offset` (signed) and `imm` (signed) are the fields of RFC 9669,
     section 3. The `imm` of lddw is all 64 bits of it: the second slot's in the upper half.
     `target` names a label and `map` a map (by name, or anything with ``fileno()``) until
-    `assemble` and `Assembly.resolve` put numbers in their place. Equality ignores `position`.
+    `assemble` and `Assembly.resolve` put numbers in their place; `symbol` names a function or a
+    variable of the kernel in the same way. Equality ignores `position`.
     """
 
-    __slots__ = ("dst", "imm", "map", "offset", "opcode", "position", "src", "target")
+    __slots__ = ("dst", "imm", "map", "offset", "opcode", "position", "src", "symbol", "target")
     opcode: int
     dst: int
     src: int
@@ -106,6 +107,7 @@ class Instruction(Value):
     target: str | None
     map: MapReference | None
     position: Position | None
+    symbol: str | None
 
     def __init__(
         self,
@@ -117,6 +119,7 @@ class Instruction(Value):
         target: str | None = None,
         map: MapReference | None = None,
         position: Position | None = CALLER,
+        symbol: str | None = None,
     ) -> None:
         imm_bits = 64 if opcode == op.LDDW else 32
         set_field(self, "opcode", _field("opcode", opcode, 0, 0xFF))
@@ -131,16 +134,24 @@ class Instruction(Value):
             raise AsmError(f"opcode {opcode:#04x} cannot refer to a map: only lddw can")
         set_field(self, "target", target)
         set_field(self, "map", map)
+        if symbol is not None and not _takes_symbol(opcode, src):
+            raise AsmError(
+                f"opcode {opcode:#04x} cannot refer to the kernel: only kfunc calls and lddw can"
+            )
+        set_field(self, "symbol", symbol)
         set_field(self, "position", caller_position() if position is CALLER else position)
 
     def _key(self) -> tuple[object, ...]:
         return (
             self.opcode, self.dst, self.src, self.offset, self.imm, self.target, self.map,
+            self.symbol,
         )  # fmt: skip
 
     def __hash__(self) -> int:
         # Without the map, which need not be hashable.
-        return hash((self.opcode, self.dst, self.src, self.offset, self.imm, self.target))
+        return hash(
+            (self.opcode, self.dst, self.src, self.offset, self.imm, self.target, self.symbol)
+        )
 
     def __len__(self) -> int:
         return 2 if self.opcode == op.LDDW else 1
@@ -162,3 +173,10 @@ def _field(name: str, value: int, low: int, high: int) -> int:
 
 def _takes_target(opcode: int) -> bool:
     return opcode & op.CLASS_MASK in (op.JMP, op.JMP32) or opcode == op.LDDW
+
+
+def _takes_symbol(opcode: int, src: int) -> bool:
+    return (opcode, src) in (
+        (op.CALL_OPCODE, op.PSEUDO_KFUNC_CALL),
+        (op.LDDW, op.PSEUDO_BTF_ID),
+    )

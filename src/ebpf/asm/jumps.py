@@ -13,7 +13,14 @@ from __future__ import annotations
 from ebpf import opcodes as op
 from ebpf.asm.helpers import Helper, helper_number
 from ebpf.asm.instruction import Instruction, Label
-from ebpf.asm.operands import immediate, register, register_or_immediate, target_name
+from ebpf.asm.operands import (
+    immediate,
+    in_range,
+    register,
+    register_or_immediate,
+    symbol_name,
+    target_name,
+)
 from ebpf.asm.registers import Register
 
 TYPE_CHECKING = False
@@ -47,6 +54,11 @@ def ja32(target: Target) -> Instruction:
     return Instruction(op.JA32, target=target_name("target", target))
 
 
+def gotox(target: Register) -> Instruction:
+    """Jump to the instruction that target points to, loaded from an INSN_ARRAY map. Linux 6.19."""
+    return Instruction(op.JAX, register("target", target))
+
+
 def may_goto(target: Target) -> Instruction:
     """Jump to target once the kernel's budget for this loop is used up. Linux 6.9."""
     return Instruction(op.JMP | op.JCOND, target=target_name("target", target))
@@ -66,6 +78,22 @@ def call_local(target: Target) -> Instruction:
     """Call the function of this program that starts at target. Linux 4.16."""
     place = target_name("target", target)
     return Instruction(op.CALL_OPCODE, src=op.PSEUDO_CALL, target=place)
+
+
+def call_kfunc(function: str | SupportsIndex, module: SupportsIndex = 0) -> Instruction:
+    """Call a function of the kernel that is there for programs. Linux 5.13.
+
+    Args:
+        function: its name, which loading looks up in the BTF of the kernel and of its modules;
+            or the id of its type in that BTF.
+        module: with an id, the place of the module's BTF in fd_array (0: the kernel itself).
+    """
+    if isinstance(function, str):
+        name = symbol_name("function", function)
+        return Instruction(op.CALL_OPCODE, src=op.PSEUDO_KFUNC_CALL, symbol=name)
+    number = in_range("function", function, 1, 2**31 - 1)
+    place = in_range("module", module, 0, 2**15 - 1)
+    return Instruction(op.CALL_OPCODE, src=op.PSEUDO_KFUNC_CALL, offset=place, imm=number)
 
 
 def exit_() -> Instruction:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from ebpf import opcodes as op
+from ebpf.asm.flow import refers_to_function
 from ebpf.patterns import Pattern
 from ebpf.plain import NamedTuple
 
@@ -66,14 +66,6 @@ def called_slot(assembly: Assembly, slot: int, instruction: Instruction) -> int:
     if instruction.target is not None:
         return assembly.labels[instruction.target]
     return slot + 1 + (instruction.imm & 0xFFFF_FFFF ^ 2**31) - 2**31
-
-
-def refers_to_function(instruction: Instruction) -> bool:
-    """Whether it calls a function of the program, or loads the address of one."""
-    return (instruction.opcode, instruction.src) in (
-        (op.CALL_OPCODE, op.PSEUDO_CALL),
-        (op.LDDW, op.PSEUDO_FUNC),
-    )
 
 
 def identifier(text: str) -> str:

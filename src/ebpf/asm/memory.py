@@ -15,6 +15,7 @@ from ebpf.asm.operands import (
     memory,
     register,
     sign_extended,
+    symbol_name,
     target_name,
     writable,
 )
@@ -149,6 +150,34 @@ def ld_map_value(dst: Register, map: MapReference, offset: SupportsIndex = 0) ->
     number = writable("dst", dst)
     imm = in_range("offset", offset, 0, 2**31 - 1) << 32
     return Instruction(op.LDDW, number, op.PSEUDO_MAP_VALUE, imm=imm, map=_map("map", map))
+
+
+def ld_map_idx(dst: Register, index: SupportsIndex) -> Instruction:
+    """dst = the map whose descriptor is at `index` in fd_array; fills two slots. Linux 5.14."""
+    imm = in_range("index", index, 0, 2**31 - 1)
+    return Instruction(op.LDDW, writable("dst", dst), op.PSEUDO_MAP_IDX, imm=imm)
+
+
+def ld_map_idx_value(dst: Register, index: SupportsIndex, offset: SupportsIndex = 0) -> Instruction:
+    """As `ld_map_value`, for the map whose descriptor is at `index` in fd_array. Linux 5.14."""
+    imm = in_range("offset", offset, 0, 2**31 - 1) << 32 | in_range("index", index, 0, 2**31 - 1)
+    return Instruction(op.LDDW, writable("dst", dst), op.PSEUDO_MAP_IDX_VALUE, imm=imm)
+
+
+def ld_btf_id(dst: Register, variable: str | SupportsIndex, btf: SupportsIndex = 0) -> Instruction:
+    """dst = the address of a variable of the kernel, typed by BTF; fills two slots. Linux 5.10.
+
+    Args:
+        variable: its name, which loading looks up in the BTF of the kernel and of its modules;
+            or the id of its type in that BTF. BTF has a kernel's per-CPU variables.
+        btf: with an id, the descriptor of the module's BTF (0: the kernel itself).
+    """
+    number = writable("dst", dst)
+    if isinstance(variable, str):
+        name = symbol_name("variable", variable)
+        return Instruction(op.LDDW, number, op.PSEUDO_BTF_ID, symbol=name)
+    imm = in_range("variable", variable, 1, 2**31 - 1) | in_range("btf", btf, 0, 2**31 - 1) << 32
+    return Instruction(op.LDDW, number, op.PSEUDO_BTF_ID, imm=imm)
 
 
 def ld_func(dst: Register, target: str | Label) -> Instruction:

@@ -18,9 +18,11 @@ import sys
 
 from ebpf import opcodes as op
 from ebpf.asm.assemble import assemble, flatten
+from ebpf.asm.check import check
 from ebpf.asm.excerpt import Excerpt
+from ebpf.asm.flow import refers_to_function
 from ebpf.asm.instruction import Instruction, Label, describe_position
-from ebpf.asm.lines import Lines, Piece, called_slot, pieces, placed, refers_to_function
+from ebpf.asm.lines import Lines, Piece, called_slot, pieces, placed
 from ebpf.asm.prototypes import Prototype, add_prototype, parse
 from ebpf.asm.relocated import Relocated
 from ebpf.asm.value import set_field
@@ -216,7 +218,15 @@ class _Collector:
     def add(self, function: Function) -> dict[str, FunctionSpec]:
         """The function, and those that begin at labels in it."""
         code, outside = self._cut(function)
-        assembly = assemble(code, byteorder=self.byte_order)
+        assembly = assemble(code, byteorder=self.byte_order, check=False)
+        # A function that is no program has what its callers give it.
+        check(assembly, arguments=1 if function.section else 5, outside=outside)
+        if assembly.symbols:
+            slot, symbol, kind = assembly.symbols[0]
+            raise AsmError(
+                f"{describe_position(assembly.positions[slot])}: the kernel's {kind} {symbol!r} is "
+                "found by Program.load only; give the id of its type"
+            )
         found = {}
         for number, piece in enumerate(pieces(assembly, function.name)):
             if piece.name in found or (number and piece.name in self._names):

@@ -114,6 +114,13 @@ def register_or_immediate(
     return False, check(name, value)
 
 
+def symbol_name(name: str, value: str) -> str:
+    """The name of a function or variable of the kernel."""
+    if not value.isidentifier():
+        raise AsmError(f"{name} {value!r} is no name of C")
+    return value
+
+
 def target_name(name: str, value: object) -> str:
     """The name of the label that a jump or call goes to."""
     if isinstance(value, Label):

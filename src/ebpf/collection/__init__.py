@@ -2,7 +2,6 @@
 
 image      one program's instructions from the functions it reaches (pure)
 tags       exception callbacks and contexts, from declaration tags (pure)
-kernel     the types of the kernel and its modules
 externs    kernel options, kernel symbols, kfuncs
 target     what a program attaches to, as the kernel wants it at load
 btf        loading BTF, less what the kernel does not know

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ebpf.btf import Btf
-    from ebpf.collection.kernel import KernelTypes, Module
+    from ebpf.programs.kernel_types import KernelTypes, Module
     from ebpf.spec import CollectionSpec
 
 _DEBIAN = Pattern(r"Debian (\d+\.\d+\.\d+)")

@@ -10,7 +10,6 @@ from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
 from ebpf.collection.externs import check_options, kconfig_bytes
-from ebpf.collection.kernel import KernelTypes, external_btf
 from ebpf.collection.maps import check_compatible, check_definition, create_map, new_map, pin_path
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
@@ -20,6 +19,7 @@ from ebpf.errors import ElfError, RelocationError, VerifierError
 from ebpf.kconfig import kernel_config, overridden
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
+from ebpf.programs.kernel_types import KernelTypes, external_btf
 from ebpf.spec import ExternKind, ExternSpec, MapSpec
 from ebpf.spec.members import Named
 from ebpf.types import MapFlags, MapType

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ebpf.collection.image import Call
-    from ebpf.collection.kernel import KernelTypes
     from ebpf.collection.tags import Tags
     from ebpf.maps import Map
+    from ebpf.programs.kernel_types import KernelTypes
     from ebpf.spec import CollectionSpec, FunctionSpec, ProgramSpec
 
 KCONFIG_MAP = ".kconfig"

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ebpf.btf import Btf
-    from ebpf.collection.kernel import KernelTypes, Module
     from ebpf.maps import Map
     from ebpf.programs import Program
+    from ebpf.programs.kernel_types import KernelTypes, Module
     from ebpf.spec import CollectionSpec, MapSpec
 
 _POINTER_SIZE = 8

@@ -10,8 +10,8 @@ from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf.collection.kernel import KernelTypes
     from ebpf.programs import Program
+    from ebpf.programs.kernel_types import KernelTypes
     from ebpf.spec import ProgramSpec
 
 

@@ -3,6 +3,8 @@
 program    Program
 load       BPF_PROG_LOAD: checking what is asked for, and the log that explains a refusal
 target     what a program attaches to, where the kernel wants to know it when the program is loaded
+kernel_types  the types of the kernel and its modules
+symbols    functions and variables of the kernel that instructions name
 run        test runs
 attaching  the attach_ methods, and the links that a program owns
 watching   those of them that watch functions, tracepoints and counters

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ebpf.errors import BpfError, Version
     from ebpf.links.base import HasFileno
     from ebpf.programs.portable import Portable
+    from ebpf.programs.symbols import KernelSymbols
 
 
 # The first verifier log buffer; it grows to what the log needs. Kernels before 6.4 take no buffer
@@ -106,8 +107,15 @@ def newest(
     return max((since, what) for since, what in dated if since is not None)
 
 
+# Their functions may be without a result.
+_MAY_RETURN_NOTHING = {ProgramType.LSM, ProgramType.STRUCT_OPS}
+
+
 def code_of(
-    insns: bytes | Assembly | Iterable[Any], maps: Mapping[str, HasFileno] | None
+    insns: bytes | Assembly | Iterable[Any],
+    maps: Mapping[str, HasFileno] | None,
+    symbols: KernelSymbols,
+    type: ProgramType,
 ) -> tuple[bytes, Assembly | None]:
     if isinstance(insns, (bytes, bytearray, memoryview)):
         if maps:
@@ -120,8 +128,15 @@ def code_of(
         return code, None
     from ebpf import asm
 
-    assembly = insns if isinstance(insns, asm.Assembly) else asm.assemble(insns)
-    return assembly.resolve({name: map.fileno() for name, map in (maps or {}).items()}), assembly
+    if isinstance(insns, asm.Assembly):
+        assembly = insns
+    else:
+        from ebpf.asm.check import check
+
+        assembly = asm.assemble(insns, check=False)
+        check(assembly, returns=type not in _MAY_RETURN_NOTHING)
+    descriptors = {name: map.fileno() for name, map in (maps or {}).items()}
+    return assembly.resolve(descriptors, symbols.find), assembly
 
 
 def fitted(assembly: Assembly | None, code: bytes) -> Portable | None:

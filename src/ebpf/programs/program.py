@@ -24,6 +24,7 @@ from ebpf.programs.load import (
     newest,
     source_of,
 )
+from ebpf.programs.symbols import KernelSymbols
 from ebpf.types import AttachType, ProgramFlags, ProgramType, TestRunFlags
 
 TYPE_CHECKING = False
@@ -99,8 +100,9 @@ class Program(Attaching):
 
         Args:
             type: the program type.
-            insns: what `ebpf.asm` functions return, an `asm.Assembly`, or the bytes of
-                ``struct bpf_insn``.
+            insns: what `ebpf.asm` functions return, which is checked for what every kernel
+                refuses; an `asm.Assembly` (``asm.assemble(..., check=False)`` is not checked); or
+                the bytes of ``struct bpf_insn``.
             license: "GPL", "Dual MIT/GPL", ...: some helpers are for GPL-compatible programs only.
             name: up to 15 characters of ``[A-Za-z0-9_.]``.
             attach_type: for types that are verified for one hook (expected_attach_type).
@@ -128,32 +130,34 @@ class Program(Attaching):
         check_numbers(32, flags=flags, attach_btf_id=attach_btf_id, ifindex=ifindex)
         check_numbers(32, log_level=log_level, log_size=log_size)
         check_objects(btf=btf)
-        code, assembly = code_of(insns, maps)
-        portable = fitted(assembly, code)
-        request = {
-            "prog_type": type,
-            "insns": portable.code if portable else code,
-            "license": c_string("license", license) + b"\0",
-            "prog_name": name.encode("ascii"),
-            "prog_flags": int(flags),
-            "expected_attach_type": int(attach_type or 0),
-            "prog_btf_fd": 0 if btf is None else btf.fileno(),
-            "prog_ifindex": ifindex,
-        }
-        needs = newest(type, ProgramFlags(flags), attach_type)
-        with (
-            Target(attach_type, attach_to, attach_btf_id, attach_btf, attach_program) as target,
-            SourceInfo(assembly if btf is None else None, name) as source,
-        ):
-            request.update(target)
-            request.update(source)
-            loading = Loading(request, name, needs, source_of(assembly))
-            try:
-                fd, log = loading.load(log_level, log_size)
-            except VerifierError as error:
-                if portable is None:
-                    raise
-                raise portable.explained(error) from error
+        with KernelSymbols() as symbols:
+            code, assembly = code_of(insns, maps, symbols, type)
+            portable = fitted(assembly, code)
+            request = {
+                "prog_type": type,
+                "insns": portable.code if portable else code,
+                "fd_array": symbols.fd_array(),
+                "license": c_string("license", license) + b"\0",
+                "prog_name": name.encode("ascii"),
+                "prog_flags": int(flags),
+                "expected_attach_type": int(attach_type or 0),
+                "prog_btf_fd": 0 if btf is None else btf.fileno(),
+                "prog_ifindex": ifindex,
+            }
+            needs = newest(type, ProgramFlags(flags), attach_type)
+            with (
+                Target(attach_type, attach_to, attach_btf_id, attach_btf, attach_program) as target,
+                SourceInfo(assembly if btf is None else None, name) as source,
+            ):
+                request.update(target)
+                request.update(source)
+                loading = Loading(request, name, needs, source_of(assembly))
+                try:
+                    fd, log = loading.load(log_level, log_size)
+                except VerifierError as error:
+                    if portable is None:
+                        raise
+                    raise portable.explained(error) from error
         return cls(fd, type, name, log, attach_type=attach_type, attach_to=attach_to)
 
     @classmethod

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import ebpf
-from ebpf.collection.kernel import KernelTypes
 from ebpf.kernel_btf import kernel_btf, release
+from ebpf.programs.kernel_types import KernelTypes
 from tests.objects import compiled
 
 SCRIPT = """

@@ -28,6 +28,7 @@ from ebpf.asm import (
     R2,
     R6,
     R10,
+    Assembly,
     Helper,
     Label,
     add,
@@ -51,6 +52,11 @@ def refused(insns: Any, type: ProgramType = FILTER, **options: Any) -> VerifierE
     with pytest.raises(VerifierError) as caught:
         Program.load(type, insns, **options)
     return caught.value
+
+
+def unchecked(*program: Any) -> Assembly:
+    """For the verifier alone to refuse."""
+    return assemble(program, check=False)
 
 
 def here() -> int:
@@ -133,14 +139,14 @@ def test_a_closed_map_is_never_resolved_to_a_number() -> None:
 
 # What kernels say of each, the newest wording last.
 REFUSALS = {
-    "unset register": ([exit_()], r"R0 !read_ok"),
+    "unset register": (unchecked(exit_()), r"R0 !read_ok"),
     "context": ([ldxdw(R0, R1 + 1000), exit_()], r"invalid bpf_context access off=1000 size=8"),
-    "unreachable": ([*PASS, mov(R0, 1), exit_()], r"unreachable insn 2"),
+    "unreachable": (unchecked(*PASS, mov(R0, 1), exit_()), r"unreachable insn 2"),
     "endless": (
         [mov(R0, 0), Label("a"), jeq(R0, 1, "b"), jeq(R0, 0, "a"), Label("b"), exit_()],
         r"back-edge from insn 2 to 1|infinite loop detected at insn [12]",
     ),
-    "no exit": ([mov(R0, 0)], r"last insn is not an exit or jmp"),
+    "no exit": (unchecked(mov(R0, 0)), r"last insn is not an exit or jmp"),
     "no such helper": ([call(9999), exit_()], r"invalid func unknown#9999"),
     "pointer as size": (
         [mov(R2, R1), call("get_current_comm"), exit_()],
@@ -174,7 +180,7 @@ def test_the_message_names_instruction_and_line_of_python() -> None:
     # Numbers in the reason itself are instructions too.
     line = here() + 1
     wrong = mov(R0, 1)
-    error = refused([*PASS, wrong, exit_()])
+    error = refused(unchecked(*PASS, wrong, exit_()))
     assert "unreachable insn 2" in str(error)
     assert f" (instruction 2, {__file__}:{line})" in str(error)
 
@@ -291,10 +297,12 @@ def test_a_wrong_argument_is_not_taken_for_an_old_kernel() -> None:
 def test_a_helper_younger_than_the_kernel_names_its_release(helper: Helper) -> None:
     """ "unknown func" alone does not say which kernel has it."""
     if environment.kernel_version() >= helper.since:
-        error: BpfError = refused([call(helper), call(9999), exit_()], ProgramType.SCHED_CLS)
+        error: BpfError = refused(
+            unchecked(call(helper), call(9999), exit_()), ProgramType.SCHED_CLS
+        )
         return
     with pytest.raises(NotSupportedError, match=f"the helper {helper.name.lower()}") as caught:
-        Program.load(ProgramType.SCHED_CLS, [call(helper), exit_()])
+        Program.load(ProgramType.SCHED_CLS, unchecked(call(helper), exit_()))
     error = caught.value
     assert caught.value.minimum_version == helper.since
     assert isinstance(error.__cause__, VerifierError)
@@ -404,7 +412,7 @@ def test_bpftool_shows_the_name_that_was_given() -> None:
 
 def test_a_refused_program_costs_no_permission_error_class() -> None:
     """The verifier's EACCES is about the program, not about who loads it."""
-    error = refused([exit_()])
+    error = refused(unchecked(exit_()))
     assert not isinstance(error, (PermissionError, BpfPermissionError))
     assert isinstance(error, OSError)
     assert error.errno == 13

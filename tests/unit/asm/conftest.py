@@ -37,6 +37,29 @@ class Llvm:
         self._run(f"--triple={triple}", "-filetype=obj", "-o", str(target), text=text)
         return text_section(target.read_bytes(), byteorder)
 
+    def reassemble(self, texts: list[str], directory: Path) -> list[bytes | None]:
+        """The bytes of each text (one instruction each), None for those that LLVM refuses.
+
+        LLVM would warn of a whole text line by line, so the refused ones are taken out first.
+        """
+        target = directory / "again.o"
+        command = [self.path, "--mcpu=v4", "--triple=bpfel", "-filetype=obj", "-o", str(target)]
+        tried = subprocess.run(command, input="\n".join(texts), capture_output=True, text=True)
+        refused = {int(line) for line in re.findall(r"<stdin>:(\d+):\d+: error", tried.stderr)}
+        kept = [text for line, text in enumerate(texts, 1) if line not in refused]
+        slots = self.assemble("\n".join(kept), directory)
+        found: list[bytes | None] = []
+        start = 0
+        for line in range(1, len(texts) + 1):
+            if line in refused:
+                found.append(None)
+                continue
+            size = 16 if slots[start] == 0x18 else 8
+            found.append(slots[start : start + size])
+            start += size
+        assert start == len(slots)
+        return found
+
     def disassemble(self, codes: list[bytes]) -> list[str | None]:
         """LLVM's text for each of `codes` (one instruction each), None for what it refuses."""
         marked = b"".join(
@@ -74,6 +97,14 @@ def text_section(elf: bytes, byteorder: str) -> bytes:
         if elf[start : elf.index(b"\0", start)] == b".text":
             return elf[offset : offset + length]
     raise AssertionError("the object has no .text")
+
+
+@pytest.fixture(scope="session")
+def objdump(llvm: Llvm) -> str:
+    """The llvm-objdump of the same release."""
+    path = shutil.which(llvm.path.replace("llvm-mc", "llvm-objdump"))
+    assert path is not None, f"{llvm.path} is there without its llvm-objdump"
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 from ebpf import asm
 from ebpf.asm import Helper
 
+HELPER_DEFS = Path(__file__).parents[3] / "src/ebpf/compile/include/bpf/bpf_helper_defs.h"
 HEADER = Path("/usr/include/linux/bpf.h")
 
 
@@ -87,3 +88,16 @@ def test_helpers_everybody_knows(name: str, number: int, since: tuple[int, int])
 def test_helpers_of_newer_kernels_can_be_called() -> None:
     """A helper that this table does not have could not be called at all."""
     assert asm.call(999).imm == 999
+
+
+def test_argument_counts_are_those_of_the_prototypes() -> None:
+    """A call with too few arguments would be accepted here, or one that is right refused."""
+    text = HELPER_DEFS.read_text(encoding="utf-8")
+    found = re.findall(r"\(\*const bpf_(\w+)\)\((.*)\) =", text)
+    counts = {name: 0 if types == "void" else types.count(",") + 1 for name, types in found}
+    ours = {helper.name.lower(): helper.arguments for helper in Helper}
+    assert len(counts) == len(ours)
+    # printk's values are optional, and the verifier does not look at the snapshot's flags.
+    exceptions = {"trace_printk": (3, 2), "get_branch_snapshot": (3, 2)}
+    different = {n: (counts[n], ours[n]) for n in ours if counts[n] != ours[n]}
+    assert different == exceptions

@@ -12,8 +12,8 @@ from ebpf._sys import bpf
 from ebpf.btf import Btf, Kind
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.types import Int, Typedef
-from ebpf.collection import kernel
 from ebpf.errors import BpfFileNotFoundError
+from ebpf.programs import kernel_types as kernel
 
 
 def test_modules_that_were_unloaded_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,75 @@
+"""What the assembler refuses, the verifier refuses as well; and nothing that it accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import Any
+
+import pytest
+
+from ebpf import CollectionSpec, HashMap, Program, ProgramType
+from ebpf._sys import bpf
+from ebpf.asm import R1, assemble, disassemble, ld_map_fd
+from ebpf.asm.check import check
+from ebpf.errors import AsmError, EbpfError, VerifierError
+from tests.flawed import ACCEPTED, FLAWED, LOOKUPS
+from tests.objects import SOURCES, compiled
+
+FILTER = ProgramType.SOCKET_FILTER
+# Only BTF says that a function of this one is called, when the program throws.
+UNREACHED = {"exceptions"}
+NAMES = sorted({path.name.removesuffix(".bpf.c") for path in SOURCES.glob("*.bpf.c")} - UNREACHED)
+
+
+@pytest.mark.parametrize("case", FLAWED)
+def test_the_verifier_refuses_it_too(case: str) -> None:
+    """A program that works would be refused."""
+    program, _, _ = FLAWED[case]
+    with pytest.raises(VerifierError):
+        Program.load(FILTER, assemble(program, check=False), license="GPL")
+    with pytest.raises(AsmError):
+        Program.load(FILTER, program, license="GPL")
+
+
+@pytest.mark.parametrize("case", LOOKUPS)
+def test_the_side_with_a_value_is_always_verified(case: str) -> None:
+    """A program that works would be refused."""
+    with HashMap.create(key="Q", value="Q", max_entries=1) as values:
+        program = [ld_map_fd(R1, values), *LOOKUPS[case][0]]
+        with pytest.raises(VerifierError):
+            Program.load(FILTER, assemble(program, check=False), license="GPL")
+        with pytest.raises(AsmError, match=LOOKUPS[case][1]):
+            Program.load(FILTER, program, license="GPL")
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_looks_wrong_and_works(case: str) -> None:
+    """These would not be an assembler's business."""
+    Program.load(FILTER, ACCEPTED[case], license="GPL").close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_clang_makes_and_the_kernel_accepts(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a compiler does that nobody here thought of would be refused."""
+    accepted: list[bytes] = []
+    load = bpf.prog_load
+
+    def watched(*arguments: Any, **fields: Any) -> bpf.LoadResult:
+        loaded = load(*arguments, **fields)
+        if loaded.result >= 0:
+            accepted.append(fields["insns"])
+        return loaded
+
+    monkeypatch.setattr(bpf, "prog_load", watched)
+    warnings.simplefilter("ignore")  # parts of an object that is to be linked
+    spec = CollectionSpec.from_file(compiled(name))
+    for program in spec.programs:
+        for other, each in spec.programs.items():
+            each.autoload = other == program
+        with contextlib.suppress(EbpfError, TypeError, OSError), spec.load():
+            pass
+    for code in accepted:
+        check(assemble(disassemble(code), check=False))
