@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -27,6 +28,7 @@ from ebpf.asm import (
     R10,
     Instruction,
     Label,
+    assemble,
     call,
     exit_,
     jeq,
@@ -37,9 +39,12 @@ from ebpf.asm import (
     rsh,
     stxdw,
 )
+from ebpf.asm.portable import core_relocations
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
+from ebpf.btf.core import Relocator
+from ebpf.collection.btf import load_btf
 from ebpf.kernel_btf import kernel_btf
 from tests.binaries import built
 from tests.kernel.links.hooks import library
@@ -99,6 +104,38 @@ def test_an_object_carries_its_relocations() -> None:
     assert len(spec.functions["main"].core_relocations) == 6
     with spec.load() as objects:
         assert objects.programs["main"].test_run(ctx=bytes(16)).return_value == os.getppid()
+
+
+def paths(btf: Btf, type: t.Struct | t.Union, prefix: str = "") -> Iterator[str]:
+    """Every path of one name or two, and the last element of each array."""
+    for member in type.members:
+        target = btf.resolve(member.type_id)
+        path = prefix + member.name
+        if member.name:
+            yield path
+        if isinstance(target, t.Array) and target.length:
+            yield f"{path}[{target.length - 1}]"
+        elif isinstance(target, (t.Struct, t.Union)) and (not member.name or not prefix):
+            yield from paths(btf, target, f"{path}." if member.name else prefix)
+
+
+@pytest.mark.parametrize("name", ["sk_buff", "task_struct", "tcp_sock", "mm_struct"])
+def test_every_field_of_a_struct(name: str) -> None:
+    """What a program carries of the kernel's types is refused, or finds other fields in it."""
+    kernel = kernel_btf()
+    struct = asm.Struct(name, kernel)
+    code: list[object] = []
+    for path in paths(kernel, struct.layout.type):
+        bitfield = struct.layout.field(path).bitfield_size
+        code += struct.read(R0, R6, path, buffer=BUFFER) if bitfield else struct.offset(R0, path)
+    assembly = assemble([code, exit_()])
+    local, relocations = core_relocations(assembly)
+    assert len(relocations) > 50
+    os.close(load_btf(bytes(local.data)))
+    relocator, patched = Relocator(local, [kernel]), bytearray(assembly.code)
+    for relocation in relocations:
+        assert not relocator.apply(patched, relocation, relocation.insn_offset // 8).poison
+    assert bytes(patched) == assembly.code
 
 
 def test_sizes_existence_and_enumerators_are_the_kernels() -> None:
