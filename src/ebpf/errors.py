@@ -196,6 +196,18 @@ class CompileError(EbpfError):
         self.diagnostics = diagnostics
         self.output = output
 
+    def _render_traceback_(self) -> list[str]:
+        """What notebooks show below the cell: what is wrong with the C, not where Python was."""
+        return [f"{type(self).__name__}: {self}"]
+
+    def _repr_markdown_(self) -> str:
+        """The compiler's words as they are, for ``display(error)``."""
+        text = str(self)
+        fence = "```"
+        while fence in text:
+            fence += "`"
+        return f"**{type(self).__name__}**\n\n{fence}text\n{text}\n{fence}\n"
+
 
 class ClosedError(EbpfError, ValueError):
     """The object was closed; its descriptor number may by now belong to something else."""

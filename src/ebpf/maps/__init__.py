@@ -21,6 +21,7 @@ storage   StorageMap
 arena     ArenaMap
 user_ring UserRingBuffer, the writing end of a USER_RINGBUF
 queue     QueueMap, BloomFilterMap, which have no keys
+html      tables for notebooks (only on use)
 """
 
 from __future__ import annotations

@@ -408,6 +408,14 @@ class Map(Descriptor, Generic[K, V]):
         name = f" {self.name!r}" if self.name else ""
         return f"<ebpf.{type(self).__name__}{name} {self.type.name} {state}>"
 
+    def _repr_html_(self) -> str | None:
+        """The first entries as a table, for notebooks; None where reading has no such meaning."""
+        if self._fd < 0 or not hasattr(type(self), "items"):
+            return None
+        from ebpf.maps.html import table
+
+        return table(self)
+
 
 class Made(Generic[M]):
     """For type checkers: what creating or opening a map by a subclass of `Map` returns."""

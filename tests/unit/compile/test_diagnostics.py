@@ -98,3 +98,18 @@ def test_notes_follow_their_error() -> None:
     ]
     assert str(parse(text)[0]) == "./b.h:2:5: error: redefinition of 'f'"
     assert str(parse(text)[3]) == "fatal error: error in backend: cannot select"
+
+
+def test_a_notebook_shows_the_compilers_words(clang: str) -> None:
+    """Frames of this library would hide the line of C that is wrong, or its backticks end the
+    block that it is shown in."""
+    with pytest.raises(CompileError) as caught:
+        ebpf.compile_c("// ```\nint run(void)\n{ return missing; } // ``` \n", compiler=clang)
+    error = caught.value
+    shown = "\n".join(error._render_traceback_())
+    assert shown.startswith("CompileError: program.bpf.c does not compile\nprogram.bpf.c:3:10: ")
+    assert "return missing;" in shown
+    assert "Traceback" not in shown
+    markdown = error._repr_markdown_()
+    assert f"\n````text\n{error}\n````\n" in markdown
+    assert markdown.startswith("**CompileError**")
