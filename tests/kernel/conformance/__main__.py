@@ -47,6 +47,9 @@ COLUMNS = ("equal", "both refuse", "here only", "different")
 def compare(path: Path, programs: Sequence[str], lacking: str, counts: Counts, why: bool) -> None:
     theirs = with_libbpf(path, programs, {}, lacking)
     ours = with_ebpf(path, programs, {}, lacking)
+    if not (theirs.error or theirs.known) and programs_of(path):
+        # Symbols without a type, as clang before 8 wrote them: it loads the maps, and says nothing.
+        theirs.error = "finds no program"
     found = differences(theirs, ours)
     if theirs.error and not ours.error:
         outcome = "here only"

@@ -50,6 +50,8 @@ class Outcome:
     log: str = ""
     programs: dict[str, dict[str, Any]] = field(default_factory=dict)
     maps: list[dict[str, Any]] = field(default_factory=list)
+    #: How many programs libbpf finds, whether they are to be loaded or not.
+    known: int = 0
 
 
 @contextmanager
@@ -107,7 +109,9 @@ def with_libbpf(
     log = done.stderr.decode("utf-8", "replace")
     if found["error"]:
         return Outcome(f"{found['stage']}: {os.strerror(found['error'])}", log)
-    return _outcome(found["programs"], found["maps"], log)
+    outcome = _outcome(found["programs"], found["maps"], log)
+    outcome.known = found["known"]
+    return outcome
 
 
 def with_ebpf(

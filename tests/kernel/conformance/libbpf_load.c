@@ -161,9 +161,11 @@ static void print_object(struct bpf_object *object)
 	struct bpf_program *program;
 	struct bpf_map *map;
 	const char *separator = "";
+	int known = 0;
 
 	printf("{\"error\": 0, \"programs\": [");
 	bpf_object__for_each_program(program, object) {
+		known++;
 		if (bpf_program__fd(program) < 0)
 			continue;
 		print_program(program, separator);
@@ -177,7 +179,7 @@ static void print_object(struct bpf_object *object)
 		print_map(map, separator);
 		separator = ", ";
 	}
-	printf("]}\n");
+	printf("], \"known\": %d}\n", known);
 }
 
 int main(int argc, char **argv)
