@@ -76,14 +76,17 @@ def kernel_btf(module: str | None = None) -> Btf:
 
 
 def _module_btf(name: str, base: Btf) -> Btf:
-    path = _module_path(name)
-    status = os.stat(path)
-    identity = (status.st_dev, status.st_ino, status.st_size)
-    known, seen = _cache.get(name, (None, ()))
-    if known is None or seen != identity:
-        known = open_btf(path, base)
-        _cache[name] = known, identity
-    return known
+    path = os.path.join(BTF_DIRECTORY, name)
+    try:
+        status = os.stat(path)
+        identity = (status.st_dev, status.st_ino, status.st_size)
+        known, seen = _cache.get(name, (None, ()))
+        if known is None or seen != identity:
+            known = open_btf(path, base)
+            _cache[name] = known, identity
+        return known
+    except FileNotFoundError:
+        raise _no_module(name, path) from None
 
 
 def release() -> None:
@@ -228,16 +231,13 @@ def _btf_of_vmlinux(path: str) -> Btf | None:
         raise type(error)(f"{path}: {error}") from None
 
 
-def _module_path(name: str) -> str:
-    path = os.path.join(BTF_DIRECTORY, name)
-    if os.path.exists(path):
-        return path
+def _no_module(name: str, path: str) -> Exception:
     if os.path.isdir(os.path.join(MODULE_DIRECTORY, name)):
-        raise NotSupportedError(
+        return NotSupportedError(
             f"BTF of module {name}: no {path}; the module was built without BTF, or the kernel "
             "without CONFIG_DEBUG_INFO_BTF_MODULES, or the module is part of the kernel"
         )
-    raise from_errno(errno.ENOENT, f"open the BTF of module {name}, which is not loaded")
+    return from_errno(errno.ENOENT, f"open the BTF of module {name}, which is not loaded")
 
 
 def _contents(path: str) -> Data:

@@ -156,7 +156,8 @@ def _members(
     compared = [field.name for field in every.values() if field.compare]
     members: dict[str, Any] = {
         "__plain_fields__": every,
-        "__dataclass_fields__": _DataclassFields(),
+        "__dataclass_fields__": _OfTwin("__dataclass_fields__"),
+        "__dataclass_params__": _OfTwin("__dataclass_params__"),
         "__signature__": _Signature(),
         "__replace__": replace,
         "__match_args__": () if kw_only else tuple(every),
@@ -173,26 +174,34 @@ def _members(
     return members
 
 
-class _DataclassFields:
-    """What the functions of `dataclasses` ask for, made of a dataclass like this one."""
+class _OfTwin:
+    """What the functions of `dataclasses` ask for, taken from a dataclass like this one."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __get__(self, instance: object, owner: Any) -> Any:
-        import dataclasses
+        found = getattr(_twin(owner), self.name)
+        type.__setattr__(owner, self.name, found)
+        return found
 
-        fields = []
-        for one in owner.__plain_fields__.values():
-            options = {"compare": one.compare, "repr": one.repr}
-            for option in ("default", "default_factory"):
-                if getattr(one, option) is not MISSING:
-                    options[option] = getattr(one, option)
-            fields.append((one.name, one.type, dataclasses.field(**options)))
-        twin: Any = dataclasses.make_dataclass(
-            owner.__name__, fields, kw_only=not owner.__match_args__
-        )
-        type.__setattr__(owner, "__dataclass_fields__", twin.__dataclass_fields__)
-        return twin.__dataclass_fields__
+
+def _twin(cls: Any) -> Any:
+    import dataclasses
+
+    fields = []
+    for one in cls.__plain_fields__.values():
+        options = {"compare": one.compare, "repr": one.repr}
+        for option in ("default", "default_factory"):
+            if getattr(one, option) is not MISSING:
+                options[option] = getattr(one, option)
+        fields.append((one.name, one.type, dataclasses.field(**options)))
+    frozen = cls.__setattr__ is _refuse_set
+    return dataclasses.make_dataclass(
+        cls.__name__, fields, frozen=frozen, kw_only=not cls.__match_args__
+    )
 
 
 class _Signature:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import pprint
 import typing
 from typing import Any, ClassVar
 
@@ -191,6 +192,10 @@ def test_the_standard_library_takes_them_for_its_own(build: Any, args: Any, opti
     assert dataclasses.asdict(own) == dataclasses.asdict(real)
     assert dataclasses.astuple(own) == dataclasses.astuple(real)
     last = dataclasses.fields(real)[-1].name
+    # pprint() looks at the parameters of what is longer than its lines.
+    assert pprint.pformat(own, width=5) == repr(own)
+    frozen = [type(one).__dataclass_params__.frozen for one in (own, real)]
+    assert frozen[0] == frozen[1]
     changed = dataclasses.replace(own, **{last: 77})
     assert (getattr(changed, last), type(changed)) == (77, type(own))
     assert own.__replace__(**{last: 77}) == changed
