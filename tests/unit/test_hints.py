@@ -17,6 +17,12 @@ from ebpf.programs.hints import hint
         ("R1 invalid mem access 'scalar'", "bpf_probe_read_kernel or BPF_CORE_READ"),
         ("R1 invalid mem access 'inv'", "bpf_probe_read_kernel or BPF_CORE_READ"),
         ("R0 !read_ok", "every way to the exit"),
+        ("R3 !read_ok", "R1 to R5 do not survive (R6 to R9 do)"),
+        ("R1 type=ctx expected=fp, pkt, pkt_meta, map_value", "on its stack (R10 - n)"),
+        ("R2 type=scalar expected=fp", "on its stack (R10 - n)"),
+        ("invalid write to stack R10 off=-520 size=8", "has 512 bytes"),
+        ("invalid stack off=-1024 size=8", "has 512 bytes"),
+        ("Tracing programs must provide btf_id", "attach_type and attach_to"),
     ],
 )
 def test_the_commonest_refusals_have_advice(reason: str, advice: str) -> None:
@@ -24,7 +30,17 @@ def test_the_commonest_refusals_have_advice(reason: str, advice: str) -> None:
     assert advice in hint(reason)
 
 
-@pytest.mark.parametrize("reason", ["R3 !read_ok", "invalid mem access 'map_ptr'", ""])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "R7 !read_ok",
+        "R1 type=fp expected=ctx",
+        "invalid read from stack off -8+0 size 8",
+        "invalid write to stack R10 off=-512 size=16",
+        "invalid mem access 'map_ptr'",
+        "",
+    ],
+)
 def test_what_has_no_one_remedy_has_no_advice(reason: str) -> None:
     """Advice for another mistake leads astray."""
     assert hint(reason) == ""

@@ -23,6 +23,16 @@ _NO_POINTER = (
     " bpf_probe_read_kernel or BPF_CORE_READ, that of a process with bpf_probe_read_user"
 )
 _NO_RESULT = "nothing has set R0, the return value; give it one on every way to the exit"
+_NO_ARGUMENT = (
+    "it has no value here: nothing has set it, or a call was in between, which R1 to R5 do not"
+    " survive (R6 to R9 do)"
+)
+_NO_MEMORY = (
+    "it takes the address of memory that the program may use: on its stack (R10 - n), in the value"
+    " of a map or in a packet"
+)
+_STACK = "a program's stack has 512 bytes; more has room in the value of a PERCPU_ARRAY map"
+_NO_TARGET = "give attach_type and attach_to (in C, the section's name) for what it attaches to"
 
 # Reason -> advice; the first that fits.
 _ADVICE = (
@@ -30,6 +40,11 @@ _ADVICE = (
     (Pattern(r"mem access '\w*_or_null'|pointer arithmetic on \w+_or_null"), _NULL),
     (Pattern(r"invalid mem access '(?:scalar|inv)'"), _NO_POINTER),
     (Pattern(r"R0 !read_ok"), _NO_RESULT),
+    (Pattern(r"R[1-5] !read_ok"), _NO_ARGUMENT),
+    (Pattern(r"R[1-5] type=\w+ expected=fp\b"), _NO_MEMORY),
+    # An offset below -512.
+    (Pattern(r"invalid .*stack.* off=-(?:51[3-9]|5[2-9]\d|[6-9]\d\d|\d{4,})\b"), _STACK),
+    (Pattern(r"must provide btf_id"), _NO_TARGET),
     (Pattern(r"unknown opcode|uses reserved fields|invalid atomic opcode"), _OLDER_INSTRUCTIONS),
     (Pattern(r"GPL-restricted function|from non-GPL compatible program"), _LICENSE),
 )
