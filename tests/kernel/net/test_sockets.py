@@ -365,9 +365,9 @@ def test_mistakes_with_namespaces(space: Namespace, tmp_path: Path) -> None:
 
 
 @contextmanager
-def connections(space: Namespace) -> Iterator[list[socket.socket]]:
+def connections() -> Iterator[list[socket.socket]]:
     """Two connections: both ends of one, both ends of the other."""
-    ends = [*tcp_pair(space), *tcp_pair(space)]
+    ends = [*tcp_pair(), *tcp_pair()]
     try:
         yield ends
     finally:
@@ -400,10 +400,10 @@ MAPS = pytest.mark.parametrize("type", [MapType.SOCKMAP, MapType.SOCKHASH], ids=
 
 
 @MAPS
-def test_what_is_sent_goes_to_another_connection(space: Namespace, type: MapType) -> None:
+def test_what_is_sent_goes_to_another_connection(type: MapType) -> None:
     """It arrives at the peer, or nowhere; or still does when the link is closed."""
     helper = "msg_redirect_map" if type is MapType.SOCKMAP else "msg_redirect_hash"
-    with connections(space) as (one, one_peer, _, two_peer), map_of_sockets(type) as target:
+    with connections() as (one, one_peer, _, two_peer), map_of_sockets(type) as target:
         program = redirecting(helper, ProgramType.SK_MSG, A.SK_MSG_VERDICT, target, INGRESS)
         with program, program.attach_sockmap(target):
             target.put(0, one)
@@ -416,12 +416,12 @@ def test_what_is_sent_goes_to_another_connection(space: Namespace, type: MapType
 
 
 @MAPS
-def test_what_arrives_is_sent_on_by_another_connection(space: Namespace, type: MapType) -> None:
+def test_what_arrives_is_sent_on_by_another_connection(type: MapType) -> None:
     """A proxy in the kernel: the data is not read here, yet arrives."""
     helper = "sk_redirect_map" if type is MapType.SOCKMAP else "sk_redirect_hash"
     hook = A.SK_SKB_STREAM_VERDICT
     with (
-        connections(space) as (client, client_end, server_end, server),
+        connections() as (client, client_end, server_end, server),
         map_of_sockets(type) as m,
         redirecting(helper, ProgramType.SK_SKB, hook, m, 0) as program,
         program.attach_sockmap(m),
@@ -433,7 +433,7 @@ def test_what_arrives_is_sent_on_by_another_connection(space: Namespace, type: M
             assert server.recv(64) == text
 
 
-def test_a_link_of_a_map_is_updated_and_told(space: Namespace) -> None:
+def test_a_link_of_a_map_is_updated_and_told() -> None:
     """The kind, or the map, is another's; or the old program stays."""
     with (
         Map.create(MapType.SOCKMAP, max_entries=1) as target,
@@ -463,7 +463,7 @@ def test_a_link_of_a_map_is_updated_and_told(space: Namespace) -> None:
         assert link.info().prog_id == two.info().id
 
 
-def test_mistakes_with_maps(space: Namespace) -> None:
+def test_mistakes_with_maps() -> None:
     """Something is attached, or the kernel's EINVAL is all."""
     with (
         Map.create(MapType.SOCKMAP, max_entries=1) as target,
@@ -483,7 +483,7 @@ def test_mistakes_with_maps(space: Namespace) -> None:
             message.attach_sockmap("m")  # type: ignore[arg-type]
 
 
-def test_hooks_of_a_map_that_exclude_each_other(space: Namespace) -> None:
+def test_hooks_of_a_map_that_exclude_each_other() -> None:
     """One of them is never asked."""
     with (
         Map.create(MapType.SOCKMAP, max_entries=1) as target,
@@ -601,7 +601,7 @@ def test_the_sections_of_an_object(space: Namespace) -> None:
     with (
         CollectionSpec.from_file(compiled("sockets")).load() as objects,
         Map.create(MapType.SOCKMAP, max_entries=2) as target,
-        connections(space) as ends,
+        connections() as ends,
         bound(space, 0, REUSEPORT) as receiver,
     ):
         assert objects.attach() == []
