@@ -37,6 +37,8 @@ from ebpf.elf.sections import parse_section_name
 from ebpf.errors import AsmError
 from ebpf.spec import (
     CollectionSpec,
+    ExternKind,
+    ExternSpec,
     FunctionSpec,
     MapSpec,
     ProgramSpec,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ebpf.asm.assemble import Assembly
+    from ebpf.asm.assemble import Assembly, SymbolKind
     from ebpf.asm.structs import BtfSource
     from ebpf.btf.raw import ByteOrder
 
@@ -159,6 +161,7 @@ def collection(
         spec.functions.update(made.add(function))
         if function.section:
             spec.programs[function.name] = _program(function)
+    spec.externs = made.externs
     spec.btf = made.finish(spec.functions)
     return spec
 
@@ -209,6 +212,7 @@ class _Collector:
             one.spec(self._builder) if isinstance(one, TypedMap) else one.copy() for one in maps
         ]
         self.maps = {spec.name: spec for spec in specs}
+        self.externs: dict[str, ExternSpec] = {}
         self._excerpt = Excerpt(self._builder)
         self._lines = Lines(self._builder.string)
         # By key of a function: the slots whose instructions are relocated.
@@ -221,18 +225,21 @@ class _Collector:
         assembly = assemble(code, byteorder=self.byte_order, check=False)
         # A function that is no program has what its callers give it.
         check(assembly, arguments=1 if function.section else 5, outside=outside)
-        if assembly.symbols:
-            slot, symbol, kind = assembly.symbols[0]
-            raise AsmError(
-                f"{describe_position(assembly.positions[slot])}: the kernel's {kind} {symbol!r} is "
-                "found by Program.load only; give the id of its type"
-            )
+        for _, symbol, kind in assembly.symbols:
+            self._add_extern(symbol, kind)
         found = {}
         for number, piece in enumerate(pieces(assembly, function.name)):
             if piece.name in found or (number and piece.name in self._names):
                 raise AsmError(f"functions: {piece.name!r} is there twice")
             found[piece.name] = self._piece(function, assembly, piece, outside, number == 0)
         return found
+
+    def _add_extern(self, name: str, kind: SymbolKind) -> None:
+        """Something of the kernel, found when the object is loaded."""
+        wanted = ExternKind.KFUNC if kind == "function" else ExternKind.TYPED_KSYM
+        known = self.externs.setdefault(name, ExternSpec(name, wanted))
+        if known.kind is not wanted:
+            raise AsmError(f"{name!r} is used as a function and as a variable of the kernel")
 
     def _cut(self, function: Function) -> tuple[list[Any], dict[int, str]]:
         """The code with calls of other functions open, and {number of the instruction: callee}."""
@@ -307,6 +314,10 @@ class _Collector:
                 continue
             if instruction.map is not None:
                 yield self._map(own, instruction)
+            elif instruction.symbol is not None:
+                call = instruction.opcode == op.CALL_OPCODE
+                kind = RelocationKind.EXTERN_CALL if call else RelocationKind.EXTERN
+                yield Relocation(own, kind, instruction.symbol)
             elif number in outside or refers_to_function(instruction):
                 target = outside.get(number) or inside[called_slot(assembly, slot, instruction)]
                 call = instruction.opcode == op.CALL_OPCODE

@@ -242,7 +242,8 @@ class Externs:
         return types_are_compat(self._spec.btf, local, btf, target)
 
     def _check(self, extern: ExternSpec, btf: Btf, local: int, target: int) -> None:
-        if not self._compatible(local, btf, target):
+        # An assembled object declares no types: 0.
+        if local and not self._compatible(local, btf, target):
             assert self._spec.btf is not None
             there, declared = _declared(btf, target), _declared(self._spec.btf, local)
             raise RelocationError(

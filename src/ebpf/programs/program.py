@@ -145,9 +145,11 @@ class Program(Attaching):
                 "prog_ifindex": ifindex,
             }
             needs = newest(type, ProgramFlags(flags), attach_type)
+            # Of a function that replaces another the kernel compares the types: nobody gave them.
+            described = btf is None and type is not ProgramType.EXT
             with (
                 Target(attach_type, attach_to, attach_btf_id, attach_btf, attach_program) as target,
-                SourceInfo(assembly if btf is None else None, name) as source,
+                SourceInfo(assembly if described else None, name) as source,
             ):
                 request.update(target)
                 request.update(source)

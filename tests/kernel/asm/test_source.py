@@ -17,6 +17,7 @@ from ebpf import (
     NotSupportedError,
     Program,
     ProgramType,
+    RelocationError,
     RingBuffer,
     VerifierError,
     asm,
@@ -31,10 +32,12 @@ from ebpf.asm import (
     Label,
     add,
     call,
+    call_kfunc,
     call_local,
     exit_,
     jeq,
     jsgt,
+    ld_btf_id,
     ld_func,
     ld_map_fd,
     ld_map_value,
@@ -46,7 +49,8 @@ from ebpf.asm import (
 )
 from ebpf.asm.lines import identifier
 from ebpf.codec import u32, u64
-from tests.kernel.environment import kernel_version
+from ebpf.kernel_btf import kernel_btf
+from tests.kernel.environment import kernel_has, kernel_version
 
 FILTER = ProgramType.SOCKET_FILTER
 FILE = os.path.basename(__file__)
@@ -203,6 +207,37 @@ def test_typed_maps() -> None:
         assert (event.pid, event.size) == (7, 11)
         dump = ["bpftool", "map", "dump", "id", str(counts.info().id)]
         assert '"size": 11' in subprocess.check_output(dump, text=True)
+
+
+def test_functions_of_the_kernel() -> None:
+    """Only programs that are loaded alone could call them by name."""
+    code = [
+        call_kfunc("bpf_cast_to_kern_ctx"),
+        asm.Struct("sk_buff", kernel_btf).load(R0, R0, "len"),
+        exit_(),
+    ]
+    spec = asm.collection(asm.Function("main", code, "tc"), license="GPL")
+    assert list(spec.externs) == ["bpf_cast_to_kern_ctx"]
+    if kernel_version() < (6, 2):
+        raise NotSupportedError("bpf_cast_to_kern_ctx", (6, 2))
+    with spec.load() as objects:
+        assert objects.programs["main"].test_run(bytes(80)).return_value == 80
+    wrong = asm.collection(asm.Function("main", [call_kfunc("nowhere_at_all"), exit_()], "tc"))
+    with pytest.raises(RelocationError, match="nowhere_at_all"):
+        wrong.load()
+
+
+def test_variables_of_the_kernel() -> None:
+    """Another variable would be read."""
+    code = [ld_btf_id(R1, "runqueues"), call("this_cpu_ptr"), mov(R0, 3), exit_()]
+    spec = asm.collection(asm.Function("main", code, "tc"), license="GPL")
+    if kernel_has("CONFIG_KALLSYMS_ALL"):
+        with spec.load() as objects:
+            assert objects.programs["main"].test_run(PACKET).return_value == 3
+    else:
+        # The kernel tells by the number which variable it does not know the address of.
+        with pytest.raises(VerifierError, match="address for kernel symbol 'runqueues'"):
+            spec.load()
 
 
 def test_a_map_must_be_named() -> None:
