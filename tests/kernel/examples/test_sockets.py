@@ -1,0 +1,164 @@
+"""The examples that judge and move what sockets do."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.kernel.examples.support import TIMEOUT, command, running
+
+# What a command says of an attempt in its cgroup.
+SENDS = """
+import socket, sys
+for address in sys.argv[1:]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.bind((address, 0))
+        try:
+            one.sendto(b"1", one.getsockname())
+        except PermissionError:
+            print(address, "denied")
+        else:
+            print(address, "sent")
+"""
+CONNECTS = """
+import socket, sys
+for what, port in zip(sys.argv[1::2], sys.argv[2::2]):
+    with socket.socket(socket.AF_INET6 if what.endswith("6") else socket.AF_INET) as one:
+        host = "::1" if what.endswith("6") else "127.0.0.1"
+        try:
+            (one.bind if what.startswith("bind") else one.connect)((host, int(port)))
+        except PermissionError:
+            print(what, "denied")
+        except ConnectionRefusedError:
+            print(what, "refused")
+        else:
+            print(what, "done")
+"""
+
+
+def guarded(
+    name: str, *arguments: str, code: str, given: list[str]
+) -> subprocess.CompletedProcess[str]:
+    run = command(name, *arguments, "--", sys.executable, "-c", code, *given)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_egress_firewall_drops_by_network() -> None:
+    """The longest prefix does not decide, IPv6 is let through, or the count is another."""
+    done = guarded(
+        "egress_firewall",
+        *("--deny", "127.0.0.0/8", "--allow", "127.0.1.0/24", "--deny", "::1/128"),
+        code=SENDS,
+        given=["127.0.0.1", "127.0.1.1", "127.0.2.1", "::1"],
+    )
+    assert done.stdout.splitlines() == [
+        "127.0.0.1 denied",
+        "127.0.1.1 sent",
+        "127.0.2.1 denied",
+        "::1 denied",
+    ]
+    assert sorted(done.stderr.splitlines()) == [
+        "127.0.0.0/8: 2 packets dropped",
+        "127.0.1.0/24: 1 packets passed",
+        "::1/128: 1 packets dropped",
+    ]
+
+
+def test_egress_firewall_has_the_status_of_the_command() -> None:
+    """A failure in the cgroup is not told."""
+    run = command("egress_firewall", "--deny", "10.0.0.0/8", "--", "sh", "-c", "exit 7")
+    assert subprocess.run(run, capture_output=True, timeout=TIMEOUT).returncode == 7
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_socket_policy_allows_some_ports() -> None:
+    """A port that is not allowed is connected to, or one that is allowed is not."""
+    open_, closed, high = free_port(), free_port(), free_port()
+    with socket.create_server(("127.0.0.1", open_)):
+        done = guarded(
+            "socket_policy",
+            *("--connect", str(open_), "--bind", f"{high}-{high}"),
+            code=CONNECTS,
+            given=[
+                *("connect4", str(open_), "connect4", str(closed), "connect6", str(closed)),
+                *("bind4", str(high), "bind6", str(high), "bind4", str(closed), "bind4", "0"),
+            ],
+        )
+    assert done.stdout.splitlines() == [
+        *("connect4 done", "connect4 denied", "connect6 denied"),
+        *("bind4 done", "bind6 done", "bind4 denied", "bind4 done"),
+    ]
+    assert sorted(done.stderr.splitlines()) == [
+        f"bind to port {high}: 2 times",
+        f"connect to port {open_}: 1 times",
+    ]
+
+
+def test_port_range_is_served_by_one_socket() -> None:
+    """A port of the range is refused, or the server does not know which it was."""
+    first = 42000
+    with running("port_range", f"{first}-{first + 9}", ready="serving") as output:
+        for port in (first, first + 9):
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
+                assert client.makefile().read() == f"this is port {port}\n"
+        with socket.socket() as outside:
+            assert outside.connect_ex(("127.0.0.1", first + 10))
+    assert output.text.splitlines() == [
+        f"127.0.0.1 came to port {port}" for port in (first, first + 9)
+    ]
+    with socket.socket() as after:
+        assert after.connect_ex(("127.0.0.1", first))
+
+
+@contextmanager
+def proxy(target: int) -> Iterator[int]:
+    """The port of the example, which passes on to `target`."""
+    run = command("socket_proxy", "0", f"127.0.0.1:{target}")
+    with subprocess.Popen(
+        run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            match = re.search(r"listening at port (\d+)", line)
+            assert match, line + process.stderr.read()
+            yield int(match[1])
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def test_socket_proxy_moves_data_both_ways() -> None:
+    """Bytes are lost, come in another order, or the end of one way ends the other."""
+    data = bytes(range(256)) * 1024
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        proxy(server.getsockname()[1]) as port,
+        socket.create_connection(("127.0.0.1", port), TIMEOUT) as client,
+    ):
+        backend = server.accept()[0]
+        backend.settimeout(TIMEOUT)
+        with backend:
+            backend.sendall(b"welcome")
+            assert client.recv(64) == b"welcome"
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            assert backend.makefile("rb").read() == data
+            backend.sendall(b"goodbye")
+            backend.shutdown(socket.SHUT_WR)
+            assert client.makefile("rb").read() == b"goodbye"
