@@ -45,6 +45,12 @@ _ETHERNET = frozenset(
 )
 _ETHERNET_HEADER = 14
 
+# Types that run by hand only since a release that is younger than the type.
+_SINCE: dict[ProgramType, Version] = {
+    ProgramType.RAW_TRACEPOINT: (5, 10),
+    ProgramType.SK_LOOKUP: (5, 13),
+}
+
 
 class TestRun(Info):
     """The outcome of `Program.test_run`."""
@@ -90,9 +96,12 @@ class Buffers:
             return ""
         return f" on data of {length} bytes, where it takes {_ETHERNET_HEADER} or more (Ethernet)"
 
-    def context_since(self) -> Version:
-        """The release that takes a context for a program of this type, where not all do."""
-        return (5, 15) if self.ctx_in is not None and self._type == ProgramType.XDP else (0, 0)
+    def since(self) -> Version:
+        """The release that runs a program of this type, or takes a context for it, where not all
+        do."""
+        if self.ctx_in is not None and self._type == ProgramType.XDP:
+            return (5, 15)
+        return _SINCE.get(self._type, (0, 0))
 
     def outcome(self, result: dict[str, Any]) -> TestRun:
         ctx = bytes(self.ctx_out or b"")[: result["ctx_size_out"]]
@@ -126,7 +135,7 @@ def test_run(program: Program, buffers: Buffers, repeat: int, flags: int, cpu: i
         flags=int(flags),
         cpu=cpu,
         action=f"test run of {program!r}{buffers.hint(repeat)}",
-        needs=buffers.context_since(),
+        needs=buffers.since(),
         buffers=buffers.fields(),
     )
     if result["errno"]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import sys
+from typing import Any
 
 import pytest
 
 from ebpf import (
+    AttachType,
     BpfError,
     Map,
     MapType,
@@ -246,6 +249,33 @@ def test_repeat_runs_so_often_and_averages_the_time() -> None:
                 run = program.test_run(PACKET, repeat=repeat)
                 assert runs[0] == repeat
                 assert 0 <= run.duration < 10**9
+
+
+ETHERNET = bytes(12) + b"\x08\x00" + bytes.fromhex("45000028000040004006") + bytes(40)
+# struct bpf_sk_lookup: a cookie, family and protocol, then addresses and ports.
+LOOKUP = struct.pack("=QII", 0, socket.AF_INET, socket.IPPROTO_TCP) + bytes(48)
+
+
+@pytest.mark.parametrize(
+    ("type", "attach_type", "given", "value"),
+    [
+        (ProgramType.SCHED_CLS, None, {"data": ETHERNET}, 2),
+        (ProgramType.SCHED_ACT, None, {"data": ETHERNET}, 3),
+        (ProgramType.CGROUP_SKB, AttachType.CGROUP_INET_INGRESS, {"data": ETHERNET}, 1),
+        (ProgramType.LWT_XMIT, None, {"data": ETHERNET}, 2),
+        (ProgramType.SK_LOOKUP, AttachType.SK_LOOKUP, {"ctx": LOOKUP}, 1),
+        (ProgramType.NETFILTER, AttachType.NETFILTER, {"data": ETHERNET}, 1),
+    ],
+    ids=lambda value: value.name if isinstance(value, ProgramType) else "",
+)
+def test_every_type_that_can_be_run_by_hand(
+    type: ProgramType, attach_type: AttachType | None, given: dict[str, Any], value: int
+) -> None:
+    """Each takes another input: a context, or a packet that must not have one."""
+    with Program.load(
+        type, [mov(R0, value), exit_()], license="GPL", attach_type=attach_type
+    ) as program:
+        assert program.test_run(**given).return_value == value
 
 
 def test_a_type_that_cannot_be_run_by_hand_says_so() -> None:
