@@ -89,7 +89,8 @@ class PerfBuffer(RecordReader):
             size: bytes of each CPU's ring, a power of two, at least a page.
             record_size: bytes that the program writes, where every record has the same; of a
                 codec by default its own.
-            cpus: the CPUs to read, where not all. An offline one is read once it is online.
+            cpus: the numbers of the CPUs to read, where not all. An offline one is read once it
+                is online.
             ordered: hand out records in the order of their time across CPUs. Each is held back
                 for a millisecond, or as many seconds as this says, because a record may become
                 visible after a later one of another CPU.
@@ -116,7 +117,7 @@ class PerfBuffer(RecordReader):
             wakeup_bytes=wakeup_bytes or 0,
             hold=_hold(ordered),
         )
-        self._wanted = None if cpus is None else sorted(set(cpus))
+        self._wanted = None if cpus is None else _cpus(cpus)
         kind = Snapshots if overwrite else PerfRings
         self._closed = False
         try:
@@ -195,6 +196,21 @@ def _record_size(given: int | None, of_codec: int) -> int:
             f"record_size: {size} bytes; bpf_perf_event_output() takes 1 to {_LONGEST_RECORD}"
         )
     return size
+
+
+def _cpus(cpus: Iterable[int]) -> list[int]:
+    numbers = list(cpus)
+    possible = facts.possible_cpu_numbers()
+    for cpu in numbers:
+        if isinstance(cpu, bool) or not isinstance(cpu, int):
+            raise TypeError(f"cpus: {cpu!r} is not an int")
+        if cpu not in possible:
+            raise ValueError(
+                f"cpus: {cpu}, but the possible CPUs are {possible[0]} to {possible[-1]}"
+            )
+    if not numbers:
+        raise ValueError("cpus: empty; there is nothing to read")
+    return sorted(set(numbers))
 
 
 def _wakeup(events: int | None, size: int | None) -> int:

@@ -194,7 +194,12 @@ def _permission_facts() -> list[str]:
 def possible_cpus() -> int:
     """The number of possible CPUs, which is the number of values in a per-CPU map's entry."""
     # "0-3", and "0,2-5" where numbers have holes: the kernel sizes by how many there are.
-    return len(_cpus("possible"))
+    return len(possible_cpu_numbers())
+
+
+def possible_cpu_numbers() -> list[int]:
+    """The numbers of the CPUs that this machine may ever have."""
+    return _cpus("possible")
 
 
 def online_cpus() -> list[int]:

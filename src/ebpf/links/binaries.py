@@ -49,7 +49,7 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
         BpfFileNotFoundError: there is none; the message says where was looked.
         BpfError: EADDRNOTAVAIL, several versions of a library; the message has them.
     """
-    name = os.fspath(path)
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
     check_text("path", name)
     if not name:
         raise ValueError("path: '' is no file")

@@ -361,6 +361,7 @@ def test_what_a_process_has_mapped_comes_first(
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no such file": ({"path": "/no/such/file"}, BpfFileNotFoundError, "path: /no/such/file"),
+    "no path": ({"path": None}, TypeError, "path: None is not a str"),
     "a directory": ({"path": "/tmp"}, BpfError, "no regular file"),
     "no such library": ({"path": "libnone.so.3"}, BpfFileNotFoundError, "no library libnone.so.3"),
     "no such symbol": (

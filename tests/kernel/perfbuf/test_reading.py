@@ -324,6 +324,10 @@ def test_bad_arguments() -> None:
             ({"ordered": -1.0}, r"ordered: -1\.0 seconds"),
             ({"coalesce": -1}, "coalesce: -1 is not between 0"),
             ({"fill_level": 2}, "fill_level: 2 is not between 0 and 1"),
+            # These would read nothing, for ever.
+            ({"cpus": [-1]}, r"cpus: -1, but the possible CPUs are 0 to \d"),
+            ({"cpus": [0, 100_000]}, "cpus: 100000, but"),
+            ({"cpus": []}, "cpus: empty"),
         ):
             with pytest.raises(ValueError, match=words):
                 PerfBuffer(events, **arguments)
@@ -333,6 +337,7 @@ def test_bad_arguments() -> None:
             ({"wakeup_events": True}, "wakeup_events: True is not an int"),
             ({"ordered": "yes"}, "ordered: 'yes' is neither"),
             ({"coalesce": "1"}, "coalesce: '1' is not a number"),
+            ({"cpus": ["0"]}, "cpus: '0' is not an int"),
         ):
             with pytest.raises(TypeError, match=words):
                 PerfBuffer(events, **arguments)
