@@ -321,9 +321,11 @@ class UsdtLinks(LinkGroup):
 
     def close(self) -> None:
         """Detach, and free the entries in the maps. Closing twice does nothing."""
-        super().close()
-        while self._undo:
-            self._undo.pop()()
+        try:
+            super().close()
+        finally:
+            while self._undo:
+                self._undo.pop()()
 
 
 def _u32(number: int) -> bytes:
