@@ -12,12 +12,12 @@ import pytest
 
 from ebpf import (
     AsmError,
+    BpfFileNotFoundError,
     MapSpec,
     MapType,
     NotSupportedError,
     Program,
     ProgramType,
-    RelocationError,
     RingBuffer,
     VerifierError,
     asm,
@@ -223,7 +223,7 @@ def test_functions_of_the_kernel() -> None:
     with spec.load() as objects:
         assert objects.programs["main"].test_run(bytes(80)).return_value == 80
     wrong = asm.collection(asm.Function("main", [call_kfunc("nowhere_at_all"), exit_()], "tc"))
-    with pytest.raises(RelocationError, match="nowhere_at_all"):
+    with pytest.raises(BpfFileNotFoundError, match="nowhere_at_all"):
         wrong.load()
 
 
