@@ -33,7 +33,6 @@ ACCEPTED = re.compile(
     r"no free-threaded interpreter"
     r"|has no headers for"
     r"|is in headers of|this kernel's BTF has none"
-    r"|libbpf \(\d+, \d+\) (cannot open (it|big-endian)|links no big-endian)"
     r"|has no .* in this libbpf|not in this libbpf"
     r"|newer than (the|this) (installed )?libbpf"
     # Every clang compiles what it can; the newest compiles all of it.
