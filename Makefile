@@ -53,7 +53,7 @@ endif
 	@touch $@
 
 demo:
-	@echo "make demo: builds the library into .venv at the first time, which takes a minute"
+	@[ -e .venv/installed ] || echo "make demo: first builds the library into .venv: a minute"
 	@$(MAKE) --silent .venv/installed
 	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
 	$(PY) examples/execsnoop.py -- sh -c 'uname -sr; ls / | head -3; exit 7' || [ $$? = 7 ]
