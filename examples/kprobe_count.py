@@ -12,23 +12,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import ebpf
-from ebpf.asm import (
-    R0,
-    R1,
-    R2,
-    R3,
-    R4,
-    R10,
-    Label,
-    add,
-    atomic_add,
-    call,
-    exit_,
-    jne,
-    ld_map_fd,
-    mov,
-    stdw,
-)
+from ebpf.asm import R0, R1, R2, R10, add, call, exit_, mov, snippets
 from ebpf.codec import Char
 from parts.counting import counter, wait
 
@@ -38,34 +22,13 @@ NAME_SIZE = 16  # of a program's name in the kernel, TASK_COMM_LEN
 def program(counts: ebpf.HashMap[str, int]) -> list[object]:
     """counts[name of the current program] += 1"""
     name = R10 - NAME_SIZE
-    zero = name - 8
     return [
         mov(R1, R10),
         add(R1, name.offset),
         mov(R2, NAME_SIZE),
         call("get_current_comm"),
-        # A key that is not there yet gets 0. When another CPU was faster this fails, and the key
-        # is there all the same.
-        stdw(zero, 0),
-        mov(R2, R10),
-        add(R2, name.offset),
-        mov(R3, R10),
-        add(R3, zero.offset),
-        mov(R4, int(ebpf.UpdateFlags.NOEXIST)),
-        ld_map_fd(R1, counts),
-        call("map_update_elem"),
-        mov(R2, R10),
-        add(R2, name.offset),
-        ld_map_fd(R1, counts),
-        call("map_lookup_elem"),
-        # The verifier insists on this check: with a full map there is no value.
-        jne(R0, 0, "found"),
-        mov(R0, 0),
-        exit_(),
-        Label("found"),
-        mov(R1, 1),
-        # Atomic, because programs on several CPUs may add to the same value.
-        atomic_add(R0, R1),
+        # Atomically, because programs on several CPUs may add to the same value.
+        snippets.count(counts, name, buffer=name - 8),
         mov(R0, 0),
         exit_(),
     ]

@@ -11,29 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ebpf
-from ebpf.asm import (
-    R0,
-    R1,
-    R2,
-    R3,
-    R4,
-    R6,
-    R7,
-    R10,
-    Label,
-    add,
-    atomic_add,
-    call,
-    exit_,
-    jeq,
-    ld_map_fd,
-    ldxdw,
-    mov,
-    rsh,
-    stxdw,
-    stxw,
-    sub,
-)
+from ebpf.asm import R0, R6, R7, R10, Label, call, exit_, ldxdw, mov, snippets, stxdw, stxw, sub
 
 SLOTS = 64
 
@@ -62,13 +40,7 @@ def start(starts: Starts) -> list[Any]:
         stxdw(R10 - 8, R6),
         call("ktime_get_ns"),
         stxdw(R10 - 16, R0),
-        ld_map_fd(R1, starts),
-        mov(R2, R10),
-        add(R2, -8),
-        mov(R3, R10),
-        add(R3, -16),
-        mov(R4, 0),
-        call("map_update_elem"),
+        snippets.update(starts, R10 - 8, R10 - 16),
     ]
 
 
@@ -76,40 +48,16 @@ def end(starts: Starts, histogram: Histogram) -> list[Any]:
     """histogram[power of two of the time since starts[R6]] += 1; what has no start is left out."""
     return [
         stxdw(R10 - 8, R6),
-        ld_map_fd(R1, starts),
-        mov(R2, R10),
-        add(R2, -8),
-        call("map_lookup_elem"),
-        jeq(R0, 0, "ended"),
+        snippets.lookup(starts, R10 - 8, "ended"),
         ldxdw(R7, R0 + 0),
-        ld_map_fd(R1, starts),
-        mov(R2, R10),
-        add(R2, -8),
-        call("map_delete_elem"),
+        snippets.delete(starts, R10 - 8),
         call("ktime_get_ns"),
         sub(R0, R7),
         mov(R6, R0),
-        mov(R7, 0),
-        # The position of the highest bit, by halving: is there anything above bit 32, 16, ...?
-        [
-            [
-                mov(R1, R6),
-                rsh(R1, bits),
-                jeq(R1, 0, f"below {bits}"),
-                mov(R6, R1),
-                add(R7, bits),
-                Label(f"below {bits}"),
-            ]
-            for bits in (32, 16, 8, 4, 2, 1)
-        ],
+        snippets.log2(R7, R6),
         stxw(R10 - 12, R7),
-        ld_map_fd(R1, histogram),
-        mov(R2, R10),
-        add(R2, -12),
-        call("map_lookup_elem"),
-        jeq(R0, 0, "ended"),
-        mov(R1, 1),
-        atomic_add(R0, R1),
+        # A slot is a key as any other.
+        snippets.count(histogram, R10 - 12, buffer=R10 - 24),
         Label("ended"),
     ]
 

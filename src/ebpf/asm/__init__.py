@@ -8,6 +8,10 @@ One function per instruction, named as in RFC 9669 and its conformance tests, wi
 underscore where Python has the word. Instructions are immutable values that know the line of
 code that made them; a program is any nesting of lists of them. `assemble` resolves labels,
 `Assembly.resolve` the references to maps.
+
+Above them, imported when they are used: fields of structs and arguments by name (`Struct`,
+`context`, `arguments`, `tracepoint`, `PtRegs`), objects with functions and maps (`collection`), and
+what most programs need of packets and maps (`packet`, `snippets`): docs/asm-library.md.
 """
 
 from __future__ import annotations
