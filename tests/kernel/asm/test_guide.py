@@ -1,20 +1,23 @@
-"""The blocks of docs/asm-library.md, one after the other, as a reader would paste them."""
+"""The blocks of the assembler's pages, one after the other, as a reader would paste them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-GUIDE = Path(__file__).resolve().parents[3] / "docs" / "asm-library.md"
+import pytest
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
-def test_the_guide_does_what_it_says() -> None:
+@pytest.mark.parametrize(("name", "count"), [("asm.md", 5), ("asm-library.md", 4)])
+def test_the_guide_does_what_it_says(name: str, count: int) -> None:
     """A guide that no longer runs misleads."""
     blocks = re.findall(
-        r"^```python\n(.*?)^```", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        r"^```python\n(.*?)^```", (DOCS / name).read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
-    assert len(blocks) == 4
+    assert len(blocks) == count
     names: dict[str, object] = {}
     for block in blocks:
         # With assertions of its own.
-        exec(compile(block, str(GUIDE), "exec"), names)
+        exec(compile(block, name, "exec"), names)
