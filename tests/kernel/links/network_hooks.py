@@ -166,4 +166,6 @@ NETWORK_HOOKS: dict[str, Hook] = {
     "clsact/egress": clsact("egress"),
     "tcx/ingress": tcx(AttachType.TCX_INGRESS),
     "tcx/egress": tcx(AttachType.TCX_EGRESS),
+    "netkit/primary": at_netkit(AttachType.NETKIT_PRIMARY),
+    "netkit/peer": at_netkit(AttachType.NETKIT_PEER),
 }

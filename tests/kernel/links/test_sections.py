@@ -11,7 +11,7 @@ from ebpf import Collection, CollectionSpec, EbpfError, IteratorLink, LinkGroup,
 from ebpf.elf.sections import parse_section_name
 from tests.binaries import built
 from tests.kernel.links.hooks import FENTRY, FPROBE, KPROBES, library
-from tests.kernel.links.network_hooks import forget_networks, near
+from tests.kernel.links.network_hooks import NETKIT, forget_networks, near, netkit
 from tests.kernel.samples import start_threads
 from tests.objects import compiled
 
@@ -91,14 +91,18 @@ PLACED = {
     "xdp.frags": "xdp",
     "tcx/ingress": "tcx/ingress",
     "tc/egress": "tcx/egress",
+    "netkit/peer": "netkit/peer",
 }
 
 
-@pytest.mark.parametrize("section", PLACED)
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(name, marks=NETKIT if "netkit" in name else ()) for name in PLACED],
+)
 def test_a_section_and_an_interface_say_where(section: str) -> None:
     """The program is attached to another hook of the interface."""
     try:
-        interface = near()
+        interface = netkit() if "netkit" in section else near()
         with with_section(section) as objects:
             program = objects.programs["counts_runs"]
             with pytest.raises(TypeError, match=r"a program of .* takes interface="):

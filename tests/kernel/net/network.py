@@ -1,7 +1,7 @@
 """Two network namespaces with a pair of interfaces between them, and packets that go through.
 
-Nothing here uses the library. The namespaces have no names: the kernel removes them, and the
-interfaces in them, with the last descriptor, so that a killed process leaves none.
+The namespaces have no names: the kernel removes them, and the interfaces in them, with the last
+descriptor, so that a killed process leaves none.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.kernel.samples import wait_until
+
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
+_SO_NO_CHECK = 11
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # How long a packet may take that is to arrive; what is not to arrive is not waited for.
@@ -130,14 +133,19 @@ class Network:
             self._join()
             self._set_up(self.near, "near0", self.near_address, self.far_address)
             self._set_up(self.far, "far0", self.far_address, self.near_address)
+            self._wait(self.near, "near0")
+            self._wait(self.far, "far0")
         except BaseException:
             self.close()
             raise
 
     def _join(self) -> None:
         self.near.run(
-            *("link", "add", "near0", "address", self.near_hardware, "type", "veth"),
-            *("peer", "name", "far0", "address", self.far_hardware, "netns", self.far.path),
+            *("link", "add", "near0", "address", self.near_hardware),
+            # Frames come by queue 0, on machines of any size.
+            *("numtxqueues", "1", "numrxqueues", "1", "type", "veth", "peer", "name", "far0"),
+            *("address", self.far_hardware, "numtxqueues", "1", "numrxqueues", "1"),
+            *("netns", self.far.path),
         )
 
     def _set_up(self, here: Namespace, name: str, own: str, other: str) -> None:
@@ -149,6 +157,16 @@ class Network:
         if self.resolves:
             here.run("neigh", "replace", other, "lladdr", hardware, "dev", name)
 
+    @staticmethod
+    def _wait(here: Namespace, name: str) -> None:
+        """Until the interface sends: it is up before the kernel has seen that its peer is."""
+
+        def sends() -> bool:
+            shown = here.run("-o", "link", "show", name)
+            return "NO-CARRIER" not in shown and "qdisc noop " not in shown
+
+        wait_until(sends, f"{name} sends")
+
     def receiver(self, port: int = 7777) -> socket.socket:
         """A UDP socket of `far`."""
         made = self.far.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -158,6 +176,8 @@ class Network:
     def sender(self) -> socket.socket:
         """A UDP socket of `near`."""
         made = self.near.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # veth leaves checksums to whom they matter, who never learns of it after a redirect.
+        made.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
         made.bind((self.near_address, 0))
         return made
 
@@ -205,6 +225,29 @@ class Network:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class Chain(Network):
+    """A third namespace `end` behind `far`: "end0" there is joined to "out0" of `far`.
+
+    It has the addresses of "far0", so that it takes what is redirected to it.
+    """
+
+    def _join(self) -> None:
+        super()._join()
+        self.end = Namespace()
+        self.far.run(
+            *("link", "add", "out0", "type", "veth", "peer", "name", "end0"),
+            *("address", self.far_hardware, "netns", self.end.path),
+        )
+        self._set_up(self.end, "end0", self.far_address, self.near_address)
+        self.far.run("link", "set", "out0", "up")
+        self._wait(self.far, "out0")
+        self._wait(self.end, "end0")
+
+    def close(self) -> None:
+        super().close()
+        self.end.close()
 
 
 class NetkitNetwork(Network):
