@@ -14,6 +14,7 @@ ffibuilder = runpy.run_path("src/ebpf/embed.py")["ffi_builder"](
         "src/core/ring.c",
         "src/core/sys.c",
         "src/core/user_ring.c",
+        "src/core/xsk.c",
     ],
     extra_compile_args=["-std=gnu11", "-Wall", "-Wextra", "-Werror=implicit-function-declaration"],
 )

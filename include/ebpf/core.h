@@ -19,6 +19,7 @@
 #include "ebpf/ring.h"
 #include "ebpf/user_ring.h"
 #include "ebpf/perf.h"
+#include "ebpf/xsk.h"
 #include "ebpf/btf.h"
 
 #endif

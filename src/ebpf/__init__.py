@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     from ebpf.compile import compile_c
     from ebpf.links import IteratorLink, Link, LinkGroup
     from ebpf.maps.user_ring import UserRingBuffer
-    from ebpf.net import Interface
+    from ebpf.net import Interface, XskSocket
     from ebpf.output import ProgramStream, TraceLine, TracePipe
     from ebpf.perfbuf import PerfBuffer, PerfCounters
     from ebpf.programs import Program, RunTimeStats, TestRun
@@ -192,6 +192,7 @@ __all__ = [
     "VerifierError",
     "XdpAction",
     "XdpMode",
+    "XskSocket",
     "asm",
     "btf",
     "compile_c",
@@ -230,6 +231,7 @@ _LAZY = {
     "TracePipe": "output",
     "UserRingBuffer": "maps.user_ring",
     "VariableSpec": "spec",
+    "XskSocket": "net",
     "asm": "asm",
     "btf": "btf",
     "build": "build",

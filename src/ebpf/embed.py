@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import cffi
 
 # In the order of their use of each other; core.h includes them in the same order.
-HEADERS = ("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "user_ring.h", "perf.h", "btf.h")
+HEADERS = (
+    *("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "user_ring.h", "perf.h", "xsk.h"),
+    "btf.h",
+)
 
 
 def get_include() -> str:

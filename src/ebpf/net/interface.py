@@ -11,9 +11,12 @@ from ebpf.net.namespace import describe, run_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from collections.abc import Callable
+    from typing import TypeAlias, TypeVar
 
     from ebpf.net.namespace import Namespace
+
+    T = TypeVar("T")
 
     AnyInterface: TypeAlias = "str | int | Interface"
 
@@ -73,6 +76,14 @@ class Interface:
         except BpfFileNotFoundError:
             return False
         return True
+
+    def inside(self, function: Callable[[], T]) -> T:
+        """What `function` returns, called in the interface's network namespace.
+
+        For what the kernel looks up where the caller is: an index that is put into a DEVMAP, the
+        address of a socket.
+        """
+        return run_in(self.netns, function)
 
     def missing(self) -> BpfFileNotFoundError:
         """The exception that says that it is gone."""

@@ -1,0 +1,221 @@
+"""Frames redirected by XDP: to another interface, another CPU, and to a socket in Python."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from ebpf import (
+    BpfError,
+    BpfFileNotFoundError,
+    ClosedError,
+    Collection,
+    CollectionSpec,
+    Interface,
+    NotSupportedError,
+    XskSocket,
+)
+from tests.kernel.net.network import LONG, PATIENCE, Chain, Network, one_cpu
+from tests.kernel.samples import wait_until
+from tests.objects import compiled
+
+
+@pytest.fixture
+def objects() -> Iterator[Collection]:
+    with CollectionSpec.from_file(compiled("redirect")).load() as made:
+        yield made
+
+
+def receiver(network: Chain) -> socket.socket:
+    made = network.end.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((network.far_address, 7777))
+    return made
+
+
+def put(objects: Collection, interface: Interface, program: int = 0) -> None:
+    """Make `interface` the target of what is redirected to a device."""
+    value = struct.pack("=II", interface.index, program)
+    interface.inside(lambda: objects.maps["devices"].put(0, value))
+
+
+def test_a_frame_leaves_by_another_interface(objects: Collection) -> None:
+    """It goes to the stack of the interface that received it, or nowhere."""
+    with Chain() as network:
+        out = Interface("out0", netns=network.far)
+        objects.programs["passes"].attach(interface=Interface("end0", netns=network.end))
+        objects.programs["to_device"].attach(interface=Interface("far0", netns=network.far))
+        put(objects, out)
+        with receiver(network) as end, network.sender() as sender, one_cpu():
+            target = end.getsockname()
+            sender.sendto(b"redirected", target)
+            assert end.recv(LONG) == b"redirected"
+            # With a program that runs for what leaves there.
+            put(objects, out, objects.programs["at_device"].fileno())
+            sender.sendto(b"seen", target)
+            assert end.recv(LONG) == b"seen"
+            assert objects.variables["on_device"].value == 1
+            assert objects.variables["device"].value == out.index
+            objects.variables["drop"].value = 1
+            sender.sendto(b"dropped", target)
+            wait_until(lambda: objects.variables["on_device"].value == 2, "it has run again")
+            objects.variables["drop"].value = 0
+            sender.sendto(b"last", target)
+            assert end.recv(LONG) == b"last"
+        objects.programs["to_device"].close()
+
+
+def test_a_frame_is_taken_on_by_another_cpu(objects: Collection, network: Network) -> None:
+    """The program of the map's value does not run, or its verdict does not count."""
+    objects.programs["to_cpu"].attach(interface=Interface("far0", netns=network.far))
+    at = objects.programs["at_cpu"].fileno()
+    objects.maps["processors"][0] = struct.pack("=II", 192, at)
+    network.deliver()
+    assert objects.variables["on_cpu"].value == 1
+    objects.variables["drop"].value = 1
+    network.send()
+    wait_until(lambda: objects.variables["on_cpu"].value == 2, "it has run again")
+    objects.variables["drop"].value = 0
+    with network.receiver() as receiver:
+        network.send(b"last")
+        assert receiver.recv(LONG) == b"last"
+
+
+def payload(frame: bytes) -> bytes:
+    """What is in a UDP datagram of IPv4, whose headers are checked by the way."""
+    destination, source, kind = struct.unpack_from("!6s6sH", frame)
+    assert (destination.hex(":"), source.hex(":")) == (
+        Network.far_hardware,
+        Network.near_hardware,
+    )
+    assert kind == 0x0800
+    length = struct.unpack_from("!H", frame, 16)[0]
+    assert frame[23] == socket.IPPROTO_UDP
+    return frame[42 : 14 + length]
+
+
+def some(xsk: XskSocket, most: int = 64) -> list[bytes]:
+    """What the next frames carry, of which there is one at least."""
+    frames = xsk.receive(most, timeout=PATIENCE)
+    assert frames, f"nothing came: {xsk.statistics()}"
+    return list(map(payload, frames))
+
+
+def test_frames_reach_python(objects: Collection, network: Network) -> None:
+    """They go to the stack, are cut off, or come in another order."""
+    far = Interface("far0", netns=network.far)
+    with XskSocket(far, frames=64, zero_copy=False) as xsk:
+        objects.maps["sockets"][0] = xsk
+        objects.programs["to_socket"].attach(interface=far)
+        assert xsk.receive() == []
+        sent = [bytes([n]) * (n + 1) for n in range(200)]
+        got: list[bytes] = []
+        with network.sender() as sender, one_cpu():
+            for n, data in enumerate(sent):
+                sender.sendto(data, (network.far_address, 7777))
+                # Three times as many as the ring has: its places are used again.
+                if n % 2:
+                    got += some(xsk, 7)
+        while len(got) < len(sent):
+            got += some(xsk)
+        assert got == sent
+        assert xsk.statistics().rx_ring_full == 0
+        # Without its place in the map, frames go to the stack again.
+        del objects.maps["sockets"][0]
+        network.deliver()
+
+
+def test_a_full_ring_drops_and_counts(objects: Collection, network: Network) -> None:
+    """What is lost is told by nobody, or what came before is overwritten."""
+    far = Interface("far0", netns=network.far)
+    with XskSocket(far, frames=4) as xsk:
+        objects.maps["sockets"][0] = xsk
+        objects.programs["to_socket"].attach(interface=far)
+        with network.sender() as sender, one_cpu():
+            for n in range(10):
+                sender.sendto(bytes([n]), (network.far_address, 7777))
+
+            def lost() -> int:
+                counted = xsk.statistics()
+                return counted.rx_ring_full + counted.rx_fill_ring_empty_descs + counted.rx_dropped
+
+            wait_until(lambda: lost() >= 6, "six are lost")
+        assert some(xsk) == [bytes([n]) for n in range(4)]
+        network.send(b"after")
+        assert some(xsk) == [b"after"]
+
+
+def datagram(data: bytes, port: int) -> bytes:
+    """A frame with a UDP datagram from "near0" to "far0", without a checksum of its own."""
+    udp = struct.pack("!HHHH", 4000, port, 8 + len(data), 0) + data
+    header = struct.pack(
+        "!BBHHHBBH4s4s",
+        *(0x45, 0, 20 + len(udp), 1, 0, 64, socket.IPPROTO_UDP, 0),
+        socket.inet_aton(Network.near_address),
+        socket.inet_aton(Network.far_address),
+    )
+    total = sum(struct.unpack("!10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    header = header[:10] + struct.pack("!H", checksum) + header[12:]
+    hardware = bytes.fromhex((Network.far_hardware + Network.near_hardware).replace(":", ""))
+    return hardware + b"\x08\x00" + header + udp
+
+
+def test_python_sends_frames(network: Network) -> None:
+    """A frame does not arrive, or not as it was given, or only as many as the ring has."""
+    near = Interface("near0", netns=network.near)
+    with network.receiver() as receiver, XskSocket(near, frames=8, zero_copy=False) as xsk:
+        assert xsk.send(datagram(b"one", 7777)) == 1
+        assert receiver.recv(LONG) == b"one"
+        many = [f"frame {n}".encode() for n in range(40)]
+        assert xsk.send([datagram(data, 7777) for data in many], timeout=PATIENCE) == 40
+        assert [receiver.recv(LONG) for _ in many] == many
+        with pytest.raises(ValueError, match=r"one has 5000 bytes; it may have 1 to 4096"):
+            xsk.send([datagram(b"one", 7777), bytes(5000)])
+        network.near.run("link", "set", "near0", "down")
+        with pytest.raises(BpfError) as refused:
+            xsk.send(datagram(b"down", 7777))
+        assert refused.value.errno == errno.ENETDOWN
+
+
+def test_a_socket_can_be_waited_for(objects: Collection, network: Network) -> None:
+    """It is never ready, or always."""
+    far = Interface("far0", netns=network.far)
+    with XskSocket(far) as xsk:
+        objects.maps["sockets"][0] = xsk
+        objects.programs["to_socket"].attach(interface=far)
+        assert select.select([xsk], [], [], 0)[0] == []
+        network.send(b"wakes")
+        assert select.select([xsk], [], [], PATIENCE)[0] == [xsk]
+        assert some(xsk) == [b"wakes"]
+        assert select.select([xsk], [], [], 0)[0] == []
+
+
+def test_what_makes_no_socket(network: Network) -> None:
+    """The kernel's numbers do not say which argument is wrong."""
+    far = Interface("far0", netns=network.far)
+    with pytest.raises(NotSupportedError, match=r"has no zero copy; zero_copy=False"):
+        XskSocket(far, zero_copy=True)
+    with pytest.raises(BpfError, match=r"far0 has no queue 99") as refused:
+        XskSocket(far, 99)
+    assert refused.value.errno == errno.EINVAL
+    with XskSocket(far) as xsk:
+        with pytest.raises(BpfError, match=r"another socket has this queue") as refused:
+            XskSocket(far)
+        assert refused.value.errno == errno.EBUSY
+    with pytest.raises(ClosedError):
+        xsk.receive()
+    with pytest.raises(ClosedError):
+        xsk.send(b"x")
+    with pytest.raises(ValueError, match=r"frames: 100 is not a power of two"):
+        XskSocket(far, frames=100)
+    with pytest.raises(ValueError, match=r"frame_size: 3000 is not a power of two"):
+        XskSocket(far, frame_size=3000)
+    network.near.run("link", "delete", "near0")
+    with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+        XskSocket(far)
