@@ -20,6 +20,7 @@ section        attach_by_section: by the name of an object file's section
 functions      functions of the kernel and of programs, by name and pattern
 binaries       executables and libraries, and places in them
 cgroup         attach_cgroup; naming a cgroup
+cgroup_attachment      programs of cgroups without a link
 cgroup_hooks   the hooks of a cgroup
 netns          attach_netns
 netfilter      attach_netfilter
@@ -43,7 +44,8 @@ from ebpf.links.base import Link, PerfEventAttachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ebpf.links.cgroup import CgroupAttachment, attach_cgroup
+    from ebpf.links.cgroup import attach_cgroup
+    from ebpf.links.cgroup_attachment import CgroupAttachment
     from ebpf.links.counter import attach_perf_event
     from ebpf.links.group import LinkGroup
     from ebpf.links.iterator import IteratorLink, attach_iter
@@ -134,7 +136,7 @@ __all__ = [
 
 # Imported by the first program that is attached in this way.
 _LAZY = {
-    "CgroupAttachment": "cgroup",
+    "CgroupAttachment": "cgroup_attachment",
     "IteratorLink": "iterator",
     "LinkGroup": "group",
     "SocketAttachment": "socket",

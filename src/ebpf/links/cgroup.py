@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from ebpf._sys import Descriptor, bpf, facts
 from ebpf._sys.arguments import check_objects
-from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, from_errno
+from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links.base import Link
+from ebpf.links.cgroup_attachment import CgroupAttachment
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from ebpf.links.create import check_type, create_link, explain
 from ebpf.links.order import order_fields
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Literal, TypeAlias
 
-    from ebpf.info import LinkInfo
     from ebpf.links.base import HasFileno
 
     Cgroup: TypeAlias = str | os.PathLike[str] | HasFileno
@@ -100,7 +100,8 @@ def attach_cgroup(
 
     By a link (5.7), which lets other programs in beside it. With a `mode` it is attached without
     one (BPF_PROG_ATTACH), and who else may attach is what the mode says. That attachment ends when
-    it is closed, and when the cgroup is removed, but not with the process that made it.
+    it is closed, when the process ends by itself, and when the cgroup is removed; what a killed
+    process leaves, `ebpf.links.cleanup` detaches.
 
     Args:
         cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.
@@ -253,12 +254,7 @@ def _attach_unlinked(
     needs: tuple[int, int],
 ) -> CgroupAttachment:
     # What can fail comes before the attachment, which nobody would end.
-    cgroup_fd = os.dup(opened.fileno())
-    try:
-        attachment = CgroupAttachment(cgroup_fd, os.dup(program.fileno()), hook, target)
-    except BaseException:
-        os.close(cgroup_fd)
-        raise
+    attachment = CgroupAttachment(opened.fileno(), program, hook, target)
     try:
         bpf.prog_attach(
             f"attach to {target}",
@@ -287,64 +283,3 @@ def _explain_unlinked(
         text = f"attach to {target}: {facts.explain_permission('CAP_NET_ADMIN')}"
         raise BpfPermissionError(errno.EPERM, text) from None
     explain(error, program, target, _REFUSALS | {errno.EBADF: _not_a_cgroup(opened)})
-
-
-class CgroupAttachment(Link):
-    """A program that was attached to a cgroup without a link; closing it detaches.
-
-    It does not end with the process: what is not closed stays until the cgroup is removed.
-    """
-
-    def __init__(self, fd: int, program_fd: int, attach_type: AttachType, target: str) -> None:
-        super().__init__(fd, target)
-        self._program = Descriptor(program_fd)
-        self.attach_type = attach_type
-
-    def info(self) -> LinkInfo:
-        """Not to be had: the kernel keeps no link."""
-        raise self._not_a_link("describe")
-
-    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
-        """Not to be had: attach with ``replace=``."""
-        raise self._not_a_link("update")
-
-    def detach(self) -> None:
-        """Detach by closing."""
-        self.close()
-
-    def pin(self, path: str | os.PathLike[str]) -> None:
-        """Not to be had: the kernel keeps no link, and the attachment stays as it is."""
-        raise self._not_a_link("pin")
-
-    def close(self) -> None:
-        """Detach, if the program is still the one that is attached. Closing twice does nothing."""
-        if self._fd >= 0:
-            try:
-                self._detach()
-            finally:
-                self._forget()
-
-    def _forget(self) -> None:
-        """Give the descriptors back, whatever is attached."""
-        super().close()
-        self._program.close()
-
-    def _detach(self) -> None:
-        # In the modes "single" and "override" the kernel detaches whatever is attached.
-        fd = self._program.fileno()
-        own = bpf.prog_info(fd)["id"]
-        try:
-            if own in query_hook(self._fd, self.attach_type, f"query {self.target}").program_ids:
-                bpf.prog_detach(
-                    f"detach from {self.target}",
-                    target_fd=self._fd,
-                    attach_bpf_fd=fd,
-                    attach_type=self.attach_type,
-                )
-        except BpfError as error:
-            # Detached by somebody else, or the cgroup was removed.
-            if error.errno not in (errno.ENOENT, errno.ENODEV):
-                raise
-
-    def _not_a_link(self, action: str) -> NotSupportedError:
-        return NotSupportedError(f"{action} {self!r}: it was attached without a link (mode=)")

@@ -172,7 +172,9 @@ def remove_cgroups() -> None:
     """Remove what `cgroup` made here and in processes that are gone."""
     own = cgroup()
     for made in own.parent.glob("ebpf-test-*"):
-        made.rmdir()
+        pid = made.name.rpartition("-")[2]
+        if made == own or not Path(f"/proc/{pid}").exists():
+            made.rmdir()
 
 
 HOOKS: dict[str, Hook] = {

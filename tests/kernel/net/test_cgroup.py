@@ -270,6 +270,7 @@ def test_multi_runs_all_and_replaces_one(group: Path) -> None:
             assert attached(group).flags is AttachFlags.ALLOW_MULTI
             with pytest.raises(BpfError, match="is attached there in the same mode already"):
                 one.attach_cgroup(group, mode="multi")
+            assert len(os.listxattr(group)) == 2
             with new.attach_cgroup(group, mode="multi", replace=one):
                 assert ids(group) == [new.info().id, two.info().id]
                 with pytest.raises(BpfFileNotFoundError, match="replace, is not attached there"):
@@ -298,6 +299,87 @@ def test_the_program_that_is_closed_detaches(group: Path) -> None:
     with returning(1, EGRESS) as program:
         program.attach_cgroup(group, mode="multi")
         assert len(ids(group)) == 1
+    assert ids(group) == []
+
+
+ATTACHED = """
+import os, signal, sys
+from tests.kernel.net.support import returning, AttachType
+program = returning(1, AttachType.CGROUP_INET_EGRESS)
+link = program.attach_cgroup(sys.argv[1], mode=sys.argv[2])
+print(program.info().id, flush=True)
+if sys.argv[3] == "killed":
+    signal.pause()
+if sys.argv[3] == "forked" and os.fork() == 0:
+    link.close()
+    os._exit(0)
+if sys.argv[3] == "forked":
+    os.wait()
+    print("parent", flush=True)
+    signal.pause()
+"""
+
+
+def attach_elsewhere(path: Path, mode: str, how: str) -> subprocess.Popen[str]:
+    """A process that attaches a program to the cgroup."""
+    command = [sys.executable, "-W", "ignore", "-c", ATTACHED, str(path), mode, how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("mode", ["single", "multi"])
+def test_what_a_killed_process_leaves_is_cleaned_up(group: Path, mode: Any) -> None:
+    """It stays for good; or what others attached is detached, too."""
+    below = group / "below"
+    below.mkdir()
+    with attach_elsewhere(below, mode, "killed") as process, returning(1, EGRESS) as own:
+        assert process.stdout is not None
+        number = int(process.stdout.readline())
+        if mode == "multi":
+            own.attach_cgroup(group, mode=mode)
+        assert not [text for text in links.cleanup() if str(below) in text]
+        assert ids(below) == [number]
+        # Of somebody else, who uses the same kind of name.
+        os.setxattr(below, "user.ebpf.1.1", b"mine")
+        process.kill()
+        process.wait()
+        assert ids(below) == [number]
+        assert [text for text in links.cleanup() if str(group) in text] == [
+            f"CGROUP_INET_EGRESS of {below}"
+        ]
+        assert ids(below) == []
+        assert ids(group) == ([own.info().id] if mode == "multi" else [])
+        assert os.listxattr(below) == ["user.ebpf.1.1"]
+
+
+def test_another_program_in_the_place_of_a_killed_one_stays(group: Path) -> None:
+    """Cleaning up detaches what somebody else has attached since."""
+    with attach_elsewhere(group, "single", "killed") as process, returning(1, EGRESS) as own:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        with own.attach_cgroup(group, mode="single"):
+            links.cleanup()
+            assert ids(group) == [own.info().id]
+
+
+def test_a_process_that_ends_by_itself_leaves_nothing(group: Path) -> None:
+    """The program goes on without an owner."""
+    with attach_elsewhere(group, "multi", "ends") as process:
+        assert process.wait() == 0
+    assert ids(group) == []
+    assert not os.listxattr(group)
+
+
+def test_a_forked_child_does_not_detach(group: Path) -> None:
+    """What the parent has attached ends with the child."""
+    with attach_elsewhere(group, "multi", "forked") as process:
+        assert process.stdout is not None
+        number = int(process.stdout.readline())
+        assert process.stdout.readline() == "parent\n"
+        assert ids(group) == [number]
+        process.kill()
+    links.cleanup()
     assert ids(group) == []
 
 

@@ -1,0 +1,211 @@
+"""Programs of cgroups that were attached without a link, and who attached them.
+
+Such an attachment has no owner. So the cgroup gets an extended attribute for it, which says what
+is attached by which process, and which goes with the attachment; `ebpf.links.cleanup` detaches what
+processes that are gone have left.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import re
+import weakref
+
+from ebpf._sys import Descriptor, bpf
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
+from ebpf.links.base import Link
+from ebpf.links.unlinked import is_gone, mark
+from ebpf.queries.hooks import query_hook
+from ebpf.types import AttachType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ebpf.info import LinkInfo
+    from ebpf.links.base import HasFileno
+
+# The attribute of an attachment: the hook and the program's id; its value is the process.
+_ATTRIBUTE = re.compile(r"user\.ebpf\.(\d+)\.(\d+)")
+_MARK = re.compile(r"p\d+_\d+")
+
+# What a cgroup answers that was removed, or a hook that has no such program any more.
+_GONE = (errno.ENOENT, errno.ENODEV)
+
+# Those of this process that are open.
+_open: weakref.WeakSet[CgroupAttachment] = weakref.WeakSet()
+
+
+class CgroupAttachment(Link):
+    """A program that was attached to a cgroup without a link; closing it detaches.
+
+    The process closes it when it ends by itself. After SIGKILL it stays until the cgroup is
+    removed, or `ebpf.links.cleanup` is called.
+    """
+
+    def __init__(
+        self, cgroup_fd: int, program: HasFileno, attach_type: AttachType, target: str
+    ) -> None:
+        super().__init__(os.dup(cgroup_fd), target)
+        try:
+            self._program = Descriptor(os.dup(program.fileno()))
+        except BaseException:
+            os.close(self.__dict__.pop("_fd"))
+            raise
+        self.attach_type = attach_type
+        self._pid = os.getpid()
+        self._id = bpf.prog_info(self._program.fileno())["id"]
+        self._marked = _set_attribute(self._fd, _attribute(attach_type, self._id))
+        atexit.unregister(_close_own)
+        atexit.register(_close_own)
+        _open.add(self)
+
+    def info(self) -> LinkInfo:
+        """Not to be had: the kernel keeps no link. `ebpf.query` tells what is attached."""
+        raise self._not_a_link("describe")
+
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
+        """Not to be had: attach with ``replace=``."""
+        raise self._not_a_link("update")
+
+    def detach(self) -> None:
+        """Detach by closing."""
+        self.close()
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Not to be had: the kernel keeps no link."""
+        raise self._not_a_link("pin")
+
+    def close(self) -> None:
+        """Detach, if the program is still the one that is attached. Closing twice does nothing."""
+        if self._fd < 0:
+            return
+        try:
+            # What a parent attached is not a forked child's to detach.
+            if self._pid == os.getpid():
+                _detach(self._fd, self.attach_type, self._id, self._program.fileno(), self.target)
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Give the descriptors back, whatever is attached."""
+        if self._fd >= 0 and self._marked and self._pid == os.getpid():
+            _remove_attribute(self._fd, _attribute(self.attach_type, self._id))
+        super().close()
+        self._program.close()
+
+    def _not_a_link(self, action: str) -> NotSupportedError:
+        return NotSupportedError(f"{action} {self!r}: it was attached without a link (mode=)")
+
+
+def _close_own() -> None:
+    for attachment in list(_open):
+        attachment.close()
+
+
+def _detach(cgroup_fd: int, attach_type: AttachType, id: int, program_fd: int, target: str) -> bool:
+    """Whether the program was there to be detached."""
+    # In the modes "single" and "override" the kernel detaches whatever is attached.
+    try:
+        if id not in query_hook(cgroup_fd, attach_type, f"query {target}").program_ids:
+            return False
+        bpf.prog_detach(
+            f"detach from {target}",
+            target_fd=cgroup_fd,
+            attach_bpf_fd=program_fd,
+            attach_type=attach_type,
+        )
+    except BpfError as error:
+        # Detached by somebody else, or the cgroup was removed.
+        if error.errno not in _GONE:
+            raise
+        return False
+    return True
+
+
+def _attribute(attach_type: AttachType, id: int) -> str:
+    return f"user.ebpf.{int(attach_type)}.{id}"
+
+
+def _set_attribute(cgroup_fd: int, name: str) -> bool:
+    """Whether the attribute is this attachment's: it was not set, or by a process that is gone."""
+    value = mark().encode()
+    try:
+        os.setxattr(cgroup_fd, name, value, os.XATTR_CREATE)
+    except FileExistsError:
+        if not _is_stale(cgroup_fd, name):
+            return False
+        os.setxattr(cgroup_fd, name, value)
+    except OSError:
+        # To attach takes other rights than to write to the cgroup; what has no attributes is
+        # refused when the program is attached.
+        return False
+    return True
+
+
+def _is_stale(cgroup_fd: int, name: str) -> bool:
+    """Whether the process that set the attribute is gone."""
+    value = os.getxattr(cgroup_fd, name).decode("ascii", "replace")
+    return bool(_MARK.fullmatch(value)) and is_gone(value)
+
+
+def _remove_attribute(cgroup_fd: int, name: str) -> None:
+    try:
+        os.removexattr(cgroup_fd, name)
+    except OSError:
+        # It was not set, or the cgroup was removed.
+        return
+
+
+def remove_stale_cgroup_programs() -> list[str]:
+    """Detach what processes that are gone have attached to cgroups without a link."""
+    removed = []
+    for path in _cgroups():
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        with Descriptor(fd):
+            removed += _remove_stale(fd, path)
+    return removed
+
+
+def _cgroups() -> Iterator[str]:
+    """The directories of all cgroups (v2) that can be seen."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except FileNotFoundError:
+        return
+    root = next((mount[1] for mount in mounts if mount[2] == "cgroup2"), None)
+    if root is not None:
+        for path, _, _ in os.walk(root):
+            yield path
+
+
+def _remove_stale(fd: int, path: str) -> list[str]:
+    removed = []
+    for attribute in _listed(fd):
+        match = _ATTRIBUTE.fullmatch(attribute)
+        if match is None or not _is_stale(fd, attribute):
+            continue
+        hook, id = AttachType(int(match[1])), int(match[2])
+        try:
+            with Descriptor(bpf.prog_get_fd_by_id(id)) as program:
+                if _detach(fd, hook, id, program.fileno(), path):
+                    removed.append(f"{hook.name} of {path}")
+        except BpfFileNotFoundError:
+            # The program is gone, so it is not attached.
+            pass
+        _remove_attribute(fd, attribute)
+    return removed
+
+
+def _listed(fd: int) -> list[str]:
+    try:
+        return os.listxattr(fd)
+    except OSError:
+        # Removed meanwhile, or without attributes.
+        return []
