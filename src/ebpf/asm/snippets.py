@@ -91,7 +91,7 @@ def count(map: MapReference, key: Memory, *, buffer: Memory, by: Register | int 
 
 
 def add_to(map: MapReference, offset: int = 0, by: Register | int = 1) -> Code:
-    """Adds to 64 bits of an array map's first values, `offset` bytes from the start. Linux 5.2.
+    """Adds to 64 bits of the value of an array map with one entry, `offset` bytes in. Linux 5.2.
 
     The shortest counter: nothing is looked up. `by` is a number or any register but R1; clobbers
     R1, and R2 for a number.

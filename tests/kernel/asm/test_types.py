@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from ebpf import (
     ArrayMap,
     AttachType,
     BtfError,
+    HashMap,
     MapType,
     Program,
     ProgramType,
@@ -37,7 +39,10 @@ from ebpf.asm import (
     ldxdw,
     mov,
     rsh,
+    snippets,
+    stdw,
     stxdw,
+    stxw,
 )
 from ebpf.asm.portable import core_relocations
 from ebpf.btf import Btf
@@ -287,6 +292,29 @@ def test_the_record_of_a_tracepoint(source: str) -> None:
             program.attach_tracepoint("sched", "sched_process_fork")
             (thread,) = start_threads()
         assert found[0] == thread
+
+
+def test_a_string_that_a_record_leads_to(true_command: list[str]) -> None:
+    """What is behind the record would be taken for its string."""
+    record = asm.tracepoint(tracefs.tracepoint_fields("sched", "sched_process_exec"))
+    with HashMap.create(key="i", value=256, max_entries=1024) as names:
+        code = [
+            record.load(R7, R1, "pid"),
+            record.address(R6, R1, "filename"),
+            stxw(R10 - 8, R7),
+            [stdw(R10 - 16 - at, 0) for at in range(0, 256, 8)],
+            snippets.read_str(R10 - 264, 256, R6, "end"),
+            snippets.update(names, R10 - 8, R10 - 264),
+            Label("end"),
+            mov(R0, 0),
+            exit_(),
+        ]
+        with Program.load(ProgramType.TRACEPOINT, code, license="GPL") as program:
+            program.attach_tracepoint("sched", "sched_process_exec")
+            with subprocess.Popen(true_command) as process:
+                pass
+        name = bytes(names[process.pid])
+    assert os.path.basename(name.rstrip(b"\0")) == b"true"
 
 
 def test_arguments_and_result_of_a_probed_function() -> None:
