@@ -24,6 +24,7 @@ KCONFIG = {"CONFIG_BPF": "y"}
 # Objects that libbpf refuses and this library loads, and why.
 LOADS_HERE_ONLY = {
     "records": "libbpf takes the type of a ring's records for the size of its values",
+    "generated": "libbpf takes the type of a ring's records for the size of its values",
     "iproute2_maps": "libbpf has no legacy map definitions since 1.0",
     "legacy_maps": "libbpf has no legacy map definitions since 1.0",
     "maps": "libbpf refuses a slot for a program that is left out; here it stays empty",
