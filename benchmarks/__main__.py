@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.table import Table
 
-NAMES = ("maps", "ring", "ring_load", "perf", "loader")
+NAMES = ("maps", "ring", "ring_load", "perf", "loader", "compile")
 
 
 def main() -> int:

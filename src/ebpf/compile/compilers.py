@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 
+from ebpf.compile.cache import cache_folder, digest, write_atomically
 from ebpf.errors import CompileError
 from ebpf.plain import NamedTuple
 
@@ -43,17 +45,19 @@ class Compiler(NamedTuple):
         return ["-target", f"{name}-freestanding" if self.kind == "zig" else name]
 
 
-def find_compiler(name: str | os.PathLike[str] | None = None) -> Compiler:
+def find_compiler(name: str | os.PathLike[str] | None = None, *, cache: bool = False) -> Compiler:
     """The compiler that `compile_c` uses: the newest clang on PATH that knows BPF, else ziglang.
 
-    `name` asks for one: the name or path of a clang, or ``"zig"``. Raises CompileError where
-    there is none, with what would help.
+    `name` asks for one: the name or path of a clang, or ``"zig"``. With `cache` the user's cache
+    folder remembers what compilers say of themselves, by the size and time of their files, so that
+    none is executed to find it again. Raises CompileError where there is none, with what would
+    help.
     """
     path = os.environ.get("PATH", os.defpath)
     if name is None:
-        return _newest(path, _marks(path))
+        return _newest(path, _marks(path), cache)
     if os.fspath(name) == "zig":
-        found = _zig()
+        found = _zig(cache)
         if found is None:
             raise CompileError("ziglang is not installed: pip install 'ebpf[compile]'")
         return found
@@ -62,7 +66,7 @@ def find_compiler(name: str | os.PathLike[str] | None = None) -> Compiler:
     executable = shutil.which(os.fspath(name), path=path)
     if executable is None:
         raise CompileError(f"compiler is {os.fspath(name)!r}, and there is no such program on PATH")
-    clang, why = _clang(executable, _mark(executable))
+    clang, why = _clang(executable, _mark(executable), cache)
     if clang is None:
         raise CompileError(f"compiler {executable} cannot be used: {why}")
     return clang
@@ -73,18 +77,18 @@ def _marks(path: str) -> tuple[tuple[str, str], ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _newest(path: str, marks: tuple[tuple[str, str], ...]) -> Compiler:
+def _newest(path: str, marks: tuple[tuple[str, str], ...], cache: bool) -> Compiler:
     """`marks` are part of the question so that a compiler installed meanwhile is seen."""
     usable, refused = [], []
     for candidate, mark in marks:
-        clang, why = _clang(candidate, mark)
+        clang, why = _clang(candidate, mark, cache)
         if clang is not None:
             usable.append(clang)
         else:
             refused.append(f"{candidate}: {why}")
     if usable:
         return max(usable, key=lambda one: one.version)
-    if zig := _zig():
+    if zig := _zig(cache):
         return zig
     found = "; ".join(refused) or "there is no clang on PATH, and the package ziglang is missing"
     raise CompileError(f"no compiler for BPF programs in C ({found}): {REMEDIES}")
@@ -95,8 +99,10 @@ def _candidates(path: str) -> Iterator[str]:
     seen = set()
     for folder in path.split(os.pathsep):
         for name in _names(folder):
+            if not name.startswith("clang") or name in seen or not _CLANG.fullmatch(name):
+                continue
             found = os.path.join(folder, name)
-            if _CLANG.fullmatch(name) and name not in seen and _executable(found):
+            if _executable(found):
                 seen.add(name)
                 yield found
 
@@ -121,39 +127,57 @@ def _mark(path: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _clang(path: str, mark: str) -> tuple[Compiler | None, str]:
+def _clang(path: str, mark: str, cache: bool) -> tuple[Compiler | None, str]:
     """The clang at `path`, or None and why it is of no use."""
     try:
-        text = _output([path, "--version"])
+        text = _answer([path, "--version"], mark, cache)
         match = re.search(r"clang version (\d+)\.(\d+)\.(\d+)", text)
         if match is None:
             return None, "its --version is not clang's"
         version = tuple(int(part) for part in match.groups())
         if version[0] < OLDEST_CLANG:
             return None, f"clang {version[0]} is too old, it takes {OLDEST_CLANG}"
-        if not re.search(r"^\s*bpfel\b", _output([path, "-print-targets"]), re.MULTILINE):
+        targets = _answer([path, "-print-targets"], mark, cache)
+        if not re.search(r"^\s*bpfel\b", targets, re.MULTILINE):
             return None, "it was built without the target bpfel"
     except (OSError, subprocess.CalledProcessError) as error:
         return None, str(error)
     return Compiler("clang", (path,), version, f"{text.splitlines()[0]} {mark}"), ""
 
 
-def _zig() -> Compiler | None:
+def _zig(cache: bool) -> Compiler | None:
     spec = importlib.util.find_spec("ziglang")
     if spec is None or not spec.submodule_search_locations:
         return None
     command = (sys.executable, "-m", "ziglang")
-    return _probe_zig(command, spec.submodule_search_locations[0])
+    folder = spec.submodule_search_locations[0]
+    binary = os.path.join(folder, "zig")
+    return _probe_zig(command, folder, _mark(binary if os.path.exists(binary) else folder), cache)
 
 
 @functools.lru_cache(maxsize=8)
-def _probe_zig(command: tuple[str, ...], folder: str) -> Compiler:
+def _probe_zig(command: tuple[str, ...], folder: str, mark: str, cache: bool) -> Compiler:
     try:
-        text = _output([*command, "version"]).strip()
+        text = _answer([*command, "version"], mark, cache).strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise CompileError(f"the package ziglang in {folder} does not work: {error}") from error
     version = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
     return Compiler("zig", (*command, "cc"), version, f"zig {text} {folder}")
+
+
+def _answer(command: list[str], mark: str, cache: bool) -> str:
+    """What a compiler with this mark says, executed only if the cache does not know."""
+    if not cache:
+        return _output(command)
+    path = cache_folder() / "compilers" / digest(mark, *command)
+    try:
+        return path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        text = _output(command)
+    # A folder that cannot be written may be right: what was compiled is read from it all the same.
+    with contextlib.suppress(OSError):
+        write_atomically(path, text.encode())
+    return text
 
 
 def _output(command: list[str]) -> str:

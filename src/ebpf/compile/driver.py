@@ -118,7 +118,7 @@ def compile_object(
         raise ValueError(f"byte_order is {byte_order!r}, it is 'little' or 'big'")
     job = _Job(
         _Source.of(source, name),
-        find_compiler(compiler),
+        find_compiler(compiler, cache=cache),
         [*_target(cpu), *_defines(defines or {}, byte_order)],
         [os.path.abspath(one) for one in _several("include_dirs", include_dirs)],
         [os.fspath(flag) for flag in _several("flags", flags)],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf.compile.compilers import find_compiler
+from ebpf.compile.compilers import _clang, _newest, find_compiler
 from ebpf.errors import CompileError
 from tests.unit.compile.conftest import Fake
 
@@ -71,6 +71,27 @@ def test_a_compiler_installed_later_is_seen(fake: Fake) -> None:
     assert find_compiler().version[0] == 14
     fake("clang", "15.0.1")
     assert find_compiler().version[0] == 15
+
+
+def test_a_compiler_is_asked_once(fake: Fake, cache: Path, tmp_path: Path) -> None:
+    """Each tool that starts would execute every clang of the machine before it finds in the cache
+    what it compiled long ago, or go on with a compiler that was replaced."""
+    told = tmp_path / "told"
+    path = fake("clang", "15.0.1")
+    path.write_text(path.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\necho $1 >> {told}\n"))
+
+    def found() -> tuple[int, ...]:
+        _newest.cache_clear()
+        _clang.cache_clear()
+        return find_compiler(cache=True).version
+
+    assert found() == found() == (15, 0, 1)
+    assert told.read_text().split() == ["--version", "-print-targets"]
+    assert find_compiler().version == (15, 0, 1)
+    assert len(told.read_text().split()) == 4, "without the cache it is asked"
+    fake("clang", "16.0.22")
+    assert found() == (16, 0, 22)
+    assert list((cache / "compilers").iterdir())
 
 
 def test_ziglang_is_taken_where_there_is_no_clang(
