@@ -65,6 +65,8 @@ class PerfRings(RecordQueue):
         self._rings = ffi.new("struct ebpf_perf_ring[]", 1)
         # Of its own, so that the entries can be taken out when the map's is closed already.
         self._map_fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
+        # A child of this process has the map too, and must not take out what the parent reads.
+        self._owner = os.getpid()
         # Of the CPUs that are gone.
         self._lost: dict[int, int] = {}
         # By CPU: how long its event was on, and when that was seen.
@@ -198,7 +200,8 @@ class PerfRings(RecordQueue):
         if self._map_fd < 0:
             return []
         for index, cpu in enumerate(self._cpus):
-            self._clear_entry(cpu)
+            if self._owner == os.getpid():
+                self._clear_entry(cpu)
             lib.ebpf_perf_close(ffi.addressof(self._rings, index))
         fds, self._fds = [*self._fds, self._map_fd], []
         self._map_fd = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import mmap
+import os
 import select
 import time
 import warnings
@@ -196,6 +197,8 @@ class Reservation:
         self._kept = ring._kept
         start = mmap.PAGESIZE + position % ring._size + _HEADER_SIZE
         self.buffer = memoryview(ring._producer)[start : start + size]
+        # A child of this process has the ring too, and must not end what the parent fills.
+        self._owner = os.getpid()
         self._position: int | None = position
 
     def commit(self) -> None:
@@ -210,7 +213,7 @@ class Reservation:
         return self.buffer
 
     def __exit__(self, kind: object, *exception: object) -> None:
-        if self._position is not None:
+        if self._position is not None and self._owner == os.getpid():
             self._finish(0 if kind is None else 1)
 
     def _finish(self, discard: int) -> None:
@@ -224,7 +227,7 @@ class Reservation:
             self.buffer.release()
 
     def __del__(self) -> None:
-        if self._position is not None:
+        if self._position is not None and self._owner == os.getpid():
             try:
                 warnings.warn(
                     f"a reservation of {self._ring.map!r} was neither committed nor discarded",

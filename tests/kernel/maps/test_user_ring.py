@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -180,6 +181,25 @@ def test_a_forgotten_reservation(consumer: Consumer) -> None:
         ring.write(struct.pack("Q", 4))
         consumer.drain()
         assert consumer.order() == [4]
+
+
+def test_a_child_that_ends_leaves_the_reservation_to_its_parent(consumer: Consumer) -> None:
+    """It would hand over what the parent has not filled."""
+    with UserRingBuffer(consumer.map) as ring:
+        reservation = ring.reserve(8)
+        child = os.fork()
+        if not child:
+            try:
+                reservation.__exit__(None)
+                reservation.__del__()
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert consumer.drain() <= 0
+        reservation.buffer[:] = struct.pack("Q", 5)
+        reservation.commit()
+        assert consumer.drain() == 1
+        assert consumer.order() == [5]
 
 
 def test_wrong_sizes(consumer: Consumer) -> None:

@@ -13,7 +13,7 @@ from ebpf import ClosedError, CodecError, Map, MapType, PerfBuffer
 from ebpf.codec import u64
 from ebpf.errors import BpfError
 from tests.kernel.perfbuf.support import PerfProducer, cpus, padded, perf_map
-from tests.kernel.samples import ring_map
+from tests.kernel.samples import python, ring_map
 
 PAGE = resource.getpagesize()
 SIZES = [1, 7, 8, 9, 12, 16, 20, 63, 64, 65, 251, 252, 253, 255, 256, 500]
@@ -269,6 +269,25 @@ def test_closing_takes_the_events_out_of_the_map() -> None:
         for use in (reader.read, reader.read_batch, reader.read_buffer, reader.poll, reader.fileno):
             with pytest.raises(ClosedError):
                 use()
+
+
+def test_a_child_that_ends_leaves_the_events_to_its_parent() -> None:
+    """Leaving the with block there as well, it would take them out of the map that both have."""
+    told = python(
+        """
+import os, sys
+from ebpf import PerfBuffer
+from tests.kernel.perfbuf.support import PerfProducer, cpus, perf_map
+with perf_map() as events, PerfProducer(events, 8) as producer:
+    with PerfBuffer(events, codec="Q") as reader:
+        child = os.fork()
+        if not child:
+            sys.exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        print(producer.run(7, cpus()[0]), reader.read())
+"""
+    )
+    assert told == "1 7\n"
 
 
 def test_a_reader_outlives_the_map_object() -> None:
