@@ -9,6 +9,7 @@ header to the next, so it is taken from the types of the object.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import threading
 from functools import partial
@@ -301,6 +302,8 @@ class UsdtLinks(LinkGroup):
     def __init__(self, specs: UsdtSpecs, target: str) -> None:
         super().__init__([], target)
         self._specs = specs
+        # A child of this process has the maps too, and must not take out what the parent uses.
+        self._owner = os.getpid()
         self._undo: list[Callable[[], None]] = []
 
     def add(
@@ -324,7 +327,7 @@ class UsdtLinks(LinkGroup):
         try:
             super().close()
         finally:
-            while self._undo:
+            while self._undo and self._owner == os.getpid():
                 self._undo.pop()()
 
 
