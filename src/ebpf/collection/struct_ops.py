@@ -183,14 +183,22 @@ class KernelStruct:
 
 
 class StructOpsAttachment(Link):
-    """A struct of functions that is registered without a link; closing it unregisters."""
+    """A struct of functions that is registered without a link; closing it unregisters.
+
+    In a child of the process that has attached it, closing only closes.
+    """
+
+    def __init__(self, fd: int, target: str = "") -> None:
+        super().__init__(fd, target)
+        self._owner = os.getpid()
 
     def close(self) -> None:
         """Unregister. Closing twice does nothing."""
         fd = self.__dict__.pop("_fd", -1)
         if fd >= 0:
             try:
-                bpf.map_delete_elem(fd, _KEY)
+                if self._owner == os.getpid():
+                    bpf.map_delete_elem(fd, _KEY)
             except BpfError as error:
                 # What a value answers that somebody else has unregistered already.
                 if error.errno != errno.EINPROGRESS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_closing_unregisters(spec: CollectionSpec) -> None:
         with pytest.raises(ebpf.BpfError, match=r"registered.*only once.*load the object again"):
             objects.attach_struct_ops("registered")
     assert not {"ebpf_test_a", "ebpf_test_b"} & set(available())
+
+
+def test_a_child_that_ends_leaves_the_functions_to_its_parent(spec: CollectionSpec) -> None:
+    """Closing what it has of its parent, it would unregister them."""
+    with spec.load() as objects:
+        registered = objects.attach_struct_ops("registered")
+        child = os.fork()
+        if not child:
+            try:
+                registered.close()
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert "ebpf_test_a" in available()
+    assert "ebpf_test_a" not in available()
 
 
 def test_what_somebody_else_has_unregistered_closes(spec: CollectionSpec) -> None:
