@@ -28,17 +28,20 @@ def join_ext(spec: CollectionSpec, ext: BtfExt, functions: list[Function]) -> No
         if groups:
             _join_section(spec, info, groups[0])
         if len(groups) != 1 and info.relocation_records:
-            _warn(name, len(groups))
+            _warn(spec, name, len(groups))
 
 
-def _warn(name: str, count: int) -> None:
-    problem = f"{count} sections of code have this name, the first gets them"
+def _warn(spec: CollectionSpec, name: str, count: int) -> None:
+    problem = "no code has this name"
+    if count:
+        problem = f"{count} sections of code have this name, the first gets them"
     warnings.warn(
-        f".BTF.ext core_relo of section {name!r}: {problem if count else 'no code has this name'};"
-        " code without its CO-RE relocations reads the fields of the kernel that it was compiled"
-        " for. Give sections their names in the source, not by objcopy",
+        f"object {spec.name!r}: .BTF.ext core_relo of section {name!r}: {problem}; code without its"
+        " CO-RE relocations reads the fields of the kernel that it was compiled for. Give sections"
+        " their names in the source, not by objcopy",
         RuntimeWarning,
-        stacklevel=3,
+        # Who called CollectionSpec.from_file.
+        stacklevel=6,
     )
 
 

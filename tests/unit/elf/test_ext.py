@@ -65,4 +65,5 @@ def test_relocations_that_belong_to_no_certain_code(
     with pytest.warns(RuntimeWarning) as caught:
         spec = CollectionSpec.from_file(path)
     assert any(problem in str(warning.message) for warning in caught)
+    assert {warning.filename for warning in caught} == {__file__}
     assert [key for key, one in spec.functions.items() if one.core_relocations] == ["first"]
