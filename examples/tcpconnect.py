@@ -18,25 +18,23 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import ebpf
+from ebpf import asm
 from ebpf.asm import (
     R0,
     R1,
     R2,
-    R3,
-    R4,
     R6,
     R7,
     R10,
     Label,
+    Memory,
     add,
     call,
     exit_,
     jne,
-    ld_map_fd,
-    ldxdw,
-    ldxh,
     mov,
     rsh,
+    snippets,
     stxdw,
     stxh,
     stxw,
@@ -61,53 +59,38 @@ class Connect:
 def program(events: ebpf.Map[object, object], pid: int, port: int) -> list[object]:
     """Writes a Connect; R6 is the socket."""
     record = codec(Connect)
-    common = kernel_btf().find_struct("sock_common")
     start = R10 - record.size
+    arguments = asm.arguments("tcp_connect", kernel_btf)
+    sock = arguments.struct("sk")
 
-    def at(field: str) -> int:
-        return start.offset + record.offsetof(field)
-
-    def read(field: str, source: str, size: int) -> list[object]:
-        return [
-            mov(R1, R10),
-            add(R1, at(field)),
-            mov(R2, size),
-            mov(R3, R6),
-            add(R3, common.offsetof(source)),
-            call("probe_read_kernel"),
-        ]
+    def at(field: str) -> Memory:
+        return start + record.offsetof(field)
 
     return [
-        # The arguments of the function, as u64 each; a struct sock begins with its sock_common.
-        ldxdw(R6, R1 + 0),
+        arguments.load(R6, R1, "sk"),
         call("get_current_pid_tgid"),
         rsh(R0, 32),
         [jne(R0, pid, "end")] if pid else [],
-        stxw(R10 + at("process"), R0),
-        ldxh(R7, R6 + common.offsetof("skc_dport")),
+        stxw(at("process"), R0),
+        sock.load(R7, R6, "__sk_common.skc_dport"),
         [jne(R7, socket.htons(port), "end")] if port else [],
-        stxh(R10 + at("port"), R7),
+        stxh(at("port"), R7),
         call("ktime_get_ns"),
-        stxdw(R10 + at("time"), R0),
+        stxdw(at("time"), R0),
         mov(R1, R10),
-        add(R1, at("name")),
+        add(R1, at("name").offset),
         mov(R2, 16),
         call("get_current_comm"),
         # IPv6's first: these overwrite what belongs to the others.
-        read("source", "skc_v6_rcv_saddr", 16),
-        read("target", "skc_v6_daddr", 16),
-        ldxh(R7, R6 + common.offsetof("skc_family")),
-        stxh(R10 + at("family"), R7),
+        sock.copy(at("source"), R6, "__sk_common.skc_v6_rcv_saddr"),
+        sock.copy(at("target"), R6, "__sk_common.skc_v6_daddr"),
+        sock.load(R7, R6, "__sk_common.skc_family"),
+        stxh(at("family"), R7),
         jne(R7, socket.AF_INET, "output"),
-        read("source", "skc_rcv_saddr", 4),
-        read("target", "skc_daddr", 4),
+        sock.copy(at("source"), R6, "__sk_common.skc_rcv_saddr"),
+        sock.copy(at("target"), R6, "__sk_common.skc_daddr"),
         Label("output"),
-        ld_map_fd(R1, events),
-        mov(R2, R10),
-        add(R2, start.offset),
-        mov(R3, record.size),
-        mov(R4, 0),
-        call("ringbuf_output"),
+        snippets.ring_output(events, start, record.size),
         Label("end"),
         mov(R0, 0),
         exit_(),

@@ -56,6 +56,7 @@ from tests.kernel.links.hooks import library
 from tests.kernel.samples import start_threads
 
 BUFFER = R10 - 8
+CLONE_THREAD = 0x10000  # include/uapi/linux/sched.h
 TASK = asm.Struct("task_struct", kernel_btf)
 CURRENT = [call("get_current_task"), mov(R6, R0)]
 
@@ -264,6 +265,39 @@ def test_arguments_of_a_tracepoint() -> None:
         record = bytes(found[0])
     assert int.from_bytes(record[:8], sys.byteorder) == thread
     assert int.from_bytes(record[8:], sys.byteorder) == os.getpid()
+
+
+@pytest.mark.refused_like("fentry.c")
+def test_arguments_and_result_of_a_traced_function() -> None:
+    """An argument would be another one, or the result be taken for one."""
+    clone = asm.arguments("kernel_clone", kernel_btf)
+    with ArrayMap.create(MapType.ARRAY, value=16, max_entries=1) as found:
+        code = [
+            clone.load(R6, R1, "args"),
+            clone.result(R7, R1),
+            call("get_current_pid_tgid"),
+            rsh(R0, 32),
+            jne(R0, os.getpid(), "end"),
+            ld_map_value(R1, found),
+            stxdw(R1 + 0, R7),
+            clone.struct("args").load(R8, R6, "flags"),
+            stxdw(R1 + 8, R8),
+            Label("end"),
+            mov(R0, 0),
+            exit_(),
+        ]
+        with Program.load(
+            ProgramType.TRACING,
+            code,
+            license="GPL",
+            attach_type=AttachType.TRACE_FEXIT,
+            attach_to="kernel_clone",
+        ) as program:
+            program.attach_tracing()
+            (thread,) = start_threads()
+        record = bytes(found[0])
+    assert int.from_bytes(record[:8], sys.byteorder) == thread
+    assert int.from_bytes(record[8:], sys.byteorder) & CLONE_THREAD
 
 
 @pytest.mark.parametrize("source", ["tracefs", "BTF"])
