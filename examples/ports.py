@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import signal
 import struct
 import sys
 
@@ -44,6 +43,7 @@ from ebpf.asm import (
     stw,
     stxw,
 )
+from parts.command import Trace
 from parts.counting import wait
 
 PROTOCOLS = {packet.TCP: "tcp", packet.UDP: "udp"}
@@ -130,24 +130,9 @@ def run(options: argparse.Namespace) -> dict[int, int]:
         if not options.live:
             wait("ports", options.seconds)
         else:
-            follow(objects.maps["samples"])
+            Trace("ports", objects.maps["samples"], None, lambda: False).show(show, sys.stdout)
         counts: dict[int, int] = objects.maps["counts"].to_dict()  # type: ignore[attr-defined]
     return counts
-
-
-def follow(samples: ebpf.Map[object, object]) -> None:
-    """Print samples until Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ebpf.RingBuffer(samples) as ring:
-        print("ports: tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
-        try:
-            for record in ring:
-                show(bytes(record))
-        except KeyboardInterrupt:
-            print(file=sys.stderr)
-        # What came between the last one and the end.
-        for record in ring.read_batch(len(PROTOCOLS) << 16):
-            show(bytes(record))
 
 
 def main() -> None:
