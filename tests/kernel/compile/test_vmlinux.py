@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from ebpf.cli import main
+from ebpf.compile.vmlinux import vmlinux_path
 from tests.kernel.compile.conftest import Load, since
 from tests.kernel.compile.test_helpers import run, values
 
@@ -32,6 +35,15 @@ def test_vmlinux_h_is_there_and_relocates(load: Load) -> None:
     run(objects)
     assert values(objects)["tgid"] == os.getpid()
     assert values(objects)["parent"] == os.getppid()
+
+
+def test_the_command_writes_the_header(tmp_path: Path) -> None:
+    """A Makefile would have no way to it but bpftool, or get another one than compile_c uses."""
+    path = tmp_path / "vmlinux.h"
+    assert main(["gen", "vmlinux-h", "-o", str(path)]) == 0
+    text = path.read_text()
+    assert "\nstruct task_struct {\n" in text
+    assert text == Path(vmlinux_path()).read_text()
 
 
 def test_vmlinux_h_declares_kfuncs(load: Load) -> None:

@@ -139,7 +139,7 @@ def mypy(folder: Path, *files: str) -> str:
     """What ``mypy --strict`` says of files of `folder`."""
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
     # The library is checked elsewhere; here it only gives its types.
-    command += ["--follow-imports", "silent", "--cache-dir", str(folder / "cache"), *files]
+    command += ["--follow-imports", "silent", "--cache-dir", str(folder.parent / "mypy"), *files]
     environment = {**os.environ, "MYPYPATH": f"{SRC}{os.pathsep}{folder}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert not done.stderr, done.stderr
