@@ -249,8 +249,7 @@ class BtfExt:
             raise _error(
                 part, start, f"record size {size}, at least {part.minimum} and a multiple of 4"
             )
-        if start + 4 == end:
-            raise _error(part, start, "no records")
+        # Nothing after the size of records: clang before 9 wrote that for code without BTF.
         for name, ranges in self._ranges(part, start + 4, end, size).items():
             # Linkers may write several parts for sections of one name.
             pieces = [self._data[first:after] for first, after in ranges]

@@ -196,6 +196,13 @@ def test_sections_of_one_name_are_joined() -> None:
     assert [r.insn_offset for r in section.relocations] == [8, 24, 8, 24]
 
 
+def test_a_part_may_have_no_records() -> None:
+    """Fails when objects of old compilers are refused: they have the size of records alone."""
+    btf = Btf(Blob().build())
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 4, 4, 4)
+    assert BtfExt(header + struct.pack("<II", 8, 16), btf).sections == {}
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_smaller_records_are_refused(part: int) -> None:
     """Fails when records are read past their end."""
