@@ -204,7 +204,7 @@ class Network:
         """One datagram from `near` that arrives at `far`."""
         with self.receiver() as receiver:
             self.send(text)
-            assert receiver.recv(100) == text
+            assert receiver.recv(2000) == text
 
     def deliver_back(self, text: bytes = b"hello") -> None:
         """One datagram from `far` that arrives at `near`."""
@@ -214,7 +214,7 @@ class Network:
         ):
             receiver.bind((self.near_address, 7777))
             sender.sendto(text, (self.near_address, 7777))
-            assert receiver.recv(100) == text
+            assert receiver.recv(2000) == text
 
     def close(self) -> None:
         self.near.close()

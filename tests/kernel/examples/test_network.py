@@ -1,0 +1,249 @@
+"""The examples at network interfaces, each with traffic between namespaces that the test makes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.examples.support import TIMEOUT, command, run
+from tests.kernel.net.network import Namespace, Network
+from tests.kernel.samples import wait_until
+
+
+@contextmanager
+def inside(
+    namespace: Namespace, ready: str, name: str, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """An example that runs in a namespace, with pipes."""
+    process = namespace.inside(
+        lambda: subprocess.Popen(
+            command(name, *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
+    with process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert ready in line, line + process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> list[str]:
+    """The rest of what it prints, after Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, error
+    assert error.strip() == ""
+    return out.splitlines()
+
+
+def say(process: subprocess.Popen[str], line: str) -> str:
+    """Type a line; the answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    return process.stdout.readline().rstrip()
+
+
+def has_dropped(process: subprocess.Popen[str], count: int, networks: int) -> None:
+    """Wait until the example says so; it shows `networks` lines more."""
+
+    def seen() -> bool:
+        first = say(process, "show")
+        assert process.stdout is not None
+        for _ in range(networks):
+            process.stdout.readline()
+        return first.endswith(f"dropped {count}")
+
+    wait_until(seen, f"{count} packets are dropped")
+
+
+def test_xdp_drop_changes_its_list_while_it_runs() -> None:
+    """A network that is added later is not dropped, or one that is removed still is."""
+    with Network() as network, inside(network.far, "counting", "xdp_drop", "far0") as process:
+        network.deliver()
+        assert say(process, "drop 10.77.0.1") == "drop 10.77.0.1/32"
+        for _ in range(3):
+            network.send(b"dropped")
+        has_dropped(process, 3, 1)
+        assert say(process, "pass 10.77.0.1/32") == "pass 10.77.0.1/32"
+        network.deliver(b"passes again")
+        # A longer prefix takes what a shorter one has, too.
+        assert say(process, "drop 10.0.0.0/8") == "drop 10.0.0.0/8"
+        assert say(process, "drop 2001:db8::/32") == "drop 2001:db8::/32"
+        network.send(b"dropped")
+        has_dropped(process, 4, 2)
+        assert say(process, "drop 10.77.0.0/24") == "drop 10.77.0.0/24"
+        network.send(b"dropped")
+        has_dropped(process, 5, 3)
+        assert say(process, "pass 192.0.2.1") == "192.0.2.1/32 was not dropped"
+        assert "is drop NETWORK, pass NETWORK" in say(process, "forget everything")
+        assert "does not appear to be" in say(process, "drop nothing")
+        assert sorted(ended(process)) == [
+            "  10.0.0.0/8: 1",
+            "  10.77.0.0/24: 1",
+            "  2001:db8::/32: 0",
+            "passed 2, dropped 5",
+        ]
+
+
+def test_xdp_drop_ends_by_itself() -> None:
+    """Without a terminal, or after its time, it runs for ever or ends at once."""
+    with Network() as network:
+        run_it = [*command("xdp_drop", "far0", "--drop", "10.77.0.1", "--seconds", "0.2")]
+        done = network.far.inside(
+            lambda: subprocess.run(
+                run_it, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT
+            )
+        )
+        assert done.stdout.splitlines() == ["passed 0, dropped 0", "  10.77.0.1/32: 0"], done.stderr
+        with inside(network.far, "counting", "xdp_drop", "far0") as process:
+            assert process.communicate("quit\n")[0] == "passed 0, dropped 0\n"
+        network.deliver()
+
+
+def test_tc_bandwidth_counts_both_directions() -> None:
+    """Bytes are counted for the other direction or address, or without their headers."""
+    with Network() as network:
+        with inside(network.far, "counting", "tc_bandwidth", "far0", "--interval", "0.2") as one:
+            network.deliver(bytes(1000))
+            network.deliver_back(b"hello")
+            came = went = 0.0
+            assert one.stdout is not None
+            while not (came and went):
+                words = one.stdout.readline().split()
+                if words[:1] == [network.near_address]:
+                    came, went = came + float(words[1]), went + float(words[2])
+            ended(one)
+        # 1,042 bytes came and 47 went, perhaps not in the same interval.
+        assert came > 10 * went
+
+
+class Balanced(Network):
+    """Clients in `near`; "far0" takes their packets; two servers are behind "b0" and "b1" of `far`.
+
+    Each server has the address that the clients know, and answers by way of `far`.
+    """
+
+    address = "10.88.0.1"
+
+    def _join(self) -> None:
+        super()._join()
+        self.servers = [Namespace(), Namespace()]
+        for number, server in enumerate(self.servers):
+            name = f"b{number}"
+            self.far.run(
+                *("link", "add", name, "address", f"02:00:00:00:01:0{number}", "type", "veth"),
+                *("peer", "name", "server0", "address", f"02:00:00:00:02:0{number}"),
+                *("netns", server.path),
+            )
+            self.far.run("link", "set", name, "up")
+            server.run("address", "add", f"{self.address}/32", "dev", "lo")
+            server.run("link", "set", "server0", "up")
+            server.run("route", "add", "default", "dev", "server0")
+            server.run(
+                *("neigh", "replace", self.near_address, "dev", "server0"),
+                *("lladdr", f"02:00:00:00:01:0{number}"),
+            )
+            self._wait(self.far, name)
+            self._wait(server, "server0")
+        self.far.inside(self._forward)
+
+    def _forward(self) -> None:
+        settings = Path("/proc/sys/net/ipv4")
+        (settings / "ip_forward").write_text("1")
+        for name in ("all", "b0", "b1"):
+            # What a server sends is from an address that is routed nowhere here.
+            (settings / "conf" / name / "rp_filter").write_text("0")
+
+    def close(self) -> None:
+        super().close()
+        for server in self.servers:
+            server.close()
+
+
+@pytest.fixture
+def balanced() -> Iterator[Balanced]:
+    with Balanced() as network:
+        network.near.run("route", "add", f"{network.address}/32", "via", network.far_address)
+        yield network
+
+
+def answer(network: Balanced, port: int) -> str:
+    """Which server answers a connection from that port."""
+    with network.near.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((network.near_address, port))
+        client.connect((network.address, 8080))
+        return client.makefile().read()
+
+
+def serve(listening: socket.socket, name: bytes) -> None:
+    """Say who one is to everybody who comes, until the socket is closed."""
+    while True:
+        try:
+            taken, _ = listening.accept()
+        except OSError:
+            return
+        with taken:
+            taken.sendall(name)
+
+
+def test_xdp_balancer_keeps_connections_together(balanced: Balanced) -> None:
+    """A flow goes to both servers, all go to one, or the answer does not come back."""
+    listening = [server.socket(socket.AF_INET, socket.SOCK_STREAM) for server in balanced.servers]
+    threads = []
+    for number, one in enumerate(listening):
+        one.settimeout(None)
+        one.bind((balanced.address, 8080))
+        one.listen()
+        name = f"server {number}".encode()
+        threads.append(threading.Thread(target=serve, args=(one, name), daemon=True))
+        threads[-1].start()
+    backends = []
+    for number in (0, 1):
+        backends += ["--backend", f"b{number}=02:00:00:00:02:0{number}"]
+    try:
+        with inside(
+            balanced.far, "counting", "xdp_balancer", "far0", balanced.address, *backends
+        ) as process:
+            answers = {port: answer(balanced, port) for port in range(40000, 40016)}
+            rows = dict(line.split() for line in ended(process)[1:])
+    finally:
+        for one in listening:
+            one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for thread in threads:
+            thread.join()
+    assert set(answers.values()) == {"server 0", "server 1"}
+    for number in (0, 1):
+        flows = list(answers.values()).count(f"server {number}")
+        # A connection takes four frames of the client's or more.
+        assert int(rows[f"b{number}"]) >= 4 * flows
+
+
+def test_interfaces_that_are_not_there() -> None:
+    """The error is a number, or a traceback."""
+    for arguments in (
+        ("xdp_drop", "nowhere"),
+        ("tc_bandwidth", "nowhere"),
+        ("xdp_balancer", "lo", "192.0.2.1", "--backend", "nowhere=02:00:00:00:00:01"),
+    ):
+        assert "nowhere" in run(*arguments, status=1)
+    assert "is not INTERFACE=" in run(
+        "xdp_balancer", "lo", "192.0.2.1", "--backend", "eth0", status=2
+    )
