@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import warnings
 from collections.abc import Callable
 from itertools import chain
 
@@ -81,7 +82,10 @@ def run_elf(data: bytes) -> None:
 
 def _object(data: bytes) -> CollectionSpec | None:
     try:
-        return CollectionSpec.from_bytes(data, name="fuzzed")
+        # A file may be readable and yet a reason to warn.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return CollectionSpec.from_bytes(data, name="fuzzed")
     except FormatError as error:
         if not _PLACE.match(str(error)):
             raise NoPlace(str(error)) from error
