@@ -10,7 +10,7 @@ from base64 import b64encode
 
 from ebpf import generated
 from ebpf.btf import types as t
-from ebpf.codegen.names import CODECS, MAPS, is_plain
+from ebpf.codegen.names import CODECS, MAPS, is_plain, quoted
 from ebpf.codegen.records import Records, Spelling
 from ebpf.errors import BtfError, CodecError
 from ebpf.maps import Map
@@ -63,9 +63,9 @@ def generate(data: bytes, *, name: str, file: str, types: Iterable[str] = ()) ->
     writer = _Module(spec, Records(spec.btf))
     writer.add_types(types)
     parts = [writer.maps(), writer.programs(), writer.variables(), _OBJECTS]
-    compiled = f'_OBJECT = """\n{_wrapped(data)}\n"""\n\n\n{_SPEC.format(name=json.dumps(name))}'
-    body = "\n\n\n".join([compiled, *writer.records.texts, *parts])
-    return f"{_HEAD.format(file=file)}{_imports(body)}\n{body}\n"
+    body = "\n\n\n".join([_SPEC.format(name=json.dumps(name)), *writer.records.texts, *parts])
+    compiled = f'_OBJECT = """\n{_wrapped(data)}\n"""'
+    return f"{_HEAD.format(file=quoted(file))}{_imports(body)}\n{compiled}\n\n\n{body}\n"
 
 
 _HEAD = '''"""Made from {file} by ``python -m ebpf gen``: what is changed here is lost.

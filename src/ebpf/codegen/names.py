@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 
 # What a generated module imports or defines; a class or field of such a name would hide it.
@@ -40,3 +41,8 @@ def class_name(name: str, taken: set[str]) -> str:
         chosen = f"{made}{number}"
     taken.add(chosen)
     return chosen
+
+
+def quoted(text: str) -> str:
+    """`text` as it may stand in a literal: names of an object file are not to end it."""
+    return json.dumps(text)[1:-1]

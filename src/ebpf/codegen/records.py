@@ -12,7 +12,7 @@ from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.c_type import TypeNames
 from ebpf.codec.btf_nodes import Record
-from ebpf.codegen.names import class_name, is_plain
+from ebpf.codegen.names import class_name, is_plain, quoted
 from ebpf.errors import CodecError
 from ebpf.plain import NamedTuple
 
@@ -25,7 +25,8 @@ class Spelling(NamedTuple):
     """How a C type is written in Python.
 
     ``plain`` is the type of its values, ``annotation`` what a dataclass says of a field, ``""``
-    where no dataclass can hold it. ``custom``: a class of the module is part of it.
+    where no dataclass can hold it. ``custom``: a class of the module is part of it. ``padding``:
+    no field of the struct, but the bytes between two.
     """
 
     plain: str
@@ -33,6 +34,7 @@ class Spelling(NamedTuple):
     size: int
     align: int
     custom: bool = False
+    padding: bool = False
 
     @property
     def codec(self) -> str:
@@ -143,12 +145,11 @@ class Records:
         lines = [
             "@dataclass(frozen=True)",
             f"class {name}:",
-            f'    """``{self._names.declare(target.id, "")}``, {target.size} bytes."""',
+            f'    """``{quoted(self._names.declare(target.id, ""))}``, {target.size} bytes."""',
             "",
         ]
         for field, spelling in fields:
-            padding = spelling.annotation.startswith("Annotated[bytes, Pad(")
-            default = ' = field(init=False, default=b"", repr=False)' if padding else ""
+            default = ' = field(init=False, default=b"", repr=False)' if spelling.padding else ""
             lines.append(f"    {field}: {spelling.annotation}{default}")
         self.texts.append("\n".join(lines))
         align = max(spelling.align for _, spelling in fields)
@@ -169,7 +170,7 @@ class Records:
             "if TYPE_CHECKING:",
             "",
             f"    class {name}(Record):",
-            f'        """``{c_name}``, {target.size} bytes; any field also as ``["name"]``."""',
+            f'        """``{quoted(c_name)}``, {target.size} bytes; also ``["field"]``."""',
             "",
             *(f"        {field}: {kind}" for field, kind in members),
             *([""] if members else []),
@@ -205,7 +206,7 @@ def _constructor(members: list[tuple[str, str]]) -> list[str]:
 
 
 def _padding(size: int) -> Spelling:
-    return Spelling("bytes", f"Annotated[bytes, Pad({size})]", size, 1)
+    return Spelling("bytes", f"Annotated[bytes, Pad({size})]", size, 1, padding=True)
 
 
 def _number(size: int, signed: bool) -> Spelling:

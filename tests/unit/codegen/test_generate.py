@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.util
 import os
@@ -16,6 +17,7 @@ import pytest
 from ebpf.cli import main
 from ebpf.codec import codec, from_btf
 from ebpf.codec.btf_nodes import Record
+from ebpf.codegen import generate
 from tests.objects import NoCompiler, compiled
 
 SRC = Path(__file__).parents[3] / "src"
@@ -162,6 +164,21 @@ def test_a_type_checker_knows_the_object(path: Path, tmp_path: Path) -> None:
     lines_with_errors = {int(line.split(":")[1]) for line in found}
     assert {line.split(":")[0] for line in found} == {"wrong.py"}, said
     assert lines_with_errors == {first + n for n in range(1, 9)}, said
+
+
+def test_names_stay_names(built: Path) -> None:
+    """An object file from elsewhere could put code into the module."""
+    data = built.read_bytes()
+    for name in ("usage", "flags", "latest", "uses", "run"):
+        data = data.replace(
+            f"\0{name}\0".encode(), f"\0{name[0]}{chr(34) * len(name[1:])}\0".encode()
+        )
+    text = generate(data, name='a"""b\\', file='x"""\nimport os\n"""\\', types=["event"])
+    tree = ast.parse(text)
+    assert "Event" in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    allowed = (ast.Expr, ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.ClassDef, ast.If)
+    assert all(isinstance(node, allowed) for node in tree.body)
+    assert (ast.get_docstring(tree) or "").startswith('Made from x"""\nimport os\n"""\\ by')
 
 
 @MYPY
