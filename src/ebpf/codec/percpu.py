@@ -22,11 +22,12 @@ class CpuValues(list[T]):
     __slots__ = ()
 
     def sum(self) -> T:
-        """All CPUs together: of numbers their sum, of tuples, arrays and dataclasses that of each
-        item or field.
+        """All CPUs together: of numbers their sum, of tuples, arrays, dataclasses and records that
+        of each item or field.
 
         Raises:
             TypeError: there is something else than numbers among them.
+            CodecError: of a record, whose fields have the sizes of the C types, a sum does not fit.
         """
         added: T = _added(list(self))
         return added
@@ -38,6 +39,9 @@ def _added(values: list[Any]) -> Any:
         return sum(values)
     if isinstance(first, (list, tuple)):
         return type(first)(_added(list(items)) for items in zip(*values, strict=True))
+    if hasattr(first, "_asdict"):
+        fields = first._asdict()
+        return first._replace(**{n: _added([value[n] for value in values]) for n in fields})
     names = list(getattr(first, "__dataclass_fields__", ()))
     if not names:
         raise TypeError(

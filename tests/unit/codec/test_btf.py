@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
-from ebpf.codec import from_btf
+from ebpf.codec import PerCpu, from_btf
 from ebpf.codec.btf import EnumValue, Record
 from ebpf.errors import BtfError, CodecError
 
@@ -54,6 +54,32 @@ class Types:
 
 def point(types: Types) -> int:
     return types.struct("point", 8, ("x", types.s32, 0), ("y", types.s32, 32))
+
+
+def test_records_of_all_cpus_add_up() -> None:
+    """A counter in a map that was opened by its id would have to be added by hand."""
+    types = Types()
+    counts = types.array(types.u32, 2)
+    inner = point(types)
+    codec = PerCpu(
+        types.codec(
+            types.struct("all", 24, ("n", types.u64, 0), ("c", counts, 64), ("p", inner, 128))
+        ),
+        3,
+    )
+    values = codec.unpack(
+        codec.pack([{"n": cpu, "c": [cpu, 10], "p": {"x": -cpu, "y": 1}} for cpu in (1, 2, 3)])
+    )
+    total = values.sum()
+    assert (total.n, list(total.c), total.p.x, total.p.y) == (6, [6, 30], -6, 3)
+    many = codec.unpack(codec.pack([{"c": [1 << 31, 0]}] * 3))
+    with pytest.raises(CodecError, match="6442450944 does not fit"):
+        many.sum()
+    named = PerCpu(
+        types.codec(types.struct("named", 4, ("name", types.array(types.char, 4), 0))), 2
+    )
+    with pytest.raises(TypeError, match="is no number; add up what you need"):
+        named.unpack(bytes(16)).sum()
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
