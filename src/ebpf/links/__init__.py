@@ -23,6 +23,7 @@ cgroup         attach_cgroup; naming a cgroup
 cgroup_attachment      programs of cgroups without a link
 cgroup_hooks   the hooks of a cgroup
 netns          attach_netns
+lwt            attach_lwt
 netfilter      attach_netfilter
 sockmap        attach_sockmap
 socket         attach_socket_filter, attach_reuseport
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         attach_kprobe_session,
         attach_kretprobe_multi,
     )
+    from ebpf.links.lwt import LwtRoute, attach_lwt
     from ebpf.links.netfilter import attach_netfilter
     from ebpf.links.netkit import attach_netkit
     from ebpf.links.netns import attach_netns
@@ -89,6 +91,7 @@ __all__ = [
     "IteratorLink",
     "Link",
     "LinkGroup",
+    "LwtRoute",
     "PerfEventAttachment",
     "SocketAttachment",
     "SockmapAttachment",
@@ -108,6 +111,7 @@ __all__ = [
     "attach_ksyscall",
     "attach_lsm",
     "attach_lsm_cgroup",
+    "attach_lwt",
     "attach_netfilter",
     "attach_netkit",
     "attach_netns",
@@ -139,6 +143,7 @@ _LAZY = {
     "CgroupAttachment": "cgroup_attachment",
     "IteratorLink": "iterator",
     "LinkGroup": "group",
+    "LwtRoute": "lwt",
     "SocketAttachment": "socket",
     "SockmapAttachment": "sockmap",
     "TaskFd": "task_fd",
@@ -157,6 +162,7 @@ _LAZY = {
     "attach_ksyscall": "kprobe",
     "attach_lsm": "tracing",
     "attach_lsm_cgroup": "tracing",
+    "attach_lwt": "lwt",
     "attach_netfilter": "netfilter",
     "attach_netkit": "netkit",
     "attach_netns": "netns",

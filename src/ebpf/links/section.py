@@ -18,6 +18,7 @@ and of those that need more than a name, which is given as a keyword:
     cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
     xdp, xdp.frags, tcx, tc/ingress, tc/egress, netkit     interface=
     sk_lookup, flow_dissector                              netns=
+    lwt_in, lwt_out, lwt_xmit                              destination=, with interface=
     sk_skb, sk_msg                                         map=
     socket, sk_reuseport                                   socket=
     tc, classifier                                         interface=, direction=
@@ -202,6 +203,7 @@ _PLACES = {
     "tc": ("interface", "attach_tc"),
     "tcx": ("interface", "attach_tcx"),
     "netkit": ("interface", "attach_netkit"),
+    "lwt": ("destination", "attach_lwt"),
     "sk_lookup": ("netns", "attach_netns"),
     "flow_dissector": ("netns", "attach_netns"),
     "sk_skb": ("map", "attach_sockmap"),

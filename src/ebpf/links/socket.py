@@ -120,6 +120,7 @@ class SocketAttachment(Link):
         # Closing the socket is to end the connection, so nothing here may keep it open.
         self._socket: Callable[[], HasFileno | None] | None = _weak(socket)
         self._detach = detach
+        self._pid = os.getpid()
 
     @property
     def closed(self) -> bool:
@@ -150,7 +151,8 @@ class SocketAttachment(Link):
         """Detach, if the socket is open. Closing twice does nothing."""
         found, self._socket = self._socket, None
         socket = found() if found is not None else None
-        if socket is None or socket.fileno() < 0:
+        if socket is None or socket.fileno() < 0 or self._pid != os.getpid():
+            # What a parent attached is not a forked child's to detach.
             return
         try:
             _setsockopt(socket.fileno(), self._detach, 0)

@@ -135,6 +135,7 @@ class SockmapAttachment(Link):
         super().__init__(fd, target)
         self._program = Descriptor(program_fd)
         self.attach_type = attach_type
+        self._pid = os.getpid()
 
     def info(self) -> LinkInfo:
         """Not to be had: the kernel keeps no link."""
@@ -154,20 +155,27 @@ class SockmapAttachment(Link):
 
     def close(self) -> None:
         """Detach, if the program is still the one that is attached. Closing twice does nothing."""
-        if self._fd >= 0:
-            try:
-                bpf.prog_detach(
-                    f"detach from {self.target}",
-                    target_fd=self._fd,
-                    attach_bpf_fd=self._program.fileno(),
-                    attach_type=self.attach_type,
-                )
-            except BpfError as error:
-                # Another program has taken its place.
-                if error.errno != errno.ENOENT:
-                    raise
-            finally:
-                self._forget()
+        if self._fd < 0:
+            return
+        try:
+            # What a parent attached is not a forked child's to detach.
+            if self._pid == os.getpid():
+                self._detach()
+        finally:
+            self._forget()
+
+    def _detach(self) -> None:
+        try:
+            bpf.prog_detach(
+                f"detach from {self.target}",
+                target_fd=self._fd,
+                attach_bpf_fd=self._program.fileno(),
+                attach_type=self.attach_type,
+            )
+        except BpfError as error:
+            # Another program has taken its place.
+            if error.errno != errno.ENOENT:
+                raise
 
     def _forget(self) -> None:
         super().close()

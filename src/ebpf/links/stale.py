@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ebpf.errors import BpfFileNotFoundError
 from ebpf.links.cgroup_attachment import remove_stale_cgroup_programs
+from ebpf.links.lwt import remove_stale_routes
 from ebpf.links.tc import remove_stale_filters
 from ebpf.links.tracefs_event import remove_stale_events
 from ebpf.links.xdp_netlink import remove_stale_xdp
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 def cleanup(netns: Namespace | None = None) -> list[str]:
     """Remove what this library attached for processes that are gone; what was removed.
 
-    BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink
-    and clsact filters of the interfaces of one network namespace, for programs of cgroups that were
-    attached without a link (``mode=``), and for names in tracefs. What others attached, or
+    BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink,
+    clsact filters and routes with programs of one network namespace, for programs of cgroups that
+    were attached without a link (``mode=``), and for names in tracefs. What others attached, or
     processes that are there, is left alone.
 
     Args:
@@ -28,7 +29,7 @@ def cleanup(netns: Namespace | None = None) -> list[str]:
         BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for another namespace.
     """
     removed = remove_stale_xdp(netns) + remove_stale_filters(netns)
-    removed += remove_stale_cgroup_programs()
+    removed += remove_stale_routes(netns) + remove_stale_cgroup_programs()
     try:
         removed += [f"event {name}" for name in remove_stale_events()]
     except BpfFileNotFoundError:

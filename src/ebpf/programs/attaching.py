@@ -10,12 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
-    from ebpf.links import IteratorLink, Link, TcFilter
+    from ebpf.links import IteratorLink, Link, LwtRoute, TcFilter
     from ebpf.links.base import HasFileno
     from ebpf.links.cgroup import Cgroup, Mode
     from ebpf.links.netfilter import Family
     from ebpf.net.interface import AnyInterface
     from ebpf.net.namespace import Namespace
+    from ebpf.net.routes import Address, Network
     from ebpf.spec import ProgramSpec
     from ebpf.types import AttachType, CgroupIterOrder, NetfilterHook, XdpMode
 
@@ -133,6 +134,19 @@ class Attaching(Watching):
                 expected_revision=expected_revision,
             )
         )
+
+    def attach_lwt(
+        self,
+        destination: str | Network,
+        interface: AnyInterface,
+        *,
+        gateway: str | Address | None = None,
+        metric: int = 0,
+        headroom: int = 0,
+    ) -> LwtRoute:
+        """Have the program see the packets of a route; see `ebpf.links.attach_lwt`."""
+        options = {"metric": metric, "headroom": headroom}
+        return self._own(links.attach_lwt(self, destination, interface, gateway=gateway, **options))
 
     def attach_netns(self, netns: Namespace | None = None) -> Link:
         """Run a SK_LOOKUP (5.9) or FLOW_DISSECTOR program for a network namespace.

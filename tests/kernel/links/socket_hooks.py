@@ -17,6 +17,7 @@ import pytest
 from ebpf import (
     AttachType,
     DescriptorArray,
+    Interface,
     Link,
     LinkGroup,
     MapType,
@@ -28,7 +29,7 @@ from ebpf.asm import R0, R1, R6, exit_, ldxw, mov
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from tests.kernel import environment
 from tests.kernel.links.hooks import Counts, Hook, Load, cgroup, inside_cgroup, remove_cgroups
-from tests.kernel.net.network import Namespace
+from tests.kernel.net.network import Namespace, Network
 from tests.kernel.samples import PASS, count
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -336,4 +337,30 @@ SOCKET_HOOKS |= {
         if hook != NetfilterHook.FORWARD
     },
     "netfilter pre_routing, defrag": _of_netfilter(NetfilterHook.PRE_ROUTING, defrag=True),
+}
+
+
+def networks() -> Network:
+    return cast("Network", made("networks", Network))
+
+
+def sent_by_route(link: Link | None) -> None:
+    networks().deliver()
+
+
+def _of_route(type: ProgramType) -> Hook:
+    return Hook(
+        counting(type, returns=0),
+        lambda program: program.attach_lwt(
+            f"{networks().far_address}/32", Interface("near0", netns=networks().near)
+        ),
+        sent_by_route,
+        marks=(pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF"),),
+        cleanup=forget,
+    )
+
+
+SOCKET_HOOKS |= {
+    "lwt_out": _of_route(ProgramType.LWT_OUT),
+    "lwt_xmit": _of_route(ProgramType.LWT_XMIT),
 }

@@ -76,6 +76,9 @@ def attached_elsewhere(hook: Hook, counts: HashMap[int, int]) -> Iterator[tuple[
     if child == 0:
         # Nothing of pytest may run on in the child, whatever happens here.
         try:
+            # What it inherits outlives it, with what is attached there.
+            if hook.cleanup is not None:
+                hook.cleanup()
             program = hook.load(counts)
             hook.trigger(hook.attach(program))
             os.write(writer, str(program.info().id).encode())

@@ -173,6 +173,38 @@ def test_mistakes_with_sockets(space: Namespace) -> None:
         receiver.close()
 
 
+def in_child(call: Callable[[], object]) -> None:
+    child = os.fork()
+    if child == 0:
+        call()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_forked_child_does_not_detach(space: Namespace) -> None:
+    """What the parent has attached ends with the child."""
+    with (
+        bound(space) as receiver,
+        bound(space) as sender,
+        returning(8 + 3, ProgramType.SOCKET_FILTER) as cut,
+    ):
+        link = cut.attach_socket_filter(receiver)
+        in_child(link.close)
+        sender.sendto(b"cut off", receiver.getsockname())
+        assert receiver.recv(16) == b"cut"
+    with (
+        Map.create(MapType.SOCKMAP, max_entries=1) as target,
+        returning(0, ProgramType.SK_MSG) as drop,
+    ):
+        link = drop.attach_sockmap(target)
+        in_child(link.close)
+        one, other = tcp_pair()
+        with one, other:
+            target.put(0, one)
+            with pytest.raises(OSError, match="Permission denied"):
+                one.sendall(b"dropped")
+
+
 # ---- groups of sockets
 
 

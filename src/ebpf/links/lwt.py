@@ -1,0 +1,190 @@
+"""Programs of routes: lightweight tunnels (LWT), which see the packets that a route is for."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+from itertools import count
+
+from ebpf._sys import bpf
+from ebpf._sys.arguments import check_number, check_objects
+from ebpf.errors import BpfError, from_errno
+from ebpf.links.create import check_type
+from ebpf.links.unlinked import Unlinked, is_gone, mark
+from ebpf.net import Interface
+from ebpf.net.netlink import Netlink
+from ebpf.net.routes import GONE, BpfRoute, bpf_routes, remove_route, set_route
+from ebpf.types import ProgramType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ebpf.links.base import HasFileno
+    from ebpf.net.interface import AnyInterface
+    from ebpf.net.namespace import Namespace
+    from ebpf.net.routes import Address, Network
+
+_PLACES = {
+    ProgramType.LWT_IN: "in",
+    ProgramType.LWT_OUT: "out",
+    ProgramType.LWT_XMIT: "xmit",
+}
+
+# Names of programs of routes of this library: the process, a number, the program.
+_NAME = re.compile(r"ebpf:(p\d+_\d+)_\d+:.*")
+_numbers = count(1)
+
+# The kernel's limit (MAX_PROG_NAME and LWT_BPF_MAX_HEADROOM).
+_MAX_HEADROOM = 256
+
+_REFUSALS = {
+    errno.EEXIST: "there is such a route already; give another metric",
+    errno.EOPNOTSUPP: "the kernel was built without programs of routes (CONFIG_LWTUNNEL_BPF)",
+    errno.ENETUNREACH: "the gateway cannot be reached by the interface",
+    errno.ENETDOWN: "the interface is down",
+}
+
+
+def attach_lwt(
+    program: HasFileno,
+    destination: str | Network,
+    interface: AnyInterface,
+    *,
+    gateway: str | Address | None = None,
+    metric: int = 0,
+    headroom: int = 0,
+) -> LwtRoute:
+    """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a route, which is made for it.
+
+    As ``ip route add DESTINATION encap bpf out ... dev INTERFACE`` does it: LWT_IN programs run for
+    packets that came in and go on by the route, LWT_OUT for those of this machine's sockets,
+    LWT_XMIT for both when they are sent, and may redirect or prepend. BPF_OK (0) lets a packet go
+    on, BPF_DROP (2) is EPERM to its sender, BPF_REDIRECT (7) is for LWT_XMIT.
+
+    Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
+    `ebpf.links.cleanup` removes it.
+
+    Args:
+        destination: the network, such as "10.9.0.0/24".
+        interface: a name or index where the calling thread is, or an `Interface`.
+        gateway: the router that the packets go to; without it they go to their own address.
+        metric: the route with the lowest is used; 0 for the kernel's choice.
+        headroom: bytes that a LWT_XMIT program may want to prepend, up to 256.
+
+    Raises:
+        ValueError: no network or address, or of two versions of IP; no headroom that there is.
+        BpfFileNotFoundError: ENODEV, there is no such interface.
+        BpfFileExistsError: there is such a route already.
+        BpfError: EINVAL, the program is of another type; ENETUNREACH, ENETDOWN.
+        NotSupportedError: a kernel that was built without it.
+    """
+    check_objects(program=program)
+    network = _network(destination, gateway)
+    check_number("metric", metric, 32)
+    check_number("headroom", headroom, 32)
+    if headroom > _MAX_HEADROOM:
+        raise ValueError(f"headroom: {headroom} is more than {_MAX_HEADROOM} bytes")
+    found = Interface.of(interface)
+    target = f"route to {network} by {found}"
+    check_type(program, target, *_PLACES)
+    place = _PLACES[ProgramType(bpf.prog_type(program.fileno()))]
+    router = None if gateway is None else ipaddress.ip_address(gateway)
+    route = BpfRoute(network, found.index, place, _new_name(program), metric, router, headroom)
+    _set(found, route, program, f"attach {program!r} to the {target}")
+    return LwtRoute(program, found, target, route)
+
+
+def _network(destination: str | Network, gateway: str | Address | None) -> Network:
+    network = ipaddress.ip_network(destination)
+    if gateway is not None and ipaddress.ip_address(gateway).version != network.version:
+        raise ValueError(f"gateway: {gateway} is of another version of IP than {network}")
+    return network
+
+
+def _new_name(program: HasFileno) -> str:
+    return f"ebpf:{mark()}_{next(_numbers)}:{getattr(program, 'name', '') or 'program'}"
+
+
+def _set(
+    interface: Interface,
+    route: BpfRoute,
+    program: HasFileno,
+    action: str,
+    *,
+    replace: bool = False,
+) -> None:
+    with Netlink(interface.netns) as netlink:
+        try:
+            set_route(netlink, route, program.fileno(), action, replace=replace)
+        except BpfError as error:
+            code = error.errno or 0
+            if code in (errno.ENODEV, errno.EINVAL) and not interface.exists():
+                raise interface.missing() from None
+            if code in _REFUSALS:
+                raise from_errno(code, f"{action}: {_REFUSALS[code]}") from None
+            raise
+
+
+class LwtRoute(Unlinked):
+    """A route with a program; closing it removes the route."""
+
+    def __init__(
+        self, program: HasFileno, interface: Interface, target: str, route: BpfRoute
+    ) -> None:
+        self._route = route
+        super().__init__(program, interface, target)
+
+    def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
+        """Put `program` in the place of the attached one, atomically.
+
+        Raises:
+            TypeError: with `expected`, which the kernel does not compare for routes.
+            BpfError: EINVAL, the program is of another type; ENOENT, the route is gone.
+        """
+        if expected is not None:
+            raise TypeError(f"update {self!r}: the kernel replaces routes whatever they are")
+        self.fileno()
+        check_objects(program=program)
+        wanted = next(type for type, place in _PLACES.items() if place == self._route.place)
+        check_type(program, self.target, wanted)
+        if _find(self.interface, self._route.name) is None:
+            raise from_errno(errno.ENOENT, f"update {self!r}: the route was removed")
+        # The kernel takes programs of the same name for the same, and would keep the old one.
+        route = self._route._replace(name=_new_name(program))
+        _set(self.interface, route, program, f"update {self!r}", replace=True)
+        self._route = route
+        self._replaced_by(program)
+
+    def _remove(self, fd: int) -> None:
+        found = _find(self.interface, self._route.name)
+        if found is not None:
+            _remove(self.interface.netns, found)
+
+
+def _find(interface: Interface, name: str) -> BpfRoute | None:
+    """The route with the program of that name, if it is still there."""
+    with Netlink(interface.netns) as netlink:
+        return next((route for route in bpf_routes(netlink) if route.name == name), None)
+
+
+def _remove(netns: Namespace | None, route: BpfRoute) -> None:
+    with Netlink(netns) as netlink:
+        try:
+            remove_route(netlink, route, f"remove the route to {route.destination}")
+        except BpfError as error:
+            # It went since it was found.
+            if error.errno not in GONE:
+                raise
+
+
+def remove_stale_routes(netns: Namespace | None = None) -> list[str]:
+    """Remove the routes of a namespace that processes which are gone have left."""
+    removed = []
+    with Netlink(netns) as netlink:
+        routes = bpf_routes(netlink)
+    for route in routes:
+        match = _NAME.fullmatch(route.name)
+        if match is not None and is_gone(match[1]):
+            _remove(netns, route)
+            removed.append(f"route to {route.destination}")
+    return removed
