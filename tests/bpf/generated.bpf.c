@@ -52,6 +52,7 @@ struct event {
 
 struct spare {
 	u32 only;
+	u64 bytes; /* a name that another annotation would need, which there is none of here */
 };
 
 struct pointed {

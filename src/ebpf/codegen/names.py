@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # What a generated module imports or defines; a class or field of such a name would hide it.
 SCALARS = (
@@ -19,14 +24,25 @@ DEFINED = ("Maps", "Objects", "Programs", "Variables", "spec")
 _TAKEN = {
     *(*CODECS, *MAPS, *DEFINED, "Any", "Annotated", "CollectionSpec", "Program", "Record"),
     *("TYPE_CHECKING", "Value", "dataclass", "field", "record", "unpacked", "generated"),
-    *("bool", "bytes", "float", "int", "tuple", "property", "self", "more"),
+    *("bool", "bytes", "float", "int", "tuple", "property"),
 }
 
 
 def is_plain(name: str) -> bool:
-    """Whether `name` can be an attribute that is annotated in a class."""
+    """Whether `name` can be an attribute in a class that uses any other name of the module."""
+    return is_field(name) and name not in _TAKEN
+
+
+def is_field(name: str) -> bool:
+    """Whether `name` can be a field, if the annotations of its class do not have it."""
     usable = name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
-    return usable and not name.startswith("__") and name not in _TAKEN
+    return usable and not name.startswith("__")
+
+
+def hidden(names: Iterable[str], *annotations: str) -> set[str]:
+    """Those of `names` that would hide, inside of their class, what `annotations` mean."""
+    words = {word for text in annotations for word in re.findall(r"\w+", text)}
+    return words & set(names)
 
 
 def class_name(name: str, taken: set[str]) -> str:

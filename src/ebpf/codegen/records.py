@@ -12,7 +12,7 @@ from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.c_type import TypeNames
 from ebpf.codec.btf_nodes import Record
-from ebpf.codegen.names import class_name, is_plain, quoted
+from ebpf.codegen.names import class_name, hidden, is_field, quoted
 from ebpf.errors import CodecError
 from ebpf.plain import NamedTuple
 
@@ -121,7 +121,7 @@ class Records:
         if isinstance(target, t.Union):
             return None
         for member in target.members:
-            if not is_plain(member.name) or member.bitfield_size or member.bit_offset % 8:
+            if not is_field(member.name) or member.bitfield_size or member.bit_offset % 8:
                 return None
             spelling, offset = self.spell(member.type_id), member.bit_offset // 8
             natural = -(-end // spelling.align) * spelling.align
@@ -136,7 +136,9 @@ class Records:
             return None
         if natural < target.size:
             fields.append((f"_padding{len(fields)}", _padding(target.size - end)))
-        return fields
+        names = [name for name, _ in fields]
+        annotations = [spelling.annotation for _, spelling in fields]
+        return None if hidden(names, "field", *annotations) else fields
 
     def _dataclass(
         self, target: t.Struct | t.Union, fields: list[tuple[str, Spelling]]
@@ -164,13 +166,15 @@ class Records:
         members = [
             (member.name, self._field_type(member.type_id))
             for member in target.members
-            if is_plain(member.name) and member.name not in dir(Record)
+            if is_field(member.name) and member.name not in dir(Record)
         ]
+        lost = hidden([name for name, _ in members], "self more Any", *(k for _, k in members))
+        members = [(name, kind) for name, kind in members if name not in lost]
         lines = [
             "if TYPE_CHECKING:",
             "",
             f"    class {name}(Record):",
-            f'        """``{quoted(c_name)}``, {target.size} bytes; also ``["field"]``."""',
+            f'        """``{quoted(c_name)}``, {target.size} bytes; also ``["NAME"]``."""',
             "",
             *(f"        {field}: {kind}" for field, kind in members),
             *([""] if members else []),

@@ -96,7 +96,7 @@ def test_a_struct_that_nothing_has(built: Path, tracer: ModuleType, tmp_path: Pa
     path = tmp_path / "more.py"
     assert main(["gen", str(built), "-o", str(path), "--type", "struct spare"]) == 0
     module = imported(path)
-    assert codec(module.Spare).unpack(codec("I").pack(7)).only == 7
+    assert codec(module.Spare).unpack(codec("IQ").pack((7, 8))) == module.Spare(only=7, bytes=8)
     assert not hasattr(tracer, "Spare")
     # A variable points to it, as programs keep a type in the object.
     assert hasattr(tracer, "Pointed")
