@@ -167,8 +167,9 @@ class Map(Descriptor, Generic[K, V]):
                 (``HashMap.create`` makes a HASH).
             key, value: codecs, or what `ebpf.codec.codec` makes one of: a struct format, a
                 number of raw bytes, a dataclass, anything with pack and unpack. Arrays have "I"
-                keys by themselves; ring buffers, queues, stacks and bloom filters have no key,
-                ring buffers no value. For per-CPU types the value of one CPU.
+                keys by themselves, and maps of kernel objects "I" values; ring buffers, queues,
+                stacks and bloom filters have no key, ring buffers no value. For per-CPU types the
+                value of one CPU.
             max_entries: of a ring buffer the size in bytes, a power of two times the page size;
                 of a PERF_EVENT_ARRAY by default the number of possible CPUs.
             name: up to 15 characters of ``[A-Za-z0-9_.]``; bpftool shows it.

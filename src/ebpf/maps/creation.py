@@ -9,7 +9,7 @@ from ebpf._sys.arguments import check_number, check_numbers, check_objects
 from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
-from ebpf.maps.objects import for_keys, for_values, likeness
+from ebpf.maps.objects import for_keys, for_values, likeness, value_format
 from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
@@ -99,6 +99,7 @@ class Definition:
             max_entries = facts.possible_cpus()
         self.found, self.type, self.max_entries, self.name = found, type, max_entries, name
         self.flags = _creation_flags(type, flags, numa_node)
+        value = value_format(type) if value is None else value
         self.key, self.value = found._formats(key, value, self.flags)
         self._check(inner, btf)
         self._inner = inner

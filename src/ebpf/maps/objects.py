@@ -93,6 +93,18 @@ def why_refused(type: MapType, value: Any, code: int, inner: str) -> str:
     return f" (value: {value!r} is {own}{wanted})" if own else f" (value: {value!r} is{wanted[1:]})"
 
 
+# Interfaces and CPUs are numbers, behind which may be a program's descriptor.
+_NUMBERED = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.CPUMAP})
+
+
+def value_format(type: MapType, size: int = 4) -> str | None:
+    """The format of values of `size` bytes where the type decides it: a descriptor, or a number and
+    a descriptor. Sockets are read as cookies where there is room for one."""
+    if type in _NUMBERED:
+        return {4: "I", 8: "II"}.get(size)
+    return {4: "I", 8: "Q"}.get(size) if type in OBJECT_VALUES else None
+
+
 class ByDescriptor(Codec["Any"]):
     """`inner`, whose integers are descriptors: takes anything with ``fileno()`` as well.
 

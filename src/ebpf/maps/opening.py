@@ -6,6 +6,7 @@ from ebpf._sys import bpf, facts
 from ebpf.codec import Codec, codec
 from ebpf.errors import BpfPermissionError, CodecError
 from ebpf.info import MapInfo
+from ebpf.maps.objects import value_format
 from ebpf.types import MapFlags, MapType
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ def fitting_codecs(
     """The codecs for the keys and values of a map.
 
     What was given must fit; then comes what the class decides, then the types that the map's BTF
-    has, then raw bytes.
+    has, then what the map's type decides, then raw bytes.
     """
     key = _chosen(given[0], default[0], info.key_size, f"key of the {what}")
     value = _chosen(given[1], default[1], info.value_size, f"value of the {what}")
@@ -51,6 +52,7 @@ def fitting_codecs(
     if info.btf_id and any(ids):
         typed = _typed(info, what, ids)
         key, value = key or typed[0], value or typed[1]
+    value = value or _optional(value_format(info.type, info.value_size))
     return key or _raw(info.key_size), value or _raw(info.value_size)
 
 
@@ -63,6 +65,10 @@ def _chosen(given: object, default: object, size: int, what: str) -> Codec[Any] 
     if size and default is not None and codec(default).size == size:
         return codec(default)
     return None
+
+
+def _optional(format: str | None) -> Codec[Any] | None:
+    return None if format is None else codec(format)
 
 
 def _raw(size: int) -> Codec[Any] | None:

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,29 @@ def test_an_inner_map_of_another_kind_is_refused() -> None:
             with pytest.raises(ebpf.BpfError, match=r"value: 999 is no map\).*EBADF"):
                 opened[1] = 999
         assert list(outer) == []
+
+
+def test_a_map_of_objects_that_is_opened_takes_objects() -> None:
+    """Its values would be bytes, and a map or an interface none of them."""
+    with (
+        ArrayMap.create(value="Q", max_entries=1) as inner,
+        HashMap.create(MapType.HASH_OF_MAPS, key="I", max_entries=2, inner=inner) as outer,
+        HashMap.from_id(outer.info().id) as opened,
+        HashMap.create(MapType.DEVMAP_HASH, key="I", value="II", max_entries=2) as devices,
+        HashMap.from_id(devices.info().id, key="I") as same,
+        DescriptorArray.create(MapType.SOCKMAP, value="Q", max_entries=1) as sockets,
+        DescriptorArray.from_id(sockets.info().id) as cookies,
+    ):
+        opened[struct.pack("I", 7)] = inner
+        assert dict(outer.items()) == {7: inner.info().id}
+        same[1] = (1, 0)
+        assert devices[1][0] == 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.bind(("127.0.0.1", 0))
+            cookies[0] = one
+            assert cookies[0] == int.from_bytes(
+                one.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder
+            )
 
 
 def test_a_descriptor_of_something_else_is_named() -> None:
