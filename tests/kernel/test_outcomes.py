@@ -44,6 +44,10 @@ def test_newer_than_the_kernel():
 def test_older_than_the_kernel():
     raise NotSupportedError("a feature", (5, 10))
 
+@pytest.mark.everywhere
+def test_that_every_kernel_can_do():
+    raise NotSupportedError("a feature", (5, 15))
+
 def test_of_no_release():
     raise NotSupportedError("a feature")
 
@@ -112,6 +116,7 @@ EXPECTED = {
     "that_fails": "failed",
     "newer_than_the_kernel": "too old (5.15)",
     "older_than_the_kernel": "failed",
+    "that_every_kernel_can_do": "failed",
     "of_no_release": "failed",
     "of_no_kernel_that_there_is": "failed",
     "that_skips_itself": "failed",

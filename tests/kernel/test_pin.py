@@ -25,6 +25,7 @@ def m() -> Iterator[HashMap[int, int]]:
         yield map
 
 
+@pytest.mark.everywhere
 def test_a_pinned_map_is_the_same_map(m: HashMap[int, int], bpffs: Path) -> None:
     """open() of a pinned map gives another map, or the pin is not the kernel's."""
     m.pin(bpffs / "counts")
@@ -66,6 +67,7 @@ with ebpf.HashMap.create(key="I", value="Q", max_entries=4, name="heritage") as 
         assert m.name == "heritage"
 
 
+@pytest.mark.everywhere
 def test_two_processes_share_a_map(m: HashMap[int, int], bpffs: Path) -> None:
     """What another process writes into the pinned map is not seen here."""
     m.pin(bpffs / "shared")

@@ -55,6 +55,7 @@ def printed(
     return lines
 
 
+@pytest.mark.everywhere
 def test_ten_lines_work_as_pasted(true_command: list[str], tmp_path: Path) -> None:
     """A reader whose first ten lines fail does not read on."""
     lines = printed(tmp_path, example(0), true_command, b" true\n")
@@ -74,6 +75,7 @@ def test_c_example_works_as_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(int(line.split()[-1]) >= 2 for line in lines), lines
 
 
+@pytest.mark.everywhere
 def test_dataclass_example_works_as_pasted(bpffs: Path) -> None:
     """The pinned map has to be the same map, with the same fields, where it is opened again."""
     code = example(2).replace("/sys/fs/bpf/usage", str(bpffs / "usage"))

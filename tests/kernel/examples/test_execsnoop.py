@@ -164,6 +164,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return Zoo(tool.pid, json.loads(report.read_text()), parse(output.read_text()), outside.pid)
 
 
+@pytest.mark.everywhere
 def test_execsnoop_shows_who_executed_what(zoo: Zoo) -> None:
     """A wrong parent, user, name or argument would be shown."""
     event = zoo.executed("status")
@@ -175,6 +176,7 @@ def test_execsnoop_shows_who_executed_what(zoo: Zoo) -> None:
     assert zoo.executed("zoo")["parent_pid"] == zoo.tool
 
 
+@pytest.mark.everywhere
 def test_execsnoop_shows_the_exit_status(zoo: Zoo) -> None:
     """The field of task_struct would be read at a wrong offset."""
     event = zoo.ended("status")

@@ -58,6 +58,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_program_runs_at_the_event_until_the_link_is_closed(kind: str) -> None:
     """Once for each time, in the process that caused it, on whatever CPU."""
@@ -93,6 +94,7 @@ def test_the_functions_of_links_do_the_same_without_a_program_object(kind: str) 
         assert counts[os.getpid()] == 1
 
 
+@pytest.mark.everywhere
 def test_a_tracepoint_program_reads_the_record(tracefs: Path) -> None:
     """Its context is the record that the format file describes."""
     offset = field_offset(tracefs, *CLONED, "child_pid")

@@ -24,6 +24,7 @@ def packed(*values: int) -> dict[bytes, bytes]:
     return {struct.pack("I", i): struct.pack("q", value) for i, value in enumerate(values)}
 
 
+@pytest.mark.everywhere
 def test_slots_exist_zeroed_and_keep_what_is_written(m: ArrayMap[int]) -> None:
     """A slot is missing, not zero at first, or holds another value than was written."""
     assert list(m) == [0, 0, 0]
@@ -105,6 +106,7 @@ def test_clear_zeroes_and_nothing_deletes(m: ArrayMap[int]) -> None:
     assert not hasattr(m, "pop")
 
 
+@pytest.mark.everywhere
 def test_a_program_counts_in_a_slot(m: ArrayMap[int]) -> None:
     """What a program adds to a slot is not what user space reads."""
     m[1] = -1

@@ -45,6 +45,7 @@ def test_a_walk_in_chunks_sees_everything_once(m: HashMap[int, int]) -> None:
         assert len(m) == count
 
 
+@pytest.mark.everywhere
 def test_more_keys_than_one_chunk() -> None:
     """A map with more keys than one call of the core fetches is read in part."""
     count = batch.CHUNK + 100

@@ -64,6 +64,7 @@ def here() -> int:
     return sys._getframe(1).f_lineno
 
 
+@pytest.mark.everywhere
 def test_every_form_of_instructions_loads_the_same_program() -> None:
     """The tag is the kernel's hash of the instructions: a form that is read wrongly has another."""
     code = assemble([mov(R0, 7), exit_()])
@@ -171,6 +172,7 @@ def test_the_message_is_the_line_that_explains(case: str) -> None:
     assert "processed" not in (error.strerror or "")
 
 
+@pytest.mark.everywhere
 def test_the_message_names_instruction_and_line_of_python() -> None:
     """Without them an author of a long program searches."""
     line = here() + 1

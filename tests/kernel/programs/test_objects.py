@@ -38,6 +38,7 @@ from tests.kernel.samples import (
 FILTER = ProgramType.SOCKET_FILTER
 
 
+@pytest.mark.everywhere
 def test_info_agrees_with_bpftool() -> None:
     """Both read bpf_prog_info; a field read from another's place differs."""
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -138,6 +139,7 @@ def test_another_object_is_refused_by_name() -> None:
         Program.from_fd(-1)
 
 
+@pytest.mark.everywhere
 def test_a_pinned_program_outlives_its_process(bpffs: Path) -> None:
     """That is what pinning is for; bpftool sees it by its path."""
     path = bpffs / "program"

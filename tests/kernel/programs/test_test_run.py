@@ -62,6 +62,7 @@ def test_the_return_value_is_what_the_program_left_in_r0() -> None:
         assert program.test_run(PACKET).return_value == 0xFFFF_FFFE
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("form", [bytes, bytearray, memoryview])
 def test_the_packet_comes_back_as_the_program_left_it(form: type) -> None:
     """The input stays as it was: the kernel works on a copy."""

@@ -44,6 +44,7 @@ from tests.kernel.samples import Flood, Producer, load, ring_map
 SIZES = [0, 1, 7, 8, 9, 16, 63, 64, 65, 255, 256, 257, 500]
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("size", SIZES)
 def test_records_of_every_length_arrive_whole(size: int) -> None:
     """The lengths at which the copy, or the form in which C hands them over, changes."""
@@ -263,6 +264,7 @@ def test_a_record_longer_than_what_one_call_copies() -> None:
 # ---- codecs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.everywhere
 def test_records_are_decoded_in_every_form() -> None:
     with (
         ring_map() as ring,
