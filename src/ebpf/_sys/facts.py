@@ -11,9 +11,10 @@ import resource
 
 from ebpf.errors import BpfFileNotFoundError, Version
 
-# include/uapi/linux/capability.h: those that the bpf() system call asks for.
+# include/uapi/linux/capability.h: those that bpf() asks for, and sockets and interfaces.
 CAPABILITIES = {
     "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
     "CAP_SYS_ADMIN": 21,
     "CAP_SYS_RESOURCE": 24,
     "CAP_PERFMON": 38,

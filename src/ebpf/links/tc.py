@@ -10,7 +10,14 @@ import re
 from itertools import count
 
 from ebpf._sys.arguments import check_number
-from ebpf.errors import ERRNO_TO_EXCEPTION, BpfError, BpfFileNotFoundError, EbpfError
+from ebpf._sys.call import fail
+from ebpf.errors import (
+    ERRNO_TO_EXCEPTION,
+    BpfError,
+    BpfFileNotFoundError,
+    EbpfError,
+    NotSupportedError,
+)
 from ebpf.links.create import check_type
 from ebpf.links.unlinked import Unlinked, is_gone, mark
 from ebpf.net import Interface
@@ -21,7 +28,7 @@ from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from ebpf.links.base import HasFileno
     from ebpf.net.interface import AnyInterface
@@ -37,6 +44,9 @@ _numbers = count(1)
 
 # Interfaces whose qdisc this process made: numbers of namespaces, and indexes.
 _qdiscs: set[tuple[int, int]] = set()
+
+# What the clsact qdisc and its BPF filters are built by.
+_OPTIONS = "CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF"
 
 _REFUSALS = {
     errno.EEXIST: "a filter with this priority and handle is there already",
@@ -76,6 +86,7 @@ def attach_tc(
         BpfFileNotFoundError: ENODEV, there is no such interface.
         BpfFileExistsError: a filter with this priority and handle is there already.
         BpfError: EINVAL, the program is of another type, or the place is one of other filters.
+        NotSupportedError: the kernel was built without the qdisc or its BPF filters.
         BpfPermissionError: it takes CAP_NET_ADMIN.
     """
     if direction not in CLSACT:
@@ -196,12 +207,18 @@ def _tc(interface: Interface, target: str, command: str, kind: str, **arguments:
     try:
         run_in(interface.netns, request)
     except NetlinkError as error:
-        code = int(error.code)
-        if code == errno.ENODEV:
-            raise interface.missing() from None
-        said = _REFUSALS.get(code) or error.args[-1]
-        cls = ERRNO_TO_EXCEPTION.get(code, BpfError)
-        raise cls(code, f"attach to {target}: {said}") from None
+        _refuse(interface, f"attach to {target}", int(error.code), str(error.args[-1]))
+
+
+def _refuse(interface: Interface, action: str, code: int, said: str) -> NoReturn:
+    if code == errno.ENODEV:
+        raise interface.missing() from None
+    if code == errno.EPERM:
+        fail(code, action, "CAP_NET_ADMIN")
+    if code == errno.ENOENT:
+        raise NotSupportedError(f"{action}: not built ({_OPTIONS}): {said}", errno=code) from None
+    cls = ERRNO_TO_EXCEPTION.get(code, BpfError)
+    raise cls(code, f"{action}: {_REFUSALS.get(code, said)}") from None
 
 
 def _find(interface: Interface, name: str) -> BpfFilter | None:

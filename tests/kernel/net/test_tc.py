@@ -20,6 +20,7 @@ from ebpf import (
     ProgramType,
     query,
 )
+from ebpf.links import tc
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import returning
 
@@ -146,6 +147,22 @@ def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPat
             with pytest.raises(EbpfError, match=r"takes pyroute2 .*; pip install 'ebpf\[tc\]'"):
                 other.attach_tc(far, "ingress")
         assert len(filters(network)) == 1
+
+
+def test_a_kernel_without_the_qdisc(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOENT sounds as if the interface was missing."""
+    far = Interface("far0", netns=network.far)
+    asked = tc._tc
+
+    def without(interface: Interface, target: str, command: str, kind: str, **rest: Any) -> None:
+        asked(interface, target, command, "no-such-kind", **rest)
+
+    monkeypatch.setattr(tc, "_tc", without)
+    with (
+        returning(CLS, OK) as program,
+        pytest.raises(NotSupportedError, match=r"not built .CONFIG_NET_SCH_INGRESS, CONFIG"),
+    ):
+        program.attach_tc(far, "ingress")
 
 
 def test_an_interface_or_filter_that_vanishes(network: Network) -> None:
