@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Argument = Register | Memory | SupportsIndex | MapReference
 
 _MOST = 5
-# trace_printk prints up to three values more than it needs, and get_branch_snapshot has flags.
-_OPTIONAL = {Helper.TRACE_PRINTK: 3, Helper.GET_BRANCH_SNAPSHOT: 1}
+# Arguments that not every call needs: see Helper.
+_OPTIONAL = {Helper.TRACE_PRINTK: 3, Helper.GET_BRANCH_SNAPSHOT: 1, Helper.GET_CGROUP_CLASSID: 1}
 
 
 def invoke(call: Instruction, *arguments: Argument) -> list[Instruction]:

@@ -66,6 +66,7 @@ class _Registers:
     def __init__(self, flow: Flow, returns: bool, arguments: int) -> None:
         self._flow = flow
         self._returns = returns
+        self._targets = set(flow.jumps.values())
         self._arguments = arguments
         self._states: dict[int, State] = {}
         self._main_end = flow.entries[1] if len(flow.entries) > 1 else len(flow.instructions)
@@ -173,7 +174,7 @@ class _Registers:
             and (test.dst, test.imm) == (0, 0)
             and (call.opcode, call.src) == (op.CALL_OPCODE, 0)
             and call.imm in _RETURNS_POINTER
-            and number not in self._flow.jumps.values()
+            and number not in self._targets
         )
 
     def _first_fault(self, doomed: set[int]) -> int:

@@ -17,8 +17,9 @@ class Helper(IntEnum):
     """A helper's number.
 
     `since` is the first kernel release with it, as (major, minor); `arguments` how many registers,
-    from R1 on, the verifier wants to be set when it is called. trace_printk prints up to three
-    more; get_branch_snapshot has flags in R3 that it does not look at before it runs.
+    from R1 on, every verifier wants to be set when it is called. trace_printk prints up to three
+    more; get_branch_snapshot has flags in R3 that nobody looks at before it runs; and
+    get_cgroup_classid takes the packet from some types of programs only.
     """
 
     since: tuple[int, int]
@@ -47,7 +48,7 @@ class Helper(IntEnum):
     GET_CURRENT_PID_TGID = 14, (4, 2), 0
     GET_CURRENT_UID_GID = 15, (4, 2), 0
     GET_CURRENT_COMM = 16, (4, 2), 2
-    GET_CGROUP_CLASSID = 17, (4, 3), 1
+    GET_CGROUP_CLASSID = 17, (4, 3), 0
     SKB_VLAN_PUSH = 18, (4, 3), 3
     SKB_VLAN_POP = 19, (4, 3), 1
     SKB_GET_TUNNEL_KEY = 20, (4, 3), 4

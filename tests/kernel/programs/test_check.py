@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ebpf import CollectionSpec, HashMap, Program, ProgramType
+from ebpf import AttachType, CollectionSpec, HashMap, Program, ProgramType
 from ebpf._sys import bpf
-from ebpf.asm import R1, assemble, disassemble, ld_map_fd
+from ebpf.asm import R0, R1, assemble, call, disassemble, exit_, ld_map_fd, mov
 from ebpf.asm.check import check
 from ebpf.errors import AsmError, EbpfError, VerifierError
 from tests.flawed import ACCEPTED, FLAWED, LOOKUPS
@@ -73,3 +73,13 @@ def test_what_clang_makes_and_the_kernel_accepts(
             pass
     for code in accepted:
         check(assemble(disassemble(code), check=False))
+
+
+@pytest.mark.needs_config("CONFIG_CGROUP_NET_CLASSID")
+def test_a_helper_that_takes_its_argument_from_some_programs_only() -> None:
+    """A program at a cgroup's sockets, which has no packet, would be refused."""
+    program = [call("get_prandom_u32"), call("get_cgroup_classid"), mov(R0, 1), exit_()]
+    create = AttachType.CGROUP_INET_SOCK_CREATE
+    Program.load(ProgramType.CGROUP_SOCK, program, license="GPL", attach_type=create).close()
+    with pytest.raises(VerifierError, match="R1 !read_ok"):
+        Program.load(ProgramType.SCHED_CLS, program, license="GPL")
