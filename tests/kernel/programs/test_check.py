@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ebpf import AttachType, CollectionSpec, HashMap, Program, ProgramType
 from ebpf._sys import bpf
-from ebpf.asm import R0, R1, assemble, call, disassemble, exit_, ld_map_fd, mov
+from ebpf.asm import (
+    R0,
+    R1,
+    R2,
+    R6,
+    R10,
+    Instruction,
+    Label,
+    Register,
+    add,
+    assemble,
+    call,
+    call_local,
+    disassemble,
+    exit_,
+    ja,
+    jeq,
+    ld_map_fd,
+    mov,
+    stxdw,
+    xchg,
+)
 from ebpf.asm.check import check
 from ebpf.errors import AsmError, EbpfError, VerifierError
 from tests.flawed import ACCEPTED, FLAWED, LOOKUPS
@@ -83,3 +107,45 @@ def test_a_helper_that_takes_its_argument_from_some_programs_only() -> None:
     Program.load(ProgramType.CGROUP_SOCK, program, license="GPL", attach_type=create).close()
     with pytest.raises(VerifierError, match="R1 !read_ok"):
         Program.load(ProgramType.SCHED_CLS, program, license="GPL")
+
+
+# Forward jumps only: the verifier takes long to find that a loop has no end.
+REGISTERS = st.sampled_from([R0, R1, R2, R6])
+STEPS = st.tuples(
+    st.sampled_from(["mov", "set", "add", "call", "local", "if", "jump", "exit", "spill", "swap"]),
+    REGISTERS,
+    REGISTERS,
+    st.integers(1, 4),
+)
+
+
+def step(number: int, last: int, kind: str, dst: Register, src: Register, far: int) -> Instruction:
+    place = f"l{min(number + far, last)}"
+    made: dict[str, Callable[[], Instruction]] = {
+        "mov": lambda: mov(dst, src),
+        "set": lambda: mov(dst, far - 1),
+        "add": lambda: add(dst, src),
+        "call": lambda: call("get_prandom_u32"),
+        "local": lambda: call_local(place),
+        "if": lambda: jeq(dst, far - 1, place),
+        "jump": lambda: ja(place),
+        "exit": exit_,
+        "spill": lambda: stxdw(R10 - 8, dst),
+        "swap": lambda: xchg(R10 - 8, dst),
+    }
+    return made[kind]()
+
+
+@given(st.lists(STEPS, min_size=1, max_size=8), st.booleans())
+def test_random_programs(steps: list[Any], begun: bool) -> None:
+    """Some program that works would be refused."""
+    program: list[Any] = [mov(R0, 0), mov(R2, 1), mov(R6, 2)] if begun else []
+    for number, (kind, dst, src, far) in enumerate(steps):
+        program += [Label(f"l{number}"), step(number, len(steps), kind, dst, src, far)]
+    program += [Label(f"l{len(steps)}"), exit_()]
+    assembly = assemble(program, check=False)
+    try:
+        check(assembly, returns=True)
+    except AsmError:
+        with pytest.raises(EbpfError):
+            Program.load(FILTER, assembly, license="GPL")
