@@ -59,6 +59,8 @@ def attach_perf_event(
         pid: count one process only, on every CPU: an event for each of its threads, which since
             5.13 counts those that this one starts later as well. By default all processes.
         cpu: count on one CPU only; by default each one that is online now, unless there is `pid`.
+            One that goes, also because the machine sleeps, is not counted when it comes back:
+            attach anew then.
         cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
     Raises:
