@@ -132,9 +132,13 @@ class PerfRings(RecordQueue):
         check(result, action)
 
     def _set_entry(self, cpu: int, fd: int) -> None:
-        bpf.map_update_elem(
-            self._map_fd, cpu.to_bytes(4, sys.byteorder), fd.to_bytes(4, sys.byteorder)
-        )
+        order = sys.byteorder
+        try:
+            bpf.map_update_elem(self._map_fd, cpu.to_bytes(4, order), fd.to_bytes(4, order))
+        except BpfPermissionError:
+            if not self.map.closed:
+                self.map._refuse_access("put perf buffers into")
+            raise
 
     def _clear_entry(self, cpu: int) -> None:
         # Without it, programs would find the event gone only with the map's last descriptor.

@@ -43,6 +43,7 @@ class Ring(RecordQueue):
                     f"map the ring of {map!r}: a 32-bit process on a 64-bit kernel, whose ring"
                     " positions have 64 bits; use a 64-bit Python"
                 )
+            map._refuse_access("map the ring of")
             check(result, f"map the ring of {map!r}")
 
     def descriptors(self) -> list[int]:

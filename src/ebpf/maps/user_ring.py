@@ -61,6 +61,7 @@ class UserRingBuffer:
             self._consumer = mmap.mmap(map.fileno(), page, mmap.MAP_SHARED, mmap.PROT_READ)
             self._producer = mmap.mmap(map.fileno(), page + 2 * self._size, offset=page)
         except OSError as error:
+            map._refuse_access("map the memory of")
             fail(error.errno or 0, f"map the memory of {map!r}")
         # What makes the addresses also keeps the mappings.
         self._kept = ffi.from_buffer(self._consumer), ffi.from_buffer(self._producer)

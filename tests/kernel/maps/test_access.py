@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf import ArrayMap, HashMap, Map, MapFlags, PinFlags, QueueMap
+from ebpf import ArrayMap, HashMap, Map, MapFlags, MapType, PinFlags, QueueMap
 from ebpf.types import OpenFlags
 from tests.kernel.maps.support import dumped, increment, python, shown
 
@@ -154,3 +154,26 @@ except ebpf.BpfPermissionError as error:
         said = python(code, str(m.info().id), prefix=POWERLESS)
     assert f"open the map with id {m!r}"[:21] in said
     assert "CAP_SYS_ADMIN" in said
+
+
+@pytest.mark.parametrize(
+    ("type", "options", "reader", "flags"),
+    [
+        (MapType.RINGBUF, {"max_entries": 4096}, ebpf.RingBuffer, OpenFlags.RDONLY),
+        (MapType.RINGBUF, {"max_entries": 4096}, ebpf.RingBuffer, OpenFlags.WRONLY),
+        (MapType.PERF_EVENT_ARRAY, {}, ebpf.PerfBuffer, OpenFlags.RDONLY),
+        (MapType.USER_RINGBUF, {"max_entries": 4096}, ebpf.UserRingBuffer, OpenFlags.RDONLY),
+        (MapType.USER_RINGBUF, {"max_entries": 4096}, ebpf.UserRingBuffer, OpenFlags.WRONLY),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_events_of_a_map_that_is_opened_for_less(
+    type: MapType, options: dict[str, Any], reader: Callable[[Any], object], flags: OpenFlags
+) -> None:
+    """Reading a ring writes how far it was read; EACCES, EINVAL or a list of capabilities would
+    not say that."""
+    with (
+        Map.create(type, **options) as events,
+        Map.from_id(events.info().id, flags=flags) as opened,
+    ):
+        refused(lambda: reader(opened), r"created or opened (read|write)-only")

@@ -386,7 +386,7 @@ def test_a_frozen_map_is_refused_with_nothing_left(tmp_path: Any) -> None:
     """Its entries cannot be set."""
     with perf_map() as events:
         events.freeze()
-        with pytest.raises(BpfError):
+        with pytest.raises(BpfError, match=r"put perf buffers into .*: the map is frozen"):
             PerfBuffer(events)
         assert mapped() == 0
 
