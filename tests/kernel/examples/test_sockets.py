@@ -8,8 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tests.kernel.examples.support import TIMEOUT, command, running
+import pytest
+
+from ebpf.compile import find_compiler
+from ebpf.errors import CompileError
+from tests.kernel.examples.support import TIMEOUT, command, run, running
+from tests.objects import NoCompiler
+from tests.vm.host import cache_dir
 
 # What a command says of an attempt in its cgroup.
 SENDS = """
@@ -44,8 +51,8 @@ for what, port in zip(sys.argv[1::2], sys.argv[2::2]):
 def guarded(
     name: str, *arguments: str, code: str, given: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    run = command(name, *arguments, "--", sys.executable, "-c", code, *given)
-    done = subprocess.run(run, capture_output=True, text=True, timeout=TIMEOUT)
+    whole = command(name, *arguments, "--", sys.executable, "-c", code, *given)
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -74,8 +81,8 @@ def test_egress_firewall_drops_by_network() -> None:
 
 def test_egress_firewall_has_the_status_of_the_command() -> None:
     """A failure in the cgroup is not told."""
-    run = command("egress_firewall", "--deny", "10.0.0.0/8", "--", "sh", "-c", "exit 7")
-    assert subprocess.run(run, capture_output=True, timeout=TIMEOUT).returncode == 7
+    guard = command("egress_firewall", "--deny", "10.0.0.0/8", "--", "sh", "-c", "exit 7")
+    assert subprocess.run(guard, capture_output=True, timeout=TIMEOUT).returncode == 7
 
 
 def free_port() -> int:
@@ -126,9 +133,9 @@ def test_port_range_is_served_by_one_socket() -> None:
 @contextmanager
 def proxy(target: int) -> Iterator[int]:
     """The port of the example, which passes on to `target`."""
-    run = command("socket_proxy", "0", f"127.0.0.1:{target}")
+    passing_on = command("socket_proxy", "0", f"127.0.0.1:{target}")
     with subprocess.Popen(
-        run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        passing_on, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         try:
@@ -162,3 +169,26 @@ def test_socket_proxy_moves_data_both_ways() -> None:
             backend.sendall(b"goodbye")
             backend.shutdown(socket.SHUT_WR)
             assert client.makefile("rb").read() == b"goodbye"
+
+
+AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+
+
+def test_congestion_control_sets_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps a window of its own, or the functions when the example has ended."""
+    try:
+        find_compiler()
+    except CompileError as error:
+        raise NoCompiler("any") from error
+    # Where guests find the object: compiling takes long on emulated machines.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "compile"))
+    lines = run("congestion", "--window", "3", "--window", "7", "--kib", "64").splitlines()
+    assert lines[0] == "registered as ebpf_fixed"
+    assert [line.partition(",")[0] for line in lines[1:3]] == [
+        "window 3: 3 segments",
+        "window 7: 7 segments",
+    ]
+    match = re.fullmatch(r"the kernel has asked (\d+) times", lines[3])
+    assert match
+    assert int(match[1]) > 0
+    assert "ebpf_fixed" not in AVAILABLE.read_text().split()
