@@ -135,3 +135,12 @@ def test_every_register_that_an_instruction_touches() -> None:
         "r0 = *(u32 *)skb[4]", "r0 = *(u32 *)skb[r2]", "call 1", "call 9999", "call x",
         "call kfunc#5",
     }  # fmt: skip
+
+
+def test_functions_of_a_collection() -> None:
+    """A function's arguments would count as unset, or a program's mistakes be overlooked."""
+    twice = asm.Function("int twice(int a, int b)", [mov(R0, R2), asm.add(R0, R1), exit_()])
+    main = [mov(R1, 1), mov(R2, 2), asm.call_local("twice"), exit_()]
+    assert len(asm.collection(asm.Function("main", main, "socket"), twice).functions) == 2
+    with pytest.raises(AsmError, match="R2 is read, and nothing has set it"):
+        asm.collection(asm.Function("main", [mov(R0, R2), exit_()], "socket"))
