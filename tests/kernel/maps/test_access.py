@@ -133,7 +133,7 @@ def test_without_capabilities_the_error_lists_the_facts() -> None:
     said = python(CREATE, prefix=POWERLESS)
     sysctl = Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip()
     assert said.startswith("1 create an LPM_TRIE map: not permitted")
-    assert "capabilities: none of CAP_NET_ADMIN, CAP_SYS_ADMIN" in said
+    assert "capabilities: none of CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN" in said
     assert f"unprivileged_bpf_disabled: {sysctl}" in said
     assert "lockdown: " in said
     assert "LSMs: " in said

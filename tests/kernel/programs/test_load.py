@@ -324,7 +324,7 @@ def test_without_capabilities_the_message_has_the_facts() -> None:
     """EPERM has many causes; a wrong guess costs an hour."""
     told = python(LOAD, prefix=POWERLESS, status=1)
     assert "ebpf.errors.BpfPermissionError: load a KPROBE program: not permitted." in told
-    assert "capabilities: none of CAP_NET_ADMIN, CAP_SYS_ADMIN" in told
+    assert "capabilities: none of CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN" in told
     assert re.search(r"unprivileged_bpf_disabled: [012]\b", told)
     assert re.search(r"lockdown: \w+", told)
 
