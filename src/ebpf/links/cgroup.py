@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ebpf._sys import Descriptor, bpf, facts
 from ebpf._sys.arguments import check_objects
-from ebpf.errors import BpfError, BpfPermissionError, from_errno
+from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, from_errno
 from ebpf.links.base import Link
 from ebpf.links.cgroup_attachment import CgroupAttachment
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
@@ -136,6 +136,8 @@ def attach_cgroup(
         target = f"{hook.name} of {opened.name}"
         check_type(program, target, CGROUP_HOOKS[hook])
         needs = max(needs or (0, 0), hook.since or (0, 0))
+        if expected_revision:
+            _check_revisions(opened, hook, target)
         if mode is not None:
             fields = _mode_fields(mode, replace, order)
             try:
@@ -186,6 +188,19 @@ def _hook(program: HasFileno, cgroup: str, given: AttachType | None) -> AttachTy
         remedy = "; attach_lsm_cgroup attaches it" if hook == AttachType.LSM_CGROUP else ""
         raise ValueError(f"attach_type: {AttachType(hook).name} is no hook of a cgroup{remedy}")
     return AttachType(hook)
+
+
+def _check_revisions(opened: OpenCgroup, hook: AttachType, target: str) -> None:
+    """Refuse a revision where there are none: older kernels do not look at the field."""
+    try:
+        found = query_hook(opened.fileno(), hook, f"query {target}")
+    except BpfError as error:
+        if error.errno == errno.EBADF:
+            what = f"attach to {target}: {_not_a_cgroup(opened)}"
+            raise BpfError(errno.EBADF, what) from None
+        raise
+    if not found.revision:
+        raise NotSupportedError(f"attach to {target}: expected_revision", _ORDER_SINCE)
 
 
 def _not_a_cgroup(opened: OpenCgroup) -> str:

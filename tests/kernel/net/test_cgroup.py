@@ -448,6 +448,12 @@ def test_a_cgroup_that_is_none_or_gone(group: Path, tmp_path: Path) -> None:
                 os.close(gone)
 
 
+def test_a_revision_of_what_is_no_cgroup(tmp_path: Path) -> None:
+    """The error is of the revision."""
+    with returning(1, EGRESS) as program, pytest.raises(BpfError, match="no cgroup v2 directory"):
+        program.attach_cgroup(tmp_path, expected_revision=1)
+
+
 @pytest.mark.parametrize("mode", [None, "multi"])
 def test_a_cgroup_that_vanishes_while_attached(group: Path, mode: Any) -> None:
     """Closing fails, or hangs on to what is gone."""
