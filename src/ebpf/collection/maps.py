@@ -73,7 +73,7 @@ def adjusted_entries(spec: MapSpec) -> int:
         pages = -(-spec.max_entries // page)
         return page * (1 << (pages - 1).bit_length())
     if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
-        return facts.possible_cpus()
+        return facts.possible_cpu_numbers()[-1] + 1
     return spec.max_entries
 
 

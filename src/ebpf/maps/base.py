@@ -171,7 +171,7 @@ class Map(Descriptor, Generic[K, V]):
                 stacks and bloom filters have no key, ring buffers no value. For per-CPU types the
                 value of one CPU.
             max_entries: of a ring buffer the size in bytes, a power of two times the page size;
-                of a PERF_EVENT_ARRAY by default the number of possible CPUs.
+                of a PERF_EVENT_ARRAY by default one for every possible CPU.
             name: up to 15 characters of ``[A-Za-z0-9_.]``; bpftool shows it.
             flags: ``map_flags``. What the type can't do without is added: NO_PREALLOC for an
                 LPM_TRIE, an RHASH and local storage, MMAPABLE for an ARENA.

@@ -96,7 +96,8 @@ class Definition:
             there = ", ".join(Definition.__init__.__kwdefaults__ or ())
             raise TypeError(f"{min(unknown)}: a map has no such option; it has {there}")
         if type == MapType.PERF_EVENT_ARRAY and not max_entries:
-            max_entries = facts.possible_cpus()
+            # By the CPU's number; where numbers have holes that is more than there are CPUs.
+            max_entries = facts.possible_cpu_numbers()[-1] + 1
         self.found, self.type, self.max_entries, self.name = found, type, max_entries, name
         self.flags = _creation_flags(type, flags, numa_node)
         value = value_format(type) if value is None else value

@@ -22,6 +22,7 @@ from ebpf import (
     QueueMap,
     StackTraceMap,
 )
+from ebpf._sys import facts
 from ebpf.codec import codec
 from ebpf.maps.keyed import KeyedMap
 from ebpf.maps.storage import StorageMap
@@ -270,3 +271,10 @@ def test_a_subclass_is_kept() -> None:
         with Counters.from_id(counters.info().id, key="I", value="Q") as same:
             same.bump(5)
         assert counters[5] == 3
+
+
+def test_a_perf_event_array_has_an_entry_for_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the numbers of CPUs have holes, programs on the last ones would write nowhere."""
+    monkeypatch.setattr(facts, "possible_cpu_numbers", lambda: [0, 2, 5])
+    with Map.create(MapType.PERF_EVENT_ARRAY) as m:
+        assert m.info().max_entries == 6
