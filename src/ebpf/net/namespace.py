@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ebpf._sys import lib
+from ebpf._sys import check, lib
 from ebpf._sys.arguments import check_number
 from ebpf._sys.call import fail
 from ebpf.errors import BpfError, from_errno
@@ -82,24 +82,38 @@ def run_in(netns: Namespace | None, function: Callable[[], T]) -> T:
     failure: list[BaseException] = []
 
     def enter() -> None:
+        # The descriptor is this thread's: the caller may have been interrupted meanwhile.
         try:
             _enter(fd, netns)
             outcome.append(function())
         except BaseException as error:  # noqa: BLE001 raised by the caller's thread
             failure.append(error)
+        finally:
+            os.close(fd)
 
     try:
         thread = Thread(target=enter, name="ebpf-netns", daemon=True)
         thread.start()
         thread.join()
-    finally:
-        os.close(fd)
+    except RuntimeError:
+        # Some Pythons start no thread any more when the process ends.
+        _there_and_back(enter)
     if failure:
         try:
             raise failure[0]
         finally:
             failure.clear()
     return outcome[0]
+
+
+def _there_and_back(enter: Callable[[], None]) -> None:
+    """Call what moves this thread to another namespace, and move it back."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter()
+        check(int(lib.ebpf_enter_network(own)), "return to the own network namespace")
+    finally:
+        os.close(own)
 
 
 def _enter(fd: int, netns: Namespace) -> None:

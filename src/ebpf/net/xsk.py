@@ -225,7 +225,7 @@ class XskSocket(Descriptor):
                 return
             if result < 0 and -result not in _BUSY:
                 fail(-result, f"send over {self!r}")
-            if result == -errno.ENOBUFS:
+            if result in (-errno.ENOBUFS, -errno.EBUSY):
                 time.sleep(_PAUSE)
 
     def statistics(self) -> XskStatistics:

@@ -39,7 +39,7 @@ def receiver(network: Chain) -> socket.socket:
 
 def put(objects: Collection, interface: Interface, program: int = 0) -> None:
     """Make `interface` the target of what is redirected to a device."""
-    value = struct.pack("=II", interface.index, program)
+    value = (interface.index, program)
     interface.inside(lambda: objects.maps["devices"].put(0, value))
 
 
@@ -73,7 +73,7 @@ def test_a_frame_is_taken_on_by_another_cpu(objects: Collection, network: Networ
     """The program of the map's value does not run, or its verdict does not count."""
     objects.programs["to_cpu"].attach(interface=Interface("far0", netns=network.far))
     at = objects.programs["at_cpu"].fileno()
-    objects.maps["processors"][0] = struct.pack("=II", 192, at)
+    objects.maps["processors"][0] = (192, at)
     network.deliver()
     assert objects.variables["on_cpu"].value == 1
     objects.variables["drop"].value = 1

@@ -72,6 +72,25 @@ def test_a_process_that_ends_by_itself_leaves_nothing(network: Network) -> None:
     assert attached(far) == {}
 
 
+def test_a_python_that_starts_no_thread_any_more(network: Network) -> None:
+    """Where the process ends without threads, it cannot reach the other namespace."""
+    far = Interface("far0", netns=network.far)
+    # What 3.12 says when the interpreter ends.
+    end = """
+import threading
+def refuse(self):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+threading.Thread.start = refuse
+sys.stdin.readline()
+"""
+    with attach_elsewhere(network, end) as process:
+        assert len(attached(far)) == 3
+        _, error = process.communicate("\n")
+        assert process.returncode == 0
+        assert not error
+    assert attached(far) == {}
+
+
 def test_what_others_attached_since_stays(network: Network) -> None:
     """The program that took the place of a killed process's is removed in its stead."""
     far = Interface("far0", netns=network.far)
