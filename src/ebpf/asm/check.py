@@ -44,7 +44,8 @@ def check(
     Args:
         returns: whether the program's type has a result, so that R0 must be set at its end; those
             of LSM and struct_ops programs may have none.
-        arguments: how many of R1 to R5 are set at the start.
+        arguments: how many of R1 to R5 are set at the start: 5 for a program that replaces a
+            function.
         outside: the numbers of instructions that refer to functions of other assemblies.
 
     Raises:

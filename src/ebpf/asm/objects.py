@@ -223,8 +223,9 @@ class _Collector:
         """The function, and those that begin at labels in it."""
         code, outside = self._cut(function)
         assembly = assemble(code, byteorder=self.byte_order, check=False)
-        # A function that is no program has what its callers give it.
-        check(assembly, arguments=1 if function.section else 5, outside=outside)
+        # A function that is no program, or replaces one that is none, has what its callers give it.
+        is_called = not function.section or function.section.lstrip("?").startswith("freplace")
+        check(assembly, arguments=5 if is_called else 1, outside=outside)
         for _, symbol, kind in assembly.symbols:
             self._add_extern(symbol, kind)
         found = {}

@@ -134,7 +134,9 @@ def code_of(
         from ebpf.asm.check import check
 
         assembly = asm.assemble(insns, check=False)
-        check(assembly, returns=type not in _MAY_RETURN_NOTHING)
+        # What replaces a function has its arguments, other programs the context.
+        arguments = 5 if type == ProgramType.EXT else 1
+        check(assembly, returns=type not in _MAY_RETURN_NOTHING, arguments=arguments)
     descriptors = {name: map.fileno() for name, map in (maps or {}).items()}
     return assembly.resolve(descriptors, symbols.find), assembly
 

@@ -109,6 +109,13 @@ def test_a_helper_that_takes_its_argument_from_some_programs_only() -> None:
         Program.load(ProgramType.SCHED_CLS, program, license="GPL")
 
 
+def test_a_program_that_replaces_a_function_has_its_arguments() -> None:
+    """It would be refused for a register that is set; what is missing here is the function."""
+    with pytest.raises(EbpfError) as caught:
+        Program.load(ProgramType.EXT, [mov(R0, R2), exit_()], license="GPL")
+    assert not isinstance(caught.value, AsmError)
+
+
 # Forward jumps only: the verifier takes long to find that a loop has no end.
 REGISTERS = st.sampled_from([R0, R1, R2, R6])
 STEPS = st.tuples(
