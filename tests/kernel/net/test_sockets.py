@@ -520,10 +520,12 @@ def test_hooks_of_a_map_that_exclude_each_other() -> None:
     with (
         Map.create(MapType.SOCKMAP, max_entries=1) as target,
         returning(1, ProgramType.SK_SKB) as program,
-        program.attach_sockmap(target, A.SK_SKB_STREAM_VERDICT),
-        pytest.raises(BpfError, match="exclude each other"),
     ):
-        program.attach_sockmap(target, A.SK_SKB_VERDICT)
+        # Raises what this kernel does not have, here where it is understood.
+        program.attach_sockmap(target, A.SK_SKB_VERDICT).close()
+        program.attach_sockmap(target, A.SK_SKB_STREAM_VERDICT)
+        with pytest.raises(BpfError, match="exclude each other"):
+            program.attach_sockmap(target, A.SK_SKB_VERDICT)
 
 
 # ---- netfilter
