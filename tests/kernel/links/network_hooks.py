@@ -33,6 +33,7 @@ from ebpf.asm import (
     mov,
     stw,
 )
+from ebpf.links.xdp_netlink import remove_stale_xdp
 from tests.kernel import environment
 from tests.kernel.links.hooks import Hook
 from tests.kernel.net.network import NetkitNetwork, Network
@@ -55,7 +56,10 @@ def network(kind: type[Network] = Network) -> Network:
 def forget_networks() -> None:
     """Remove what `network` has made."""
     while _networks:
-        _networks.popitem()[1].close()
+        made = _networks.popitem()[1]
+        # Forgets as well what a killed process wrote down of its own network.
+        remove_stale_xdp(made.far)
+        made.close()
 
 
 def near(kind: type[Network] = Network) -> Interface:
