@@ -214,7 +214,11 @@ def _check_holders(
 
     The kernel answers EPERM, as it does where rights are missing.
     """
-    path = os.readlink(f"/proc/self/fd/{opened.fileno()}")
+    try:
+        path = os.readlink(f"/proc/self/fd/{opened.fileno()}")
+    except OSError:
+        # Without /proc it cannot be told.
+        return
     here = True
     while os.path.exists(os.path.join(path, "cgroup.procs")):
         try:
