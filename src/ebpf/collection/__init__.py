@@ -162,11 +162,15 @@ class Collection:
         path) are left out, as libbpf leaves them to their own attach methods; unless `where` does:
         with ``cgroup=`` all programs for cgroups are attached to that one.
 
-        The collection owns the links. Raises what `Program.attach` and `attach_struct_ops` raise;
-        what was attached before is detached again.
+        The collection owns the links. Raises what `Program.attach` and `attach_struct_ops` raise,
+        and TypeError for a keyword that none of the programs takes; what was attached before is
+        detached again.
         """
         from ebpf.links.section import names_target, takes
 
+        taken = {takes(program.spec.attach) for program in self.programs.values() if program.spec}
+        if where.keys() - taken:
+            raise TypeError(f"attach: no program of {self!r} takes {min(where.keys() - taken)}=")
         made: list[Link] = []
         try:
             for program in self.programs.values():

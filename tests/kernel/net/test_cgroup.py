@@ -545,6 +545,9 @@ def test_the_sections_of_an_object(group: Path) -> None:
     """A program is left out although the cgroup is given, or attached to another hook."""
     with CollectionSpec.from_file(compiled("cgroup")).load() as objects:
         assert objects.attach() == []
+        with pytest.raises(TypeError, match=r"no program of .* takes netns="):
+            objects.attach(cgroup=group, netns="/proc/self/ns/net")
+        assert ids(group) == []
         made = objects.attach(cgroup=group)
         assert len(made) == 4
         with inside_cgroup():
