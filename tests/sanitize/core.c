@@ -430,6 +430,7 @@ static int memory(void)
 	test_overwritten(drain_pickled, EBPF_RING_PICKLE_OVERHEAD);
 	perf_memory();
 	user_ring_memory();
+	xsk_memory();
 	return 0;
 }
 
@@ -473,6 +474,7 @@ static int threads(void)
 	EXPECT(ring.records == SHARED_RECORDS);
 	perf_threads();
 	user_ring_threads();
+	xsk_threads();
 	return 0;
 }
 

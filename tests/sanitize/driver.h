@@ -29,4 +29,8 @@ void perf_threads(void);
 void user_ring_memory(void);
 void user_ring_threads(void);
 
+/* xsk.c */
+void xsk_memory(void);
+void xsk_threads(void);
+
 #endif
