@@ -341,6 +341,13 @@ def test_memory_is_charged_where_the_kernel_keeps_whom_to_charge() -> None:
     assert features.memcg_accounting() == charged
 
 
+def test_maps_are_exclusive_where_the_kernel_keeps_for_whom() -> None:
+    """A map would be open to all programs, or refused although the kernel has it."""
+    of_a_map = re.search(r"STRUCT 'bpf_map' [^\n]*(?:\n\t'[^\n]*)*", kernel_types())
+    assert of_a_map is not None
+    assert features.exclusive_maps() == ("'excl_prog_sha'" in of_a_map[0])
+
+
 def test_what_the_configuration_decides() -> None:
     """The kernel's own configuration must not contradict the probes."""
     assert features.kprobe_pmu() == environment.kernel_has("CONFIG_KPROBE_EVENTS")

@@ -113,6 +113,21 @@ class Assembly(Value):
     def __repr__(self) -> str:
         return f"<Assembly of {len(self)} slots, {len(self.references)} map references>"
 
+    def digest(self) -> bytes:
+        """The SHA-256 by which the kernel knows the program when it is loaded (6.18).
+
+        For a map that only this program may use: ``Map.create(..., exclusive=code.digest())``.
+        The program refers to the map by name, as it is there before the map is.
+        """
+        from hashlib import sha256
+
+        code = bytearray(self.code)
+        for slot, _, _ in self.references:
+            # The kernel leaves out the descriptor, and how far a value is from the first.
+            for at in (slot, slot + 1):
+                code[at * SLOT_SIZE + 4 : (at + 1) * SLOT_SIZE] = bytes(4)
+        return sha256(code).digest()
+
     def resolve(
         self,
         fd_of: Callable[[str], int] | Mapping[str, int] | None = None,

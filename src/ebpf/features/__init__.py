@@ -1,6 +1,7 @@
 """What the running kernel can do, found out by trying it, never by its version.
 
-    maps       map_type, batch_operations, hash_lookup_and_delete, ring_buffer, object_names
+    maps       map_type, batch_operations, hash_lookup_and_delete, ring_buffer, object_names,
+               exclusive_maps
     programs   program_type, helper
     hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu, fentry,
                lsm
@@ -28,6 +29,7 @@ from ebpf.features.hooks import (
 from ebpf.features.machine import jit, kernel_btf, memcg_accounting
 from ebpf.features.maps import (
     batch_operations,
+    exclusive_maps,
     hash_lookup_and_delete,
     map_type,
     object_names,
@@ -38,6 +40,7 @@ from ebpf.features.programs import helper, program_type
 __all__ = [
     "batch_operations",
     "clear_cache",
+    "exclusive_maps",
     "fentry",
     "hash_lookup_and_delete",
     "helper",

@@ -8,8 +8,9 @@ import os
 import struct
 from contextlib import ExitStack
 
-from ebpf._sys import bpf, check
+from ebpf._sys import bpf, check, ffi
 from ebpf._sys.cache import cached
+from ebpf._sys.call import address
 from ebpf.errors import ENOTSUPP, BpfError
 from ebpf.types import MapFlags, MapType, one
 
@@ -133,6 +134,26 @@ def object_names() -> bool:
     action = "probe object names"
     try:
         fd = bpf.map_create(action, map_type=MapType.ARRAY, map_name=b"probe.name", **_PLAIN)
+    except BpfError as error:
+        if error.errno in (errno.EINVAL, errno.E2BIG):
+            return False
+        raise
+    os.close(fd)
+    return True
+
+
+@cached
+def exclusive_maps() -> bool:
+    """Whether a map can be for one program alone (``excl_prog_hash``, 6.18)."""
+    digest = ffi.new("unsigned char[]", 32)
+    try:
+        fd = bpf.map_create(
+            "probe exclusive maps",
+            map_type=MapType.ARRAY,
+            excl_prog_hash=address(digest),
+            excl_prog_hash_size=32,
+            **_PLAIN,
+        )
     except BpfError as error:
         if error.errno in (errno.EINVAL, errno.E2BIG):
             return False

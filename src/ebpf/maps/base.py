@@ -178,6 +178,8 @@ class Map(Descriptor, Generic[K, V]):
             numa_node: allocate there (adds the flag NUMA_NODE).
             map_extra: of a bloom filter the number of hash functions (5.16).
             inner: a map like those that a map of maps is to hold.
+            exclusive: the digest (`asm.Assembly.digest`) of the only program that the verifier
+                lets use the map (6.18).
             btf, btf_key_type_id, btf_value_type_id: BTF types of key and value, where the kernel
                 has to know them (a bpf_spin_lock in the value). Without, dataclasses and the types
                 of local storage are described by themselves where the kernel takes it: bpftool

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ebpf._sys import bpf, facts
+from ebpf._sys import bpf, facts, ffi
 from ebpf._sys.arguments import check_number, check_numbers, check_objects
+from ebpf._sys.call import address
 from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         numa_node: int | None
         map_extra: int
         inner: HasFileno | None
+        exclusive: bytes | None
         btf: HasFileno | None
         btf_key_type_id: int
         btf_value_type_id: int
@@ -70,6 +72,9 @@ if TYPE_CHECKING:
     Arena: TypeAlias = Literal[_T.ARENA]
     Bloom: TypeAlias = Literal[_T.BLOOM_FILTER]
 
+# Of a SHA-256, in bytes.
+_DIGEST_SIZE = 32
+
 
 class Definition:
     """What a map of the class `found` is to be like: checked, then created."""
@@ -87,6 +92,7 @@ class Definition:
         numa_node: int | None = None,
         map_extra: int = 0,
         inner: HasFileno | None = None,
+        exclusive: bytes | None = None,
         btf: HasFileno | None = None,
         btf_key_type_id: int = 0,
         btf_value_type_id: int = 0,
@@ -120,7 +126,20 @@ class Definition:
             "btf_key_type_id": btf_key_type_id,
             "btf_value_type_id": btf_value_type_id,
             "map_extra": map_extra,
+            **self._exclusive_fields(exclusive),
         }
+
+    def _exclusive_fields(self, digest: bytes | None) -> dict[str, int]:
+        """The fields that say which program alone may use the map."""
+        if digest is None:
+            return {}
+        if not isinstance(digest, bytes):
+            raise TypeError(f"exclusive: {digest!r} is not bytes; Assembly.digest() has them")
+        if len(digest) != _DIGEST_SIZE:
+            raise ValueError(f"exclusive: {len(digest)} bytes are no SHA-256, which has 32")
+        # Kept for as long as the kernel may read it.
+        self._digest = ffi.from_buffer(digest)
+        return {"excl_prog_hash": address(self._digest), "excl_prog_hash_size": _DIGEST_SIZE}
 
     def _check(self, inner: HasFileno | None, btf: HasFileno | None) -> None:
         sizes = _size(self.key), _size(self.value)
