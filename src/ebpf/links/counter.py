@@ -61,7 +61,8 @@ def attach_perf_event(
         cpu: count on one CPU only; by default each one that is online now, unless there is `pid`.
             One that goes, also because the machine sleeps, is not counted when it comes back:
             attach anew then.
-        cookie: what bpf_get_attach_cookie() returns in the program (5.15).
+        cookie: what bpf_get_attach_cookie() returns in the program (5.15). In threads that start
+            later it may return 0: the kernel gives them counters without a cookie.
 
     Raises:
         BpfFileNotFoundError: this machine has no such counter (guests often have no hardware's).

@@ -54,7 +54,7 @@ def attach_lwt(
     metric: int = 0,
     headroom: int = 0,
 ) -> LwtRoute:
-    """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a route, which is made for it.
+    """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a new route.
 
     As ``ip route add DESTINATION encap bpf out ... dev INTERFACE`` does it: LWT_IN programs run for
     packets that came in and go on by the route, LWT_OUT for those of this machine's sockets,

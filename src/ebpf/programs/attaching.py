@@ -94,8 +94,8 @@ class Attaching(Watching):
 
         By a link (5.7), which lets other programs in beside it. With a `mode` it is attached
         without one (BPF_PROG_ATTACH), and who else may attach is what the mode says. That
-        attachment ends when it is closed, and when the cgroup is removed, but not with the process
-        that made it.
+        attachment ends when it is closed, when the process ends by itself, and when the cgroup is
+        removed; what a killed process leaves, `ebpf.links.cleanup` detaches.
 
         Args:
             cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.
@@ -144,7 +144,30 @@ class Attaching(Watching):
         metric: int = 0,
         headroom: int = 0,
     ) -> LwtRoute:
-        """Have the program see the packets of a route; see `ebpf.links.attach_lwt`."""
+        """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a new route.
+
+        As ``ip route add DESTINATION encap bpf out ... dev INTERFACE`` does it: LWT_IN programs run
+        for packets that came in and go on by the route, LWT_OUT for those of this machine's
+        sockets, LWT_XMIT for both when they are sent, and may redirect or prepend. BPF_OK (0) lets
+        a packet go on, BPF_DROP (2) is EPERM to its sender, BPF_REDIRECT (7) is for LWT_XMIT.
+
+        Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
+        `ebpf.links.cleanup` removes it.
+
+        Args:
+            destination: the network, such as "10.9.0.0/24".
+            interface: a name or index where the calling thread is, or an `Interface`.
+            gateway: the router that the packets go to; without it they go to their own address.
+            metric: the route with the lowest is used; 0 for the kernel's choice.
+            headroom: bytes that a LWT_XMIT program may want to prepend, up to 256.
+
+        Raises:
+            ValueError: no network or address, or of two versions of IP; no headroom that there is.
+            BpfFileNotFoundError: ENODEV, there is no such interface.
+            BpfFileExistsError: there is such a route already.
+            BpfError: EINVAL, the program is of another type; ENETUNREACH, ENETDOWN.
+            NotSupportedError: a kernel that was built without it.
+        """
         options = {"metric": metric, "headroom": headroom}
         return self._own(links.attach_lwt(self, destination, interface, gateway=gateway, **options))
 
@@ -375,6 +398,7 @@ class Attaching(Watching):
             BpfFileNotFoundError: ENODEV, there is no such interface.
             BpfFileExistsError: a filter with this priority and handle is there already.
             BpfError: EINVAL, the program is of another type, or the place is one of other filters.
+            NotSupportedError: the kernel was built without the qdisc or its BPF filters.
             BpfPermissionError: it takes CAP_NET_ADMIN.
         """
         place = {"priority": priority, "handle": handle}

@@ -210,12 +210,14 @@ class Watching(Descriptor):
         The program's context is ``struct pt_regs``.
 
         Args:
-            path: the executable or library: a path, a library's name (``libc.so.6``), looked for as
-                the dynamic loader does, or a program's name, looked for in PATH.
+            path: the executable or library: a path, a library's name (``libc.so.6``, or ``libc.so``
+                or ``libc`` where it has one version), looked for as the dynamic loader does, a
+                program's name, looked for in PATH, or ``ARCHIVE!/NAME`` for a library that an
+                archive (zip, APK) has stored.
             symbol: a function, ``name`` or ``name@VERSION``, with `offset` bytes into it; without
-                one `offset` counts from the start of the file.
+                one `offset` counts from the start of the executable or library.
             pid: one process only; by default every one, those to come included.
-            ref_ctr_offset: where in the file a 16-bit number is that counts who is watching.
+            ref_ctr_offset: where in it a 16-bit number is that counts who is watching.
             cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
         Raises:
@@ -266,8 +268,8 @@ class Watching(Descriptor):
         Args:
             path: the executable or library, as for `attach_uprobe`.
             symbols: a pattern with ``*`` and ``?``, a function's name, or several names; or
-            offsets: places, counted from the start of the file.
-            ref_ctr_offsets: for each place, where in the file a 16-bit number is that counts who is
+            offsets: places, counted from the start of the executable or library.
+            ref_ctr_offsets: for each place, where in it a 16-bit number is that counts who is
                 watching; 0 for none.
             cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols`
                 or `offsets`, in their order, or by name.
@@ -383,8 +385,10 @@ class Watching(Descriptor):
             pid: count one process only, on every CPU: an event for each of its threads, which since
                 5.13 counts those that this one starts later as well. By default all processes.
             cpu: count on one CPU only; by default each one that is online now, unless there is
-                `pid`.
-            cookie: what bpf_get_attach_cookie() returns in the program (5.15).
+                `pid`. One that goes, also because the machine sleeps, is not counted when it comes
+                back: attach anew then.
+            cookie: what bpf_get_attach_cookie() returns in the program (5.15). In threads that
+                start later it may return 0: the kernel gives them counters without a cookie.
 
         Raises:
             BpfFileNotFoundError: this machine has no such counter (guests often have no
