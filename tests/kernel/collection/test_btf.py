@@ -141,6 +141,7 @@ def test_each_feature_alone(feature: Feature) -> None:
         if type.kind.name != found["kind"]
     ]
     expected = {
+        Feature.EMPTY_DATASEC: [("DATASEC", "STRUCT")],
         Feature.FLOAT: [("FLOAT", "STRUCT")],
         Feature.DECL_TAG: [("DECL_TAG", "INT")],
         Feature.TYPE_TAG: [("TYPE_TAG", "CONST")],
