@@ -13,19 +13,22 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-# What a build or a virtual environment leaves in a checkout.
+# What a build or a virtual environment leaves in a checkout: anywhere, and in its root.
 _LEFTOVERS = shutil.ignore_patterns(
     ".git",
     ".hypothesis",
     ".venv*",
-    "build",
-    "dist",
     "*.egg-info",
     "*.so",
     "_ffi.c",
     "__pycache__",
     ".*_cache",
 )
+_IN_ROOT = {"build", "dist"}
+
+
+def _leftovers(folder: str, names: list[str]) -> set[str]:
+    return _LEFTOVERS(folder, names) | (_IN_ROOT if Path(folder) == CHECKOUT else set())
 
 
 def run(*command: object, **options: object) -> str:
@@ -60,7 +63,7 @@ class Environment:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, frozenset[str]]:
     """A clean copy of the checkout, and the files in it before anything is built there."""
     copy = tmp_path_factory.mktemp("tree") / "ebpf"
-    shutil.copytree(CHECKOUT, copy, ignore=_LEFTOVERS)
+    shutil.copytree(CHECKOUT, copy, ignore=_leftovers)
     files = (path for path in copy.rglob("*") if path.is_file())
     return copy, frozenset(str(path.relative_to(copy)) for path in files)
 

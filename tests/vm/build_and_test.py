@@ -17,12 +17,18 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COPY = Path("/run/ebpf-checkout")  # in memory
-NOT_COPIED = (".*", "*.so", "__pycache__", "build", "dist", "*.egg-info", "_ffi.c")
+NOT_COPIED = shutil.ignore_patterns(".*", "*.so", "__pycache__", "*.egg-info", "_ffi.c")
+NOT_COPIED_FROM_ROOT = {"build", "dist"}
+
+
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """What a build leaves in a checkout; there is a package `build` too."""
+    return NOT_COPIED(folder, names) | (NOT_COPIED_FROM_ROOT if Path(folder) == CHECKOUT else set())
 
 
 def main(arguments: list[str]) -> int:
     """Copy, build, test; the exit status."""
-    shutil.copytree(CHECKOUT, COPY, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    shutil.copytree(CHECKOUT, COPY, ignore=not_copied)
     env = {**os.environ, "PYTHONPATH": str(COPY / "src")}
     steps = [
         ["setup.py", "build_ext", "--inplace"],
