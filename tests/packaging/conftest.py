@@ -26,6 +26,10 @@ _LEFTOVERS = shutil.ignore_patterns(
 )
 _IN_ROOT = {"build", "dist"}
 
+# What the tests import beside the library, in the release that each interpreter can have, and what
+# the example package is built with.
+TEST_TOOLS = ("pytest", "hypothesis", "numpy", "pyroute2", "setuptools>=77")
+
 
 def _leftovers(folder: str, names: list[str]) -> set[str]:
     return _LEFTOVERS(folder, names) | (_IN_ROOT if Path(folder) == CHECKOUT else set())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import CHECKOUT, Environment, run
+from tests.packaging.conftest import CHECKOUT, TEST_TOOLS, Environment, run
 from tests.vm import headers
 
 Make = Callable[..., Environment]
@@ -90,7 +90,7 @@ def test_built_on_the_oldest_drives_this_kernel(
         env={**os.environ, "CFLAGS": flags},
     )
     (wheel,) = tmp_path.glob("*.whl")
-    made.install(wheel, "pytest", "hypothesis", "numpy")
+    made.install(wheel, *TEST_TOOLS)
     assert made("-c", "import ebpf._ffi as f; print(f.lib.ebpf_uapi_version() >> 8)") == "1290\n"
     if os.geteuid() == 0:
         made("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernel", cwd=CHECKOUT)

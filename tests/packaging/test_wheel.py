@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import CHECKOUT, Environment, run
+from tests.packaging.conftest import CHECKOUT, TEST_TOOLS, Environment, run
 
 Make = Callable[..., Environment]
 
@@ -77,7 +77,7 @@ def test_wheel_uses_only_the_stable_abi(wheel: Path) -> None:
 def test_the_same_file_works_on(interpreter: str, wheel: Path, environment: Make) -> None:
     """Unit tests, and as root the maps, from the installed wheel, with src/ out of sight."""
     made = environment(interpreter)
-    made.install(wheel, "pytest", "hypothesis", "numpy")
+    made.install(wheel, *TEST_TOOLS)
     where = made("-c", "import ebpf, ebpf._ffi; print(ebpf._ffi.__file__)")
     assert "site-packages/ebpf/_ffi.abi3.so" in where
     chosen = [f"tests/unit/{part}" for part in ("asm", "btf/test_btf.py", "codec", "test_types.py")]
@@ -97,7 +97,7 @@ def test_free_threaded_interpreter_gets_its_own_wheel(
     made("-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, tree)
     (built,) = tmp_path.glob("*.whl")
     assert re.fullmatch(r"ebpf-[\d.]+-cp3\d+-cp3\d+t-linux_\w+\.whl", built.name)
-    made.install(built, "pytest", "hypothesis", "numpy")
+    made.install(built, *TEST_TOOLS)
     gil = made("-c", "import ebpf, sys; print(sys._is_gil_enabled())")
     assert gil.strip() == "False"
     made("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", cwd=CHECKOUT)
