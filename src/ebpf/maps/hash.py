@@ -8,7 +8,7 @@ from itertools import chain
 
 from ebpf._sys import facts, ffi, lib
 from ebpf._sys.arguments import check_number
-from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
+from ebpf.errors import ENOTSUPP, BpfError, EbpfError, NotSupportedError
 from ebpf.generic import overload
 from ebpf.maps.base import K, Made, V
 from ebpf.maps.batch import BatchMap
@@ -31,14 +31,18 @@ _TAKING = frozenset(
     {MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.RHASH}
 )
 
+# So often `clear` walks through an RHASH that others fill meanwhile.
+_MAXIMUM_WALKS = 1000
+
 
 class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]):  # type: ignore[misc]
     """A hash of any kind as a `collections.abc.MutableMapping`; an LPM_TRIE is an `LpmTrieMap`.
 
     ``m.setdefault`` is atomic (NOEXIST), ``m.pop`` is LOOKUP_AND_DELETE where the kernel has it
     for the type. Iterating a map that changes meanwhile ends in any case, visits no key twice,
-    and visits every key that was there from the beginning to the end (of an RHASH that grows
-    meanwhile the kernel may skip some).
+    and visits every key that was there from the beginning to the end. Of an RHASH the kernel may
+    skip some while it grows or shrinks, which it does in the background, for a moment after the
+    insertion or deletion that asked for it; `clear` comes again for those.
 
     The values of HASH_OF_MAPS and SOCKHASH are written as anything with ``fileno()`` (or a
     descriptor) and read as the map's id, or the socket's cookie.
@@ -192,17 +196,30 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
 
     def clear(self) -> None:
         """Delete the entries that are there when they are met."""
+        deleted = self._clear_once()
+        if self.type is not MapType.RHASH:
+            return
+        # A walk may have skipped some; it meets all when nothing is moved any more.
+        for _ in range(_MAXIMUM_WALKS):
+            if not deleted:
+                return
+            deleted = self._clear_once()
+        raise EbpfError(f"clear {self!r}: others insert as fast as entries are deleted")
+
+    def _clear_once(self) -> int:
+        """Delete what one walk meets; how many entries that were."""
         if TAKE not in self._unbatched:
             try:
-                for _ in self._own_chunks(TAKE):
-                    pass
-                return
+                return sum(count for _, _, count in self._own_chunks(TAKE))
             except NotSupportedError:
                 # The type can't take entries in batches; `_unbatched` has it now.
                 if TAKE not in self._unbatched:
                     raise
+        met = 0
         for keys, _, count in self._own_chunks():
             self._erase(keys, count)
+            met += count
+        return met
 
     def __iter__(self) -> Iterator[K]:
         unpack, size = self.key_codec.iter_unpack, self.key_codec.size

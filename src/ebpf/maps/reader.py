@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _CURSOR_ROOM = 64
 
 # Where the cursor is the number of a bucket, the kernel reads each bucket once. Where it is a key
-# that is gone meanwhile, the kernel starts again from the beginning. The keys of arrays stay.
+# that is gone meanwhile, the kernel starts again from the beginning, or (RHASH) asks us to. The
+# keys of arrays stay.
 _READ_ONCE = frozenset(
     {
         MapType.HASH,
@@ -47,9 +48,9 @@ _MAXIMUM_RETRIES = 1000
 LOOKUP = Command.MAP_LOOKUP_BATCH
 TAKE = Command.MAP_LOOKUP_AND_DELETE_BATCH
 
-# Errors after which the chunk counts: the end, interrupted, no room for the next bucket; and the
-# kernel's word for having no batches.
-_PROGRESS = (errno.ENOENT, errno.EINTR, errno.ENOSPC, ENOTSUPP)
+# Errors after which the chunk counts: the end, interrupted, no room for the next bucket; an RHASH
+# whose cursor, a key, is gone; and the kernel's word for having no batches.
+_PROGRESS = (errno.ENOENT, errno.EINTR, errno.ENOSPC, errno.EAGAIN, ENOTSUPP)
 
 _ACTIONS = {LOOKUP: "read a batch of", TAKE: "read and delete a batch of"}
 
@@ -96,7 +97,9 @@ class BatchReader:
             if found:
                 self._at, self._next = self._next, self._at or self._spare
                 return self._new(keys, values, found)
-            if result != -errno.EINTR:
+            if result == -errno.EAGAIN:
+                self._at = ffi.NULL
+            elif result != -errno.EINTR:
                 return 0
         raise EbpfError(f"iterate {self._map!r}: others delete so fast that no entry can be read")
 

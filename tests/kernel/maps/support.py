@@ -7,14 +7,15 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ebpf import asm
 from ebpf._sys import bpf
 from ebpf.asm import R0, R1, R2, R3, R4, R10, Helper
-from ebpf.types import Command
+from ebpf.types import Command, MapType
 
 # What a map knows of a kernel that has no batches for its type.
 WITHOUT_BATCHES = frozenset(
@@ -46,6 +47,16 @@ def dumped(map: Any) -> dict[bytes, bytes]:
 
 def from_hex(digits: Iterable[str]) -> bytes:
     return bytes(int(digit, 16) for digit in digits)
+
+
+def settled(map: Any, read: Callable[[], Any], expected: Any) -> Any:
+    """What `read` returns, at once; of an RHASH, which moves its entries to a larger or smaller
+    table in the background and hides some meanwhile, as soon as it is `expected`.
+    """
+    until = time.monotonic() + (20 if map.type is MapType.RHASH else 0)
+    while (got := read()) != expected and time.monotonic() < until:
+        time.sleep(0.001)
+    return got
 
 
 def python(code: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> str:

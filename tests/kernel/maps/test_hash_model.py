@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 
 import ebpf
 from ebpf import HashMap, MapType
-from tests.kernel.maps.support import dumped
+from tests.kernel.maps.support import dumped, settled
 
 # Few keys, so that operations meet; one entry fewer than keys, so that the map gets full.
 KEYS = st.sampled_from([-1, 0, 1, -(1 << 31), (1 << 31) - 1, 7])
@@ -39,8 +39,8 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         with self.map:
             key, value = self.map.key_codec, self.map.value_codec
-            seen = {key.unpack(k): value.unpack(v) for k, v in dumped(self.map).items()}
-            assert seen == self.model
+            packed = {key.pack(k): value.pack(v) for k, v in self.model.items()}
+            assert settled(self.map, lambda: dumped(self.map), packed) == packed
 
     def room(self, key: int) -> bool:
         return key in self.model or len(self.model) < MAX_ENTRIES
@@ -97,9 +97,15 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def take_all(self) -> None:
-        keys, values = self.map.lookup_and_delete_batch()
-        unpacked = self.map.key_codec.iter_unpack(keys), self.map.value_codec.iter_unpack(values)
-        assert dict(zip(*unpacked, strict=True)) == self.model
+        taken: dict[int, tuple[int, int]] = {}
+
+        def all_so_far() -> dict[int, tuple[int, int]]:
+            keys, values = self.map.lookup_and_delete_batch()
+            key, value = self.map.key_codec, self.map.value_codec
+            taken.update(zip(key.iter_unpack(keys), value.iter_unpack(values), strict=True))
+            return taken
+
+        assert settled(self.map, all_so_far, self.model) == self.model
         self.model.clear()
 
     @rule()
@@ -109,8 +115,8 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def same(self) -> None:
-        assert self.map.to_dict() == self.model
-        assert len(self.map) == len(self.model)
+        assert settled(self.map, self.map.to_dict, self.model) == self.model
+        assert settled(self.map, lambda: len(self.map), len(self.model)) == len(self.model)
 
 
 class NotPreallocated(Model):
