@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,41 @@ def python(code: str, *arguments: str, prefix: Iterable[str] = (), status: int =
     run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == status, run.stderr
     return run.stdout + run.stderr
+
+
+class Forked:
+    """A child of this process in which `run` runs, and has told a number with its argument.
+
+    It is forked, because an emulated machine takes half a minute to start an interpreter, and
+    ends by SIGKILL: by `end`, or with the context.
+    """
+
+    def __init__(self, run: Callable[[Callable[[int], object]], object]) -> None:
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            # Nothing of pytest may run on in the child, whatever happens here.
+            try:
+                run(lambda number: os.write(writer, str(number).encode()))
+            finally:
+                traceback.print_exc()
+                os._exit(1)
+        os.close(writer)
+        self.told = int(os.read(reader, 64))
+        os.close(reader)
+        self._ended = False
+
+    def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,7 +17,7 @@ from tests.kernel.links.hooks import HOOKS as TRACING_HOOKS
 from tests.kernel.links.hooks import Hook
 from tests.kernel.links.network_hooks import NETWORK_HOOKS
 from tests.kernel.links.socket_hooks import SOCKET_HOOKS
-from tests.kernel.samples import bpftool, per_process, wait_until
+from tests.kernel.samples import Forked, bpftool, per_process, wait_until
 
 HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS, **NETWORK_HOOKS}
 EVERY = [pytest.param(name, marks=hook.marks, id=name) for name, hook in HOOKS.items()]
@@ -65,34 +63,19 @@ def test_the_program_runs_while_it_is_attached(name: str, counts: HashMap[int, i
     assert link_ids() <= before
 
 
-@contextmanager
-def attached_elsewhere(hook: Hook, counts: HashMap[int, int]) -> Iterator[tuple[int, int]]:
-    """A child of this process that has attached, and waits; its id, and that of its program.
+def attached_elsewhere(hook: Hook, counts: HashMap[int, int]) -> Forked:
+    """A child of this process that has attached a program, whose id it tells, and waits."""
 
-    It is forked: an emulated machine takes half a minute to start an interpreter.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        # Nothing of pytest may run on in the child, whatever happens here.
-        try:
-            # What it inherits outlives it, with what is attached there.
-            if hook.cleanup is not None:
-                hook.cleanup()
-            program = hook.load(counts)
-            hook.trigger(hook.attach(program))
-            os.write(writer, str(program.info().id).encode())
-            signal.pause()
-        finally:
-            traceback.print_exc()
-            os._exit(1)
-    os.close(writer)
-    try:
-        yield child, int(os.read(reader, 16))
-    finally:
-        os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        # What it inherits outlives it, with what is attached there.
+        if hook.cleanup is not None:
+            hook.cleanup()
+        program = hook.load(counts)
+        hook.trigger(hook.attach(program))
+        tell(program.info().id)
+        signal.pause()
+
+    return Forked(attach_and_wait)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -103,9 +86,9 @@ def test_the_attachment_is_gone_after_sigkill(name: str, counts: HashMap[int, in
     with hook.load(counts) as program:
         hook.attach(program).close()
     before, here = link_ids(), total(counts)
-    with attached_elsewhere(hook, counts) as (child, program_id):
-        assert (counts.lookup(child) or 0) >= hook.runs
-    wait_until(lambda: gone(program_id), "the program is freed")
+    with attached_elsewhere(hook, counts) as child:
+        assert (counts.lookup(child.pid) or 0) >= hook.runs
+    wait_until(lambda: gone(child.told), "the program is freed")
     hook.trigger(None)
     assert total(counts) == here
     assert link_ids() <= before

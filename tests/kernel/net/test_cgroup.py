@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from tests.kernel import environment
 from tests.kernel.links.hooks import inside_cgroup
 from tests.kernel.links.socket_hooks import CALLS, LOOPBACK, bound, opens_tcp, sends
 from tests.kernel.net.support import made_cgroup, removed, returning
-from tests.kernel.samples import ROOT, bpftool, wait_until
+from tests.kernel.samples import ROOT, Forked, bpftool, python, wait_until
 from tests.objects import compiled
 
 A = AttachType
@@ -302,28 +303,24 @@ def test_the_program_that_is_closed_detaches(group: Path) -> None:
     assert ids(group) == []
 
 
-ATTACHED = """
-import os, signal, sys
-from tests.kernel.net.support import returning, AttachType
-program = returning(1, AttachType.CGROUP_INET_EGRESS)
-link = program.attach_cgroup(sys.argv[1], mode=sys.argv[2])
-print(program.info().id, flush=True)
-if sys.argv[3] == "killed":
-    signal.pause()
-if sys.argv[3] == "forked" and os.fork() == 0:
-    link.close()
-    os._exit(0)
-if sys.argv[3] == "forked":
-    os.wait()
-    print("parent", flush=True)
-    signal.pause()
-"""
+def attached_elsewhere(path: Path, mode: Any, *, forks: bool = False) -> Forked:
+    """A child of this process that has attached a program, whose id it tells, and waits.
 
+    With `forks`, a child of its own has closed the link that it inherited.
+    """
 
-def attach_elsewhere(path: Path, mode: str, how: str) -> subprocess.Popen[str]:
-    """A process that attaches a program to the cgroup."""
-    command = [sys.executable, "-W", "ignore", "-c", ATTACHED, str(path), mode, how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        with returning(1, EGRESS) as program:
+            link = program.attach_cgroup(path, mode=mode)
+            if forks and os.fork() == 0:
+                link.close()
+                os._exit(0)
+            if forks:
+                os.wait()
+            tell(program.info().id)
+            signal.pause()
+
+    return Forked(attach_and_wait)
 
 
 @pytest.mark.parametrize("mode", ["single", "multi"])
@@ -331,18 +328,15 @@ def test_what_a_killed_process_leaves_is_cleaned_up(group: Path, mode: Any) -> N
     """It stays for good; or what others attached is detached, too."""
     below = group / "below"
     below.mkdir()
-    with attach_elsewhere(below, mode, "killed") as process, returning(1, EGRESS) as own:
-        assert process.stdout is not None
-        number = int(process.stdout.readline())
+    with attached_elsewhere(below, mode) as child, returning(1, EGRESS) as own:
         if mode == "multi":
             own.attach_cgroup(group, mode=mode)
         assert not [text for text in links.cleanup() if str(below) in text]
-        assert ids(below) == [number]
+        assert ids(below) == [child.told]
         # Of somebody else, who uses the same kind of name.
         os.setxattr(below, "user.ebpf.1.1", b"mine")
-        process.kill()
-        process.wait()
-        assert ids(below) == [number]
+        child.end()
+        assert ids(below) == [child.told]
         assert [text for text in links.cleanup() if str(group) in text] == [
             f"CGROUP_INET_EGRESS of {below}"
         ]
@@ -353,32 +347,32 @@ def test_what_a_killed_process_leaves_is_cleaned_up(group: Path, mode: Any) -> N
 
 def test_another_program_in_the_place_of_a_killed_one_stays(group: Path) -> None:
     """Cleaning up detaches what somebody else has attached since."""
-    with attach_elsewhere(group, "single", "killed") as process, returning(1, EGRESS) as own:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.kill()
-        process.wait()
+    with attached_elsewhere(group, "single") as child, returning(1, EGRESS) as own:
+        child.end()
         with own.attach_cgroup(group, mode="single"):
             links.cleanup()
             assert ids(group) == [own.info().id]
 
 
+ENDS = """
+import sys
+from tests.kernel.net.support import returning, AttachType
+program = returning(1, AttachType.CGROUP_INET_EGRESS)
+link = program.attach_cgroup(sys.argv[1], mode="multi")
+"""
+
+
 def test_a_process_that_ends_by_itself_leaves_nothing(group: Path) -> None:
     """The program goes on without an owner."""
-    with attach_elsewhere(group, "multi", "ends") as process:
-        assert process.wait() == 0
+    python(ENDS, str(group))
     assert ids(group) == []
     assert not os.listxattr(group)
 
 
 def test_a_forked_child_does_not_detach(group: Path) -> None:
     """What the parent has attached ends with the child."""
-    with attach_elsewhere(group, "multi", "forked") as process:
-        assert process.stdout is not None
-        number = int(process.stdout.readline())
-        assert process.stdout.readline() == "parent\n"
-        assert ids(group) == [number]
-        process.kill()
+    with attached_elsewhere(group, "multi", forks=True) as child:
+        assert ids(group) == [child.told]
     links.cleanup()
     assert ids(group) == []
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,7 @@ from ebpf import (
 from ebpf.links.lwt import LwtRoute
 from tests.kernel.net import support
 from tests.kernel.net.network import Network
-from tests.kernel.samples import ROOT
+from tests.kernel.samples import Forked, python
 
 pytestmark = pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF")
 
@@ -170,32 +169,36 @@ def test_mistakes(network: Network) -> None:
         assert len(routes(network)) == 1
 
 
-KILLED = """
-import signal, sys
+def test_what_a_killed_process_leaves(network: Network) -> None:
+    """The route stays for good, or goes with a process that is there."""
+
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        program = returning(ProgramType.LWT_OUT, 0)
+        program.attach_lwt("10.99.0.0/24", near(network))
+        tell(program.info().id)
+        signal.pause()
+
+    with Forked(attach_and_wait) as child:
+        assert len(routes(network)) == 1
+        assert not [text for text in links.cleanup(network.near) if "route" in text]
+        child.end()
+        assert len(routes(network)) == 1
+        removed = [text for text in links.cleanup(network.near) if "route" in text]
+        assert removed == ["route to 10.99.0.0/24"]
+    assert routes(network) == []
+
+
+ENDS = """
+import sys
 from ebpf import Interface, ProgramType
 from tests.kernel.net import support
 program = support.returning(0, type=ProgramType.LWT_OUT)
 program.attach_lwt("10.99.0.0/24", Interface("near0", netns=sys.argv[1]))
-print("attached", flush=True)
-if sys.argv[2] == "killed":
-    signal.pause()
+print("attached")
 """
 
 
-@pytest.mark.parametrize("how", ["killed", "ends"])
-def test_what_a_process_leaves(network: Network, how: str) -> None:
-    """The route stays for good, or goes with a process that is there."""
-    command: list[Any] = [sys.executable, "-W", "ignore", "-c", KILLED, network.near.path, how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "attached\n"
-        if how == "killed":
-            assert len(routes(network)) == 1
-            assert not [text for text in links.cleanup(network.near) if "route" in text]
-            process.kill()
-        process.wait()
-    if how == "killed":
-        assert len(routes(network)) == 1
-        removed = [text for text in links.cleanup(network.near) if "route" in text]
-        assert removed == ["route to 10.99.0.0/24"]
+def test_what_a_process_leaves_that_ends_by_itself(network: Network) -> None:
+    """The route stays without its owner."""
+    assert "attached" in python(ENDS, network.near.path)
     assert routes(network) == []

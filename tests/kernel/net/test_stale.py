@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from ebpf import Interface, ProgramType, XdpAction, query
 from ebpf.links import cleanup
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import returning
-from tests.kernel.samples import ROOT
+from tests.kernel.samples import ROOT, Forked
 
 ATTACHED = """
-import signal, sys
+import sys
 from ebpf import Interface, ProgramType
 from tests.kernel.net.programs import returning
 far = Interface("far0", netns=sys.argv[1])
@@ -38,6 +40,19 @@ def attach_elsewhere(network: Network, end: str) -> subprocess.Popen[str]:
     return process
 
 
+def forked(far: Interface) -> Forked:
+    """A child of this process that attaches the same, and waits."""
+
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+        made: list[Any] = [xdp.attach_xdp_netlink(far)]
+        made += [cls.attach_tc(far, direction) for direction in ("ingress", "egress")]
+        tell(len(made))
+        signal.pause()
+
+    return Forked(attach_and_wait)
+
+
 def attached(far: Interface) -> dict[str, int]:
     return {name: len(hook.programs) for name, hook in query(far).items() if hook.programs}
 
@@ -47,12 +62,11 @@ def test_what_a_killed_process_left_is_removed(network: Network) -> None:
     far = Interface("far0", netns=network.far)
     before = network.far.command("tc", "qdisc", "show", "dev", "far0")
     everything = {"xdp": 1, "clsact/ingress": 1, "clsact/egress": 1}
-    with attach_elsewhere(network, "signal.pause()") as process:
+    with forked(far) as child:
         assert attached(far) == everything
         cleanup(network.far)
         assert attached(far) == everything
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        child.end()
         assert attached(far) == everything
         removed = cleanup(network.far)
         assert {one.split(" of ")[0] for one in removed} == {"xdp", "tc ingress", "tc egress"}
@@ -94,13 +108,12 @@ sys.stdin.readline()
 def test_what_others_attached_since_stays(network: Network) -> None:
     """The program that took the place of a killed process's is removed in its stead."""
     far = Interface("far0", netns=network.far)
-    with attach_elsewhere(network, "signal.pause()") as process:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with forked(far) as child:
+        child.end()
     network.far.run("link", "set", "dev", "far0", "xdp", "off")
     with returning(ProgramType.XDP, XdpAction.PASS) as ours, ours.attach_xdp_netlink(far):
         removed = cleanup(network.far)
         assert sorted(one.split(" of ")[0] for one in removed) == ["tc egress", "tc ingress"]
         assert attached(far) == {"xdp": 1}
         assert query(far)["xdp"].program_ids == [ours.info().id]
-    assert not [name for name in os.listdir("/run/ebpf/xdp") if f"p{process.pid}_" in name]
+    assert not [name for name in os.listdir("/run/ebpf/xdp") if f"p{child.pid}_" in name]
