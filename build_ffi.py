@@ -7,6 +7,7 @@ import runpy
 ffibuilder = runpy.run_path("src/ebpf/embed.py")["ffi_builder"](
     include_dir="include",
     sources=[
+        "src/core/bpffs.c",
         "src/core/btf.c",
         "src/core/layout.c",
         "src/core/map.c",

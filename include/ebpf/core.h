@@ -21,5 +21,6 @@
 #include "ebpf/perf.h"
 #include "ebpf/xsk.h"
 #include "ebpf/btf.h"
+#include "ebpf/bpffs.h"
 
 #endif

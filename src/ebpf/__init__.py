@@ -21,6 +21,7 @@ Map, HashMap, ArrayMap, ...    maps, one class per behaviour; `ebpf.codec` says 
 Program, Link                  loading, test runs, attaching
 Interface, query               network interfaces, and what is attached there
 RingBuffer, PerfBuffer         events
+Token, delegate                bpf() in user namespaces
 compile_c                      C to a CollectionSpec
 CollectionSpec, Collection     object files that clang compiled
 ebpf.asm                       programs written in Python
@@ -38,6 +39,7 @@ show FILE`` says what is in an object file, ``gen FILE`` writes a typed Python m
 #     kernel  _ffi        the compiled core
 #             _sys        the only importer of _ffi: bpf(), perf_event_open(), descriptors, facts
 #             info, tracefs, kallsyms, kernel_btf, kconfig, features, pin, net
+#             token
 #             maps, links, queries, symbols, verifier
 #             programs, reader, ringbuf, perfbuf, output
 #     join    collection  a Spec and the kernel make a Collection
@@ -118,6 +120,7 @@ if TYPE_CHECKING:
     from ebpf.ringbuf import Records, RingBuffer, RingCounters
     from ebpf.spec import CollectionSpec, MapSpec, ProgramSpec, VariableSpec
     from ebpf.symbols import Symbolizer
+    from ebpf.token import Token, TokenInfo, delegate
 
 __version__ = "0.1.0"
 
@@ -184,6 +187,8 @@ __all__ = [
     "Symbolizer",
     "TestRun",
     "TestRunFlags",
+    "Token",
+    "TokenInfo",
     "TraceLine",
     "TracePipe",
     "UpdateFlags",
@@ -196,6 +201,7 @@ __all__ = [
     "asm",
     "btf",
     "compile_c",
+    "delegate",
     "features",
     "generated",
     "get_include",
@@ -227,6 +233,8 @@ _LAZY = {
     "RunTimeStats": "programs",
     "Symbolizer": "symbols",
     "TestRun": "programs",
+    "Token": "token",
+    "TokenInfo": "token",
     "TraceLine": "output",
     "TracePipe": "output",
     "UserRingBuffer": "maps.user_ring",
@@ -238,6 +246,7 @@ _LAZY = {
     "codegen": "codegen",
     "compile": "compile",
     "compile_c": "compile",
+    "delegate": "token",
     "elf": "elf",
     "features": "features",
     "generated": "generated",
@@ -255,6 +264,7 @@ _LAZY = {
     "ringbuf": "ringbuf",
     "spec": "spec",
     "symbols": "symbols",
+    "token": "token",
     "tracefs": "tracefs",
 }
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # In the order of their use of each other; core.h includes them in the same order.
 HEADERS = (
     *("attr.h", "perf_event.h", "sys.h", "map.h", "ring.h", "user_ring.h", "perf.h", "xsk.h"),
-    "btf.h",
+    *("btf.h", "bpffs.h"),
 )
 
 

@@ -348,6 +348,11 @@ def test_maps_are_exclusive_where_the_kernel_keeps_for_whom() -> None:
     assert features.exclusive_maps() == ("'excl_prog_sha'" in of_a_map[0])
 
 
+def test_tokens_are_where_the_kernel_has_their_type() -> None:
+    """A token would be looked for in vain, or not used where it is needed."""
+    assert features.tokens() == (re.search(r"STRUCT 'bpf_token' ", kernel_types()) is not None)
+
+
 def test_what_the_configuration_decides() -> None:
     """The kernel's own configuration must not contradict the probes."""
     assert features.kprobe_pmu() == environment.kernel_has("CONFIG_KPROBE_EVENTS")

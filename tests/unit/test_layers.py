@@ -25,6 +25,7 @@ LAYERS = [
     {"_ffi"},
     {"_sys"},
     {"info", "tracefs", "kallsyms", "kernel_btf", "kconfig", "features", "pin", "net"},
+    {"token"},
     {"maps", "links", "queries", "symbols", "verifier"},
     {"programs", "reader", "ringbuf", "perfbuf", "output"},
     {"collection"},

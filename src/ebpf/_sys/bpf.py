@@ -11,6 +11,7 @@ import errno
 
 from ebpf._ffi import ffi
 from ebpf._sys.call import Attribute, address, call, call_fd, checked, run, run_fd
+from ebpf._sys.tokens import by_token
 from ebpf.errors import BpfError, NotSupportedError, Version, from_errno
 from ebpf.types import Command
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 def map_create(action: str | None = None, needs: Version | None = None, **fields: Any) -> int:
     """MAP_CREATE: a descriptor."""
     try:
-        return call_fd(Command.MAP_CREATE, Attribute("map_create", **fields), action, needs)
+        attribute = Attribute("map_create", **by_token("map", fields))
+        return call_fd(Command.MAP_CREATE, attribute, action, needs)
     except NotSupportedError:
         raise
     except BpfError as error:
@@ -45,7 +47,7 @@ _TOO_LARGE = (
 
 def map_create_unchecked(**fields: Any) -> int:
     """MAP_CREATE: a descriptor or -errno, for callers that know what to do about the errno."""
-    return run_fd(Command.MAP_CREATE, Attribute("map_create", **fields))
+    return run_fd(Command.MAP_CREATE, Attribute("map_create", **by_token("map", fields)))
 
 
 def _elem(command: Command, fd: int, key: Any, value: Any, flags: int) -> int:
@@ -171,7 +173,7 @@ def prog_load(log_size: int = 0, log_level: int = 1, **fields: Any) -> LoadResul
         log = ffi.new("char[]", log_size)
         fields.update(log_buf=address(log), log_size=log_size, log_level=log_level)
         outputs = ("log_true_size",)
-    attribute = Attribute("prog_load", outputs, **fields)
+    attribute = Attribute("prog_load", outputs, **by_token("prog", fields))
     result = run_fd(Command.PROG_LOAD, attribute)
     return LoadResult(attribute, result, ffi.string(log, log_size) if log_size else b"")
 
@@ -427,7 +429,8 @@ def btf_load(btf: bytes, log_size: int = 0, **fields: Any) -> tuple[int, bytes]:
     log = ffi.new("char[]", log_size) if log_size else None
     if log is not None:
         fields.update(btf_log_buf=address(log), btf_log_size=log_size, btf_log_level=1)
-    attribute = Attribute("btf_load", btf=address(data), btf_size=len(btf), **fields)
+    fields.update(btf=address(data), btf_size=len(btf))
+    attribute = Attribute("btf_load", **by_token("btf", fields))
     result = run_fd(Command.BTF_LOAD, attribute)
     return result, b"" if log is None else ffi.string(log, log_size)
 
@@ -494,9 +497,10 @@ def prog_bind_map(prog_fd: int, map_fd: int, flags: int = 0) -> None:
     call(Command.PROG_BIND_MAP, attribute)
 
 
-def token_create(bpffs_fd: int, flags: int = 0) -> int:
+def token_create(bpffs_fd: int, flags: int = 0, action: str | None = None) -> int:
     """TOKEN_CREATE: a token of the bpffs whose root directory is `bpffs_fd`."""
-    return call_fd(Command.TOKEN_CREATE, Attribute("token_create", bpffs_fd=bpffs_fd, flags=flags))
+    attribute = Attribute("token_create", bpffs_fd=bpffs_fd, flags=flags)
+    return call_fd(Command.TOKEN_CREATE, attribute, action)
 
 
 def prog_stream_read_by_fd(prog_fd: int, stream_id: int, size: int) -> bytes:

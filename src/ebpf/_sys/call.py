@@ -6,7 +6,7 @@ import errno
 import signal
 
 from ebpf._ffi import ffi, lib
-from ebpf._sys import facts
+from ebpf._sys import facts, tokens
 from ebpf._sys.field_versions import FIELD_SINCE
 from ebpf.errors import ENOTSUPP, BpfPermissionError, NotSupportedError, Version, from_errno
 from ebpf.types import Command
@@ -173,6 +173,9 @@ def checked(
         since, what = max(candidates)
         if since > facts.kernel_version():
             raise NotSupportedError(f"{what}: not in this kernel", since, -result)
+    lacks = tokens.lacking(command, attribute.data) if result == -errno.EPERM else ""
+    if lacks:
+        raise BpfPermissionError(errno.EPERM, f"{action}: {lacks}")
     fail(-result, action, "CAP_SYS_ADMIN" if command in _SYS_ADMIN_COMMANDS else None)
 
 

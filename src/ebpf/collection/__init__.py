@@ -28,6 +28,7 @@ from ebpf.errors import BtfError, ClosedError
 from ebpf.pin import BPFFS
 from ebpf.programs import LOG_SIZE
 from ebpf.spec.members import Named
+from ebpf.token import ForObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ebpf.maps import Map
     from ebpf.programs import Program
     from ebpf.spec import CollectionSpec
+    from ebpf.token import Token
 
 # The words in front of C's types that have names of their own.
 _KINDS = {"struct": Kind.STRUCT, "union": Kind.UNION, "enum": Kind.ENUM}
@@ -90,6 +92,7 @@ class Collection:
         pin_root: str = BPFFS,
         kernel_btf: Btf | str | os.PathLike[str] | None = None,
         kconfig: Mapping[str, str | int | bool] | None = None,
+        token: Token | None = None,
         log_level: int = 0,
         log_size: int = LOG_SIZE,
     ) -> Self:
@@ -106,6 +109,8 @@ class Collection:
                 Btf, or a file of raw BTF or an ELF file with BTF (vmlinux).
             kconfig: kernel options that the object asks for, in place of those of the running
                 kernel's configuration: ``{"CONFIG_HZ": 250, "CONFIG_SMP": True}``.
+            token: lets a process in a user namespace load the object (6.9); without it, the one
+                that `Token.find` finds, as libbpf does it.
             log_level, log_size: as for `Program.load`, for each program.
 
         Raises:
@@ -131,7 +136,8 @@ class Collection:
             log_size=log_size,
         )
         try:
-            loader.load()
+            with ForObject(token):
+                loader.load()
             loader.finish()
         except BaseException:
             loader.undo()

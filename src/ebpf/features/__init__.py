@@ -5,6 +5,7 @@
     programs   program_type, helper
     hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu, fentry,
                lsm
+    security   tokens
     machine    kernel_btf, memcg_accounting, jit
 
 Every probe answers True or False, and keeps its answer for the life of the process. A probe
@@ -36,6 +37,7 @@ from ebpf.features.maps import (
     ring_buffer,
 )
 from ebpf.features.programs import helper, program_type
+from ebpf.features.security import tokens
 
 __all__ = [
     "batch_operations",
@@ -56,4 +58,5 @@ __all__ = [
     "program_type",
     "raw_tracepoint_cookie",
     "ring_buffer",
+    "tokens",
 ]

@@ -178,6 +178,7 @@ class Map(Descriptor, Generic[K, V]):
             numa_node: allocate there (adds the flag NUMA_NODE).
             map_extra: of a bloom filter the number of hash functions (5.16).
             inner: a map like those that a map of maps is to hold.
+            token: lets a process in a user namespace create the map (6.9); see `ebpf.Token`.
             exclusive: the digest (`asm.Assembly.digest`) of the only program that the verifier
                 lets use the map (6.18).
             btf, btf_key_type_id, btf_value_type_id: BTF types of key and value, where the kernel

@@ -11,6 +11,7 @@ from ebpf.codec import Codec
 from ebpf.codec.structs import is_record
 from ebpf.maps.limits import STORAGES, check_create, check_references, required_flags
 from ebpf.maps.objects import for_keys, for_values, likeness, value_format
+from ebpf.token import used
 from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
     from ebpf.maps.base import Map
+    from ebpf.token import Token
 
     class HasFileno(Protocol):
         def fileno(self) -> int: ...
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         map_extra: int
         inner: HasFileno | None
         exclusive: bytes | None
+        token: Token | None
         btf: HasFileno | None
         btf_key_type_id: int
         btf_value_type_id: int
@@ -93,6 +96,7 @@ class Definition:
         map_extra: int = 0,
         inner: HasFileno | None = None,
         exclusive: bytes | None = None,
+        token: Token | None = None,
         btf: HasFileno | None = None,
         btf_key_type_id: int = 0,
         btf_value_type_id: int = 0,
@@ -109,7 +113,7 @@ class Definition:
         value = value_format(type) if value is None else value
         self.key, self.value = found._formats(key, value, self.flags)
         self._check(inner, btf)
-        self._inner = inner
+        self._inner, self._token = inner, used(token)
         check_number("map_extra", map_extra, 64)
         check_numbers(32, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id)
         self._described_by_caller = btf is not None
@@ -149,8 +153,10 @@ class Definition:
 
     def create(self) -> Map[Any, Any]:
         """The new map."""
+        with self._token:
+            fd = self._described() or self._plain()
         made = self.found(
-            self._described() or self._plain(),
+            fd,
             self.type,
             for_keys(self.type, self.key),
             for_values(self.type, self.value),

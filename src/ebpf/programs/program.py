@@ -25,6 +25,7 @@ from ebpf.programs.load import (
     source_of,
 )
 from ebpf.programs.symbols import KernelSymbols
+from ebpf.token import used
 from ebpf.types import AttachType, ProgramFlags, ProgramType, TestRunFlags
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ebpf.links.base import HasFileno
     from ebpf.programs.run import TestRun
     from ebpf.spec import ProgramSpec
+    from ebpf.token import Token
 
 
 class Program(Attaching):
@@ -90,6 +92,7 @@ class Program(Attaching):
         attach_program: HasFileno | None = None,
         btf: HasFileno | None = None,
         ifindex: int = 0,
+        token: Token | None = None,
         log_level: int = 0,
         log_size: int = LOG_SIZE,
     ) -> Self:
@@ -115,6 +118,7 @@ class Program(Attaching):
             attach_btf_id, attach_btf: the same by number, and the BTF of the module that has it.
             btf: BTF for the program; without it, one of `ebpf.asm` gets BTF that says which line
                 of Python made each instruction.
+            token: lets a process in a user namespace load the program (6.9); see `ebpf.Token`.
             log_level: 1, 2 or 4 (BPF_LOG_*): ask for a log at the first try; it is then in `log`.
             log_size: bytes of the first log buffer, 128 or more.
 
@@ -130,7 +134,7 @@ class Program(Attaching):
         check_numbers(32, flags=flags, attach_btf_id=attach_btf_id, ifindex=ifindex)
         check_numbers(32, log_level=log_level, log_size=log_size)
         check_objects(btf=btf)
-        with KernelSymbols() as symbols:
+        with used(token), KernelSymbols() as symbols:
             code, assembly = code_of(insns, maps, symbols, type)
             portable = fitted(assembly, code)
             request = {
