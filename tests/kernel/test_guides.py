@@ -1,0 +1,39 @@
+"""The blocks of the guides in docs, one after the other, as a reader would paste them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebpf import Map, Program
+from tests.objects import compiled
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+# What is printed stands behind it, as a comment.
+PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["objects", "maps", "events"])
+def test_the_guide_does_what_it_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A guide that no longer runs misleads."""
+    shutil.copy(compiled("rewrite"), tmp_path / "rewrite.bpf.o")
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    names: dict[str, Any] = {"__name__": "pasted"}
+    try:
+        for block in blocks:
+            exec(compile(block, page, "exec"), names)
+            assert capsys.readouterr().out.splitlines() == PRINTED.findall(block)
+    finally:
+        for made in names.values():
+            if isinstance(made, (Map, Program)):
+                made.close()
