@@ -116,3 +116,71 @@ def test_one_table_tells_of_one_commit(tmp_path: Path) -> None:
     assert f"0123456789ab; what had failed there was run again at {matrix.head()}" in (
         matrix.document({}, matrix.commits(tmp_path, again=True))
     )
+
+
+LINES = ("5.10.1", "6.1.2", "6.12.3", "7.3.4", "6.18.5")
+FILE = "tests/kernel/test_pin.py"
+
+
+def whole(works: int, other: str = "too old (6.1)", file: str = FILE) -> matrix.Results:
+    """Results of all kernels for three tests, of which so many work on 5.10."""
+    return {
+        kernel: {
+            f"{file}::{test}": "works" if kernel != LINES[0] or test < works else other
+            for test in range(3)
+        }
+        for kernel in LINES
+    }
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A docs/kernels.md by which two of three tests of each file work on 5.10."""
+    path = tmp_path / "kernels.md"
+    both = {k: {**whole(2)[k], **whole(2, file="tests/kernel/test_gone.py")[k]} for k in LINES}
+    newer = {kernel.replace("5.10.1", "5.10.0-9-amd64"): both[kernel] for kernel in both}
+    path.write_text(matrix.document(newer, ["0123456789ab"]))
+    monkeypatch.setattr(matrix, "DOCUMENT", path)
+    return path
+
+
+def test_what_works_no_longer_is_told(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A test that became too old, or is not run any more, leaves no trace but the table."""
+    told = [f"{FILE} on 5.10.1: 1, were 2 on 5.10.0-9-amd64"]
+    assert matrix.lost(whole(1), matrix.WHOLE) == told
+    assert matrix.judge(whole(1), told) == 1
+    assert f"fewer tests work: {told[0]}" in capsys.readouterr().out
+    dropped = whole(3)
+    dropped["7.3.4"].popitem()
+    assert matrix.lost(dropped, matrix.WHOLE) == [f"{FILE} on 7.3.4: 2, were 3 on 7.3.4"]
+    none: matrix.Results = {kernel: {} for kernel in LINES}
+    assert len(matrix.lost(none, matrix.WHOLE)) == len(LINES)
+
+
+def test_what_is_no_loss(written: Path) -> None:
+    """A whole matrix could not be passed, or part of one would be taken for it."""
+    for enough in (whole(2), whole(3), whole(1, "failed")):
+        assert matrix.lost(enough, matrix.WHOLE) == []
+        assert matrix.judge(whole(2), []) == 0
+    assert matrix.lost(whole(1), ["tests/kernel/links"]) == []
+    part = whole(1)
+    del part["6.1.2"]
+    assert matrix.lost(part, matrix.WHOLE) == []
+    written.unlink()
+    assert matrix.lost(whole(1), matrix.WHOLE) == []
+
+
+def test_nothing_is_written_over_a_loss(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run would compare with the smaller number."""
+    before = written.read_text()
+    monkeypatch.setattr(matrix, "commits", lambda kept, again: ["0123456789ab"])
+    monkeypatch.setattr(matrix, "run_again", lambda kept: 0)
+    monkeypatch.setattr(matrix, "load", lambda kept: whole(1))
+    monkeypatch.setattr(matrix, "ATTACHMENTS", written.with_name("attachments.md"))
+    (written.with_name("attachments.md")).write_text("| hook |\n")
+    monkeypatch.setattr("sys.argv", ["matrix", "--again", "--write"])
+    assert matrix.main() == 1
+    assert written.read_text() == before
+    monkeypatch.setattr("sys.argv", ["matrix", "--again", "--write", "--accept-fewer"])
+    assert matrix.main() == 0
+    assert matrix.recorded(written.read_text())["5.10.1"] == {FILE: 1}
