@@ -262,3 +262,26 @@ def test_copies_of_the_standard_library() -> None:
     fields = dataclasses.asdict(spec.variables["number"])
     assert (fields["name"], fields["map"]["value_size"]) == ("number", 16)
     assert dataclasses.replace(spec.programs["first"], autoload=False).autoload is False
+
+
+def test_a_whole_spec_as_dicts() -> None:
+    """The dicts of a spec refuse the dicts that dataclasses.asdict makes of its members."""
+    listed = dataclasses.asdict(sample())
+    assert list(listed["programs"]) == ["first", "second"]
+    assert listed["programs"]["first"]["type"] is ProgramType.XDP
+    assert listed["maps"]["outer"]["inner"]["name"] == "i"
+    assert listed["maps"][".data"]["contents"] == bytearray(range(16))
+    assert listed["variables"]["number"]["offset"] == 4
+    assert type(listed["programs"]) is type(listed["externs"]) is dict
+    assert dataclasses.asdict(CollectionSpec("none"))["maps"] == {}
+
+
+def test_a_generator_of_specs_is_checked_too() -> None:
+    """What copies a spec as dicts would let dicts into one."""
+    spec = CollectionSpec("one")
+    spec.maps = ((name, MapSpec(name, MapType.HASH)) for name in "ab")  # type: ignore[assignment]
+    assert [one.name for one in spec.maps.values()] == ["a", "b"]
+    with pytest.raises(TypeError, match="is not a MapSpec"):
+        spec.maps["c"] = {}  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="is not a MapSpec"):
+        spec.maps = ((name, {}) for name in "ab")  # type: ignore[assignment]

@@ -66,7 +66,7 @@ class CollectionSpec(Checked):
         def __setattr__(self, name, value):
             members = _MEMBERS.get(name)
             if members is not None and not isinstance(value, members):
-                value = members(value)
+                value = members(dict(value))
             Checked.__setattr__(self, name, value)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntFlag
+from types import GeneratorType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class Members(Named["_V"]):
 
     kind: type[Any] = object
     advice = ""
+
+    def __new__(cls, values: Any = (), /, **named: _V) -> Any:
+        # dataclasses.asdict copies a dict by calling its class with a generator of pairs, and
+        # the specs in them are dicts by then: what they are put into is one as well.
+        if isinstance(values, GeneratorType):
+            return dict(values, **named)
+        return super().__new__(cls)
 
     def __init__(self, values: Any = (), /, **named: _V) -> None:
         super().__init__()
