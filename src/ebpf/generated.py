@@ -181,8 +181,8 @@ class Objects(Collection):
     _PROGRAMS: ClassVar[type[Programs]] = Programs
     _VARIABLES: ClassVar[type[Variables]] = Variables
 
-    def __init__(self, spec: CollectionSpec, loader: Loader) -> None:
-        super().__init__(spec, loader)
+    def _fill(self, spec: CollectionSpec, loader: Loader) -> None:
+        super()._fill(spec, loader)
         self.maps = self._MAPS(self.maps)
         self.programs = self._PROGRAMS(self.programs)
         self.variables = self._VARIABLES(self.variables)

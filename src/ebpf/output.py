@@ -8,6 +8,7 @@ import time
 
 from ebpf import tracefs
 from ebpf._sys import bpf
+from ebpf._sys.arguments import check_seconds, poll_time
 from ebpf.errors import BpfFileNotFoundError, ClosedError
 from ebpf.plain import NamedTuple
 from ebpf.types import Stream
@@ -110,9 +111,10 @@ class TracePipe:
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there are lines: True, or False after `timeout` seconds."""
+        longest = poll_time(check_seconds("timeout", timeout))
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+        return bool(poll.poll(longest))
 
     def __iter__(self) -> Iterator[TraceLine]:
         """Lines as they come, without end."""

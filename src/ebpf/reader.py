@@ -9,6 +9,7 @@ import warnings
 from _thread import RLock
 
 from ebpf._sys import check, lib
+from ebpf._sys.arguments import check_seconds
 from ebpf.errors import ClosedError
 
 TYPE_CHECKING = False
@@ -147,7 +148,7 @@ class RecordReader:
         passed since it last returned, or until the ring is filled to `fill_level`: a reader that
         takes each record as it comes slows the program down several times.
         """
-        _check_timeout(timeout)
+        timeout = check_seconds("timeout", timeout)
         if timeout is not None and timeout <= 0:
             return self._ready() == 0.0
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -215,7 +216,7 @@ class RecordReader:
         counts as seen, those behind it are served by the next read.
         """
         limit = _limit(max_records)
-        _check_timeout(timeout)
+        timeout = check_seconds("timeout", timeout)
         if timeout is not None and timeout <= 0:
             return self._consume_ready(callback, limit)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -384,17 +385,6 @@ def _checked_number(name: str, value: float, least: float, most: float) -> float
     if not least <= value <= most:
         raise ValueError(f"{name}: {value} is not between {least:g} and {most:g}")
     return float(value)
-
-
-def _check_timeout(timeout: float | None) -> None:
-    if timeout is None:
-        return
-    # Numbers of numpy are neither int nor float.
-    if not hasattr(timeout, "__float__"):
-        raise TypeError(f"timeout: {timeout!r} is not a number of seconds")
-    # What is no number is neither below nor above any time: a wait would never be over.
-    if timeout != timeout:
-        raise ValueError(f"timeout: {timeout} is no time")
 
 
 def _limit(max_records: int | None) -> int:

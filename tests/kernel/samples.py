@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ from ebpf.asm import (
 ROOT = Path(__file__).resolve().parents[2]
 
 PASS = [mov(R0, 0), exit_()]
+
+# What no wait takes for seconds, and the error that says so.
+NO_TIMES: list[tuple[Any, type[Exception]]] = [
+    ("1", TypeError),
+    (Decimal(1), TypeError),
+    (True, TypeError),
+    (float("nan"), ValueError),
+]
 
 # What a thread's start passes: the tracepoint, and the kernel function in which it is.
 CLONED = ("sched", "sched_process_fork")

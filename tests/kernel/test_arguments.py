@@ -12,6 +12,7 @@ import ebpf
 from ebpf import (
     ArrayMap,
     BpfError,
+    Collection,
     HashMap,
     Link,
     LpmTrieMap,
@@ -24,7 +25,7 @@ from ebpf import (
 )
 from ebpf.spec import CollectionSpec
 from ebpf.types import AttachType
-from tests.kernel.samples import CLONED, PASS, bpftool, load
+from tests.kernel.samples import CLONED, NO_TIMES, PASS, bpftool, load
 from tests.objects import compiled
 
 
@@ -118,7 +119,7 @@ def test_a_timeout_that_is_no_time_is_refused(method: str) -> None:
     with Map.create(MapType.RINGBUF, max_entries=1 << 16) as ring, RingBuffer(ring) as reader:
         use: Any = getattr(reader, method)
         arguments = [print] if method == "consume" else []
-        for timeout, error in (("1", TypeError), (float("nan"), ValueError)):
+        for timeout, error in NO_TIMES:
             with pytest.raises(error, match=r"^timeout: "):
                 use(*arguments, timeout=timeout)
 
@@ -195,3 +196,24 @@ def test_a_packet_that_is_too_short_says_how_long_it_must_be(length: int | None)
             ),
         ):
             program.test_run(data)
+
+
+CALLED: dict[str, tuple[type[Any], list[Any]]] = {
+    "Map.create": (Map, [MapType.HASH]),
+    "HashMap.create": (HashMap, []),
+    "ArrayMap.open": (ArrayMap, ["/sys/fs/bpf/counts"]),
+    "Map.from_id": (Map, [7]),
+    "Program.load": (Program, [ProgramType.XDP, PASS]),
+    "Program.from_id": (Program, [7]),
+    "spec.load": (Collection, [CollectionSpec("empty")]),
+}
+
+
+@pytest.mark.parametrize("remedy", CALLED)
+def test_a_class_that_is_called_names_what_makes_its_objects(remedy: str) -> None:
+    """Python would list arguments of the library's own, the first of them a descriptor."""
+    kind, arguments = CALLED[remedy]
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\.\.\.\) makes no .*{remedy}\("):
+        kind(*arguments)
+    with pytest.raises(TypeError, match=rf"{remedy}\("):
+        kind(key="I", value="Q", max_entries=1)

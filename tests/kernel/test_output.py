@@ -15,7 +15,7 @@ from ebpf import BpfFileNotFoundError, ClosedError, ProgramStream, ProgramType, 
 from ebpf.asm import R1, R2, R3, R6, R10, add, call, lddw, ldxdw, mov, stxdw
 from ebpf.spec import CollectionSpec
 from ebpf.types import Stream
-from tests.kernel.samples import PASS, load
+from tests.kernel.samples import NO_TIMES, PASS, load
 from tests.objects import compiled
 
 
@@ -119,6 +119,14 @@ def test_a_closed_pipe_says_so(instance: str) -> None:
     for use in (pipe.read, pipe.poll, pipe.fileno, pipe.__enter__):
         with pytest.raises(ClosedError):
             use()
+
+
+def test_a_timeout_that_is_no_time(instance: str) -> None:
+    """poll(2) takes NaN for a moment, and its error for a text does not name the argument."""
+    with TracePipe(instance) as pipe:
+        for timeout, error in NO_TIMES:
+            with pytest.raises(error, match=r"^timeout: "):
+                pipe.poll(timeout)
 
 
 def test_the_machines_own_trace_can_be_opened() -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 
+# Seconds that poll(2) can count; what is longer has no end there.
+_POLLED = (1 << 31) // 1000 - 1
+
 
 def check_number(name: str, value: object, bits: int) -> None:
     """Refuse what does not fit the unsigned field `name` of the kernel's structs."""
@@ -24,6 +27,37 @@ def check_numbers(bits: int, **values: object) -> None:
     """`check_number` of several arguments."""
     for name, value in values.items():
         check_number(name, value, bits)
+
+
+def check_seconds(name: str, value: object) -> float | None:
+    """A time to wait, in seconds; None, which has no end, stays None.
+
+    Numbers of numpy are taken as they are meant, and so are fractions. A Decimal is not, as it
+    adds up with no float.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) or _is_real(value)):
+        raise TypeError(f"{name}: {value!r} is not a number of seconds, as an int or a float")
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise ValueError(f"{name}: no float holds so many seconds; None waits for ever") from None
+    # What is no number is neither below nor above any time: a wait would never be over.
+    if seconds != seconds:
+        raise ValueError(f"{name}: {seconds} is no time")
+    return seconds
+
+
+def _is_real(value: object) -> bool:
+    from numbers import Real
+
+    return isinstance(value, Real)
+
+
+def poll_time(seconds: float | None) -> float | None:
+    """`seconds` as select.poll takes them: milliseconds, of which 32 bits hold 24 days."""
+    return None if seconds is None or seconds > _POLLED else max(0.0, seconds) * 1000
 
 
 def check_text(name: str, value: object) -> None:

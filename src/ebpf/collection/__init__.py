@@ -65,7 +65,13 @@ class Collection:
     programs: Mapping[str, Program]
     variables: Mapping[str, Variable]
 
-    def __init__(self, spec: CollectionSpec, loader: Loader) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
+        name = self.__class__.__name__
+        raise TypeError(
+            f"{name}(...) makes no collection: spec.load(...) and {name}.load(spec, ...) do"
+        )
+
+    def _fill(self, spec: CollectionSpec, loader: Loader) -> None:
         self._loader = loader
         self._closed = False
         self._links: list[Link] = []
@@ -142,7 +148,9 @@ class Collection:
         except BaseException:
             loader.undo()
             raise
-        return cls(spec, loader)
+        made = cls.__new__(cls)
+        made._fill(spec, loader)
+        return made
 
     def codec(self, name: str) -> Codec[Any]:
         """The codec for the C type `name` of the object, for a reader or a map.

@@ -91,7 +91,7 @@ class ProgramLoader:
         except VerifierError as error:
             raise self._explained(error, loading, image) from error
         named = program.target if program.btf_target else ""
-        loaded = Program(fd, program.type, name, log, program, program.attach_type, named)
+        loaded = Program._owning(fd, program.type, name, log, program, program.attach_type, named)
         try:
             self._bind_constants(fd)
         except BaseException:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from ebpf.codec import Codec
     from ebpf.maps.base import Formats
 
 # Bytes that `clear` writes at a time.
@@ -60,16 +59,8 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
     types = (MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.INSN_ARRAY)
     default_type = MapType.ARRAY
 
-    def __init__(
-        self,
-        fd: int,
-        type: MapType,
-        key: Codec[int],
-        value: Codec[V],
-        max_entries: int,
-        name: str,
-    ) -> None:
-        super().__init__(fd, type, key, value, max_entries, name)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._mapping = SharedMemory()
 
     @property

@@ -104,21 +104,36 @@ class Map(Descriptor, Generic[K, V]):
     # Of a map of maps that was created here: what its inner maps are like.
     _inner: str = ""
 
-    def __init__(
-        self,
+    def __init__(self, *arguments: object, **options: object) -> None:
+        name = self.__class__.__name__
+        raise TypeError(
+            f"{name}(...) makes no map: {name}.create(...) does; one that exists comes from"
+            f" {name}.open(path), {name}.from_id(id) or {name}.from_fd(fd)"
+        )
+
+    @classmethod
+    def _owning(
+        cls,
         fd: int,
         type: MapType,
-        key: Codec[K] | None,
-        value: Codec[V] | None,
+        key: Codec[Any] | None,
+        value: Codec[Any] | None,
         max_entries: int,
         name: str,
-    ) -> None:
-        super().__init__(fd)
-        self.type = type
-        self.name = name
-        self.max_entries = max_entries
-        self.key_codec = key
-        self.value_codec = value
+    ) -> Self:
+        """The object for a map whose descriptor is then its own."""
+        made = cls.__new__(cls)
+        made.type = type
+        made.name = name
+        made.max_entries = max_entries
+        made.key_codec = key
+        made.value_codec = value
+        made._prepare()
+        Descriptor.__init__(made, fd)
+        return made
+
+    def _prepare(self) -> None:
+        """What a class keeps beside; the codecs are there."""
 
     # For type checkers: the class depends on the type. On a subclass it is the subclass, see Made.
     @overload
@@ -303,7 +318,7 @@ class Map(Descriptor, Generic[K, V]):
             found = class_of(cls, info.type)
             defaults = found._default_formats(info.flags, info.value_size)
             keys, values = fitting_codecs(info, what, (key, value), defaults)
-            return found(
+            return found._owning(
                 fd,
                 info.type,
                 for_keys(info.type, keys),
@@ -318,7 +333,7 @@ class Map(Descriptor, Generic[K, V]):
     def duplicate(self) -> Self:
         """Another object for the same map, with a descriptor of its own."""
         fd = _duplicate(self.fileno())
-        copy = self.__class__(
+        copy = self._owning(
             fd, self.type, self.key_codec, self.value_codec, self.max_entries, self.name
         )
         copy.record_codec = self.record_codec

@@ -155,7 +155,7 @@ class Definition:
         """The new map."""
         with self._token:
             fd = self._described() or self._plain()
-        made = self.found(
+        made = self.found._owning(
             fd,
             self.type,
             for_keys(self.type, self.key),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from ebpf.codec import Codec
-    from ebpf.types import MapType
 
 # Keys fetched by one call of the core: few at first, for who wants just one; then more and more.
 FIRST_CHUNK = 16
@@ -38,17 +37,9 @@ class KeyedMap(ValueMap[K, V]):
 
     key_codec: Codec[K]
 
-    def __init__(
-        self,
-        fd: int,
-        type: MapType,
-        key: Codec[K],
-        value: Codec[V],
-        max_entries: int,
-        name: str,
-    ) -> None:
-        super().__init__(fd, type, key, value, max_entries, name)
-        self._get_scalar, self._set_scalar = scalar_functions(key, value)
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._get_scalar, self._set_scalar = scalar_functions(self.key_codec, self.value_codec)
 
     def lookup(self, key: K, *, flags: UpdateFlags | int = 0) -> V | None:
         """The value for `key`, or None where the map has no such key.

@@ -12,6 +12,7 @@ import warnings
 from _thread import RLock
 
 from ebpf._sys import ffi, lib
+from ebpf._sys.arguments import check_seconds
 from ebpf._sys.call import fail
 from ebpf.codec import codec as make_codec
 from ebpf.errors import BpfError, ClosedError, CodecError
@@ -154,6 +155,7 @@ class UserRingBuffer:
 
     def _retried(self, attempt: Callable[[Any], int], action: str, timeout: float | None) -> int:
         """What `attempt` answers once there is room."""
+        timeout = check_seconds("timeout", timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ebpf.codec import Codec
-    from ebpf.types import MapType
 
     D = TypeVar("D")
     # lib.ebpf_map_lookup or lib.ebpf_map_lookup_and_delete
@@ -26,16 +25,8 @@ class ValueMap(Map[K, V]):
 
     value_codec: Codec[V]
 
-    def __init__(
-        self,
-        fd: int,
-        type: MapType,
-        key: Codec[K] | None,
-        value: Codec[V],
-        max_entries: int,
-        name: str,
-    ) -> None:
-        super().__init__(fd, type, key, value, max_entries, name)
+    def _prepare(self) -> None:
+        super()._prepare()
         # Buffers for one value, with the view of each: making one takes a third of the time of a
         # lookup. A reader takes one out, so there are as many as ever read at the same time.
         self._buffers: list[tuple[Any, Any]] = []

@@ -8,7 +8,7 @@ import time
 from _thread import RLock
 
 from ebpf._sys import Descriptor, ffi, lib
-from ebpf._sys.arguments import check_number, check_numbers
+from ebpf._sys.arguments import check_number, check_numbers, check_seconds, poll_time
 from ebpf._sys.call import fail
 from ebpf.errors import BpfError, ClosedError, NotSupportedError
 from ebpf.net.interface import Interface
@@ -148,6 +148,7 @@ class XskSocket(Descriptor):
             Nothing where none came in time.
         """
         check_number("max_frames", max_frames, 24)
+        timeout = check_seconds("timeout", timeout)
         buffer, ends = self._room(max_frames)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -178,6 +179,7 @@ class XskSocket(Descriptor):
             ValueError: a frame is empty, or longer than `frame_size`; nothing is sent.
             BpfError: ENETDOWN, the interface is down; ENXIO, it is gone.
         """
+        timeout = check_seconds("timeout", timeout)
         waiting: list[Any] = (
             [frames] if isinstance(frames, (bytes, bytearray, memoryview)) else [*frames]
         )
@@ -253,7 +255,7 @@ class XskSocket(Descriptor):
             return False
         poll = select.poll()
         poll.register(self.fileno(), event)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        return bool(poll.poll(poll_time(seconds)))
 
     def __repr__(self) -> str:
         state = "closed" if self._fd < 0 else f"fd={self._fd}"

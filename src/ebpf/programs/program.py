@@ -54,8 +54,23 @@ class Program(Attaching):
     type: ProgramType
     name: str
 
-    def __init__(
-        self,
+    #: What the verifier wrote, where `load` was told to ask for it.
+    log: str
+    #: What the program was loaded from, where that was an object file.
+    spec: ProgramSpec | None
+    #: The hook that it was verified for; None where it is for none, or was not loaded here.
+    attach_type: AttachType | None
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        name = self.__class__.__name__
+        raise TypeError(
+            f"{name}(...) makes no program: {name}.load(...) does; one that is loaded comes from"
+            f" {name}.open(path), {name}.from_id(id) or {name}.from_fd(fd)"
+        )
+
+    @classmethod
+    def _owning(
+        cls,
         fd: int,
         type: ProgramType,
         name: str,
@@ -63,17 +78,17 @@ class Program(Attaching):
         spec: ProgramSpec | None = None,
         attach_type: AttachType | None = None,
         attach_to: str = "",
-    ) -> None:
-        super().__init__(fd)
-        #: What the program was loaded from, where that was an object file.
-        self.spec = spec
-        self.type = type
-        self.name = name
-        #: What the verifier wrote, where `load` was told to ask for it.
-        self.log = log
-        #: The hook that it was verified for; None where it is for none, or was not loaded here.
-        self.attach_type = attach_type
-        self.attach_to = attach_to
+    ) -> Self:
+        """The object for a program whose descriptor is then its own."""
+        made = cls.__new__(cls)
+        made.type = type
+        made.name = name
+        made.log = log
+        made.spec = spec
+        made.attach_type = attach_type
+        made.attach_to = attach_to
+        Attaching.__init__(made, fd)
+        return made
 
     @classmethod
     def load(
@@ -164,7 +179,7 @@ class Program(Attaching):
                     if portable is None:
                         raise
                     raise portable.explained(error) from error
-        return cls(fd, type, name, log, attach_type=attach_type, attach_to=attach_to)
+        return cls._owning(fd, type, name, log, attach_type=attach_type, attach_to=attach_to)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -203,7 +218,7 @@ class Program(Attaching):
             if kind != "prog":
                 raise BpfError(errno.EINVAL, f"open {what}: it is a {kind}, not a program")
             raw = bpf.prog_info(fd)
-            return cls(fd, ProgramType(raw["type"]), raw["name"].decode("ascii", "replace"))
+            return cls._owning(fd, ProgramType(raw["type"]), raw["name"].decode("ascii", "replace"))
         except BaseException:
             os.close(fd)
             raise

@@ -12,6 +12,7 @@ import pytest
 
 import ebpf
 from ebpf import MapType, UserRingBuffer
+from tests.kernel.samples import NO_TIMES
 from tests.objects import compiled
 
 SIZE = 4096
@@ -226,6 +227,17 @@ def test_wrong_sizes(consumer: Consumer) -> None:
             ring.write(-1)
         with pytest.raises(ebpf.CodecError, match=r"u32"):
             ring.write_many([1, 1 << 32])
+    assert consumer.drain() == 0
+
+
+def test_a_timeout_that_is_no_time(consumer: Consumer) -> None:
+    """The error comes from a sum inside, or there is none while there is room."""
+    with UserRingBuffer(consumer.map) as ring:
+        for timeout, error in NO_TIMES:
+            with pytest.raises(error, match=r"^timeout: "):
+                ring.write(b"12345678", timeout=timeout)
+            with pytest.raises(error, match=r"^timeout: "):
+                ring.reserve(8, timeout=timeout)
     assert consumer.drain() == 0
 
 

@@ -21,7 +21,7 @@ from ebpf import (
     XskSocket,
 )
 from tests.kernel.net.network import LONG, PATIENCE, Chain, Network, one_cpu
-from tests.kernel.samples import wait_until
+from tests.kernel.samples import NO_TIMES, wait_until
 from tests.objects import compiled
 
 
@@ -194,6 +194,16 @@ def test_a_socket_can_be_waited_for(objects: Collection, network: Network) -> No
         assert select.select([xsk], [], [], PATIENCE)[0] == [xsk]
         assert some(xsk) == [b"wakes"]
         assert select.select([xsk], [], [], 0)[0] == []
+
+
+def test_a_timeout_that_is_no_time(network: Network) -> None:
+    """The error comes from a sum inside, behind which frames may have been sent."""
+    with XskSocket(Interface("far0", netns=network.far)) as xsk:
+        for timeout, error in NO_TIMES:
+            with pytest.raises(error, match=r"^timeout: "):
+                xsk.receive(timeout=timeout)
+            with pytest.raises(error, match=r"^timeout: "):
+                xsk.send(bytes(64), timeout=timeout)
 
 
 def test_what_makes_no_socket(network: Network) -> None:
