@@ -28,10 +28,10 @@ def test_the_guide_does_what_it_says(
     text = (DOCS / f"{page}.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks
-    names: dict[str, Any] = {"__name__": "pasted"}
+    names: dict[str, Any] = {"__name__": "__main__"}
     try:
         for block in blocks:
-            exec(compile(block, page, "exec"), names)
+            exec(compile(block, page, "exec", dont_inherit=True), names)
             assert capsys.readouterr().out.splitlines() == PRINTED.findall(block)
     finally:
         for made in names.values():
