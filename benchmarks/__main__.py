@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.table import Table
 
-NAMES = ("maps", "ring", "ring_load", "perf", "loader", "compile")
+NAMES = ("maps", "ring", "ring_load", "perf", "loader", "compile", "net", "control")
 
 
 def main() -> int:

@@ -34,8 +34,7 @@ Measurement = Callable[[], float]
 class Peer:
     """A process that measures what it is told."""
 
-    def __init__(self, command: list[str], *maps: ebpf.Map[int, int], extra: str = "") -> None:
-        fds = [map.fileno() for map in maps]
+    def __init__(self, command: list[str], *fds: int, extra: str = "") -> None:
         arguments = [*command, *map(str, fds), *filter(None, [extra])]
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=fds, text=True
@@ -127,7 +126,7 @@ class Bench:
         *maps: ebpf.Map[int, int],
         extra: str = "",
     ) -> Peer:
-        peer = Peer(command, self.small, *maps, extra=extra)
+        peer = Peer(command, *(map.fileno() for map in (self.small, *maps)), extra=extra)
         stack.callback(peer.close)
         return peer
 

@@ -199,7 +199,8 @@ def field_offset(tracefs: Path, category: str, name: str, field: str) -> int:
 
 
 def ring_map(size: int = 1 << 16, name: str = "ring") -> Map[Any, Any]:
-    return Map.create(MapType.RINGBUF, max_entries=size, name=name)
+    made: Map[Any, Any] = Map.create(MapType.RINGBUF, max_entries=size, name=name)
+    return made
 
 
 class Producer:
