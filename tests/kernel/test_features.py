@@ -353,6 +353,12 @@ def test_tokens_are_where_the_kernel_has_their_type() -> None:
     assert features.tokens() == (re.search(r"STRUCT 'bpf_token' ", kernel_types()) is not None)
 
 
+def test_programs_are_signed_where_the_kernel_has_the_field_and_the_check() -> None:
+    """A signature would be refused as a mistake, or left out although the kernel wants it."""
+    checks = environment.kernel_has("CONFIG_SYSTEM_DATA_VERIFICATION")
+    assert features.program_signatures() == (checks and "'signature_size'" in kernel_types())
+
+
 def test_what_the_configuration_decides() -> None:
     """The kernel's own configuration must not contradict the probes."""
     assert features.kprobe_pmu() == environment.kernel_has("CONFIG_KPROBE_EVENTS")

@@ -158,11 +158,12 @@ class LoadResult:
 def prog_load(log_size: int = 0, log_level: int = 1, **fields: Any) -> LoadResult:
     """PROG_LOAD; the caller judges the result, because that takes the log.
 
-    `insns`, `func_info`, `line_info` and `fd_array` are bytes, `license` is NUL-terminated bytes.
+    `insns`, `func_info`, `line_info`, `fd_array` and `signature` are bytes, `license` is
+    NUL-terminated bytes.
     """
     kept = []
     fields["insn_cnt"] = len(fields["insns"]) // 8
-    for name in ("insns", "license", "func_info", "line_info", "fd_array"):
+    for name in ("insns", "license", "func_info", "line_info", "fd_array", "signature"):
         data = fields.pop(name, None)
         if data:
             kept.append(ffi.from_buffer(data))

@@ -5,7 +5,7 @@
     programs   program_type, helper
     hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu, fentry,
                lsm
-    security   tokens
+    security   tokens, program_signatures
     machine    kernel_btf, memcg_accounting, jit
 
 Every probe answers True or False, and keeps its answer for the life of the process. A probe
@@ -37,7 +37,7 @@ from ebpf.features.maps import (
     ring_buffer,
 )
 from ebpf.features.programs import helper, program_type
-from ebpf.features.security import tokens
+from ebpf.features.security import program_signatures, tokens
 
 __all__ = [
     "batch_operations",
@@ -55,6 +55,7 @@ __all__ = [
     "object_names",
     "perf_event_cookie",
     "perf_event_link",
+    "program_signatures",
     "program_type",
     "raw_tracepoint_cookie",
     "ring_buffer",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from ebpf._sys import bpf
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfError
+from ebpf.types import ProgramType
 
 # No process has this descriptor.
 _NO_FD = 0xFFFFFFFF
+_RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")
 
 
 @cached
@@ -29,3 +32,26 @@ def tokens() -> bool:
             return False
         raise
     raise BpfError(errno.EIO, f"{action}: a token of no file system was created")
+
+
+@cached
+def program_signatures() -> bool:
+    """Whether programs can be signed (``signature`` of BPF_PROG_LOAD, 6.18).
+
+    False as well where the kernel checks no signatures (CONFIG_SYSTEM_DATA_VERIFICATION).
+    """
+    loaded = bpf.prog_load(
+        prog_type=ProgramType.SOCKET_FILTER,
+        insns=_RETURN_0,
+        license=b"GPL\0",
+        signature=b"none",
+        signature_size=4,
+    )
+    # What is no message is found out before anything is looked up.
+    if loaded.result == -errno.EBADMSG:
+        return True
+    if loaded.result in (-errno.EINVAL, -errno.E2BIG, -errno.EOPNOTSUPP):
+        return False
+    action = "probe signed programs"
+    os.close(loaded.checked(action))
+    raise BpfError(errno.EIO, f"{action}: what is no signature was taken for one")

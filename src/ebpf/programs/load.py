@@ -7,11 +7,12 @@ import os
 
 from ebpf._sys import bpf, check, facts
 from ebpf._sys.arguments import check_numbers, check_objects
-from ebpf.errors import BpfPermissionError, NotSupportedError, VerifierError
+from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, VerifierError
 from ebpf.maps.limits import check_name
 
 # Imported here, as a process without a descriptor left can import nothing when it is refused.
 from ebpf.programs.hints import hint
+from ebpf.programs.signature import SIGNATURE_ERRORS, explained
 from ebpf.programs.target import check_target, closed_hook, find_target
 from ebpf.types import AttachType, ProgramFlags, ProgramType, one
 from ebpf.verifier import missing_helper, refusal
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ebpf._sys import Descriptor
     from ebpf.asm import Assembly
-    from ebpf.errors import BpfError, Version
+    from ebpf.errors import Version
     from ebpf.links.base import HasFileno
     from ebpf.programs.portable import Portable
     from ebpf.programs.symbols import KernelSymbols
@@ -216,11 +217,21 @@ class Loading:
         if loaded.result < 0 and not level:
             loaded = self._try(1, size)
         log = loaded.log.decode("utf-8", "replace")
-        if loaded.result < 0 and log.strip():
+        # Newer kernels write a log of signatures, too, which has the number only.
+        of_signature = "signature" in self.request and -loaded.result in SIGNATURE_ERRORS
+        if loaded.result < 0 and log.strip() and not of_signature:
             raise self._refused(-loaded.result, log)
         if loaded.result == -errno.EPERM:
             self._check_hook()
-        return loaded.checked(self.action, *self.needs), log
+        return self._checked(loaded), log
+
+    def _checked(self, loaded: bpf.LoadResult) -> int:
+        try:
+            return loaded.checked(self.action, *self.needs)
+        except BpfError as error:
+            if "signature" not in self.request:
+                raise
+            raise explained(error, self.action) from None
 
     def _check_hook(self) -> None:
         """Raise where the kernel refuses the hook to everybody, whatever the capabilities."""

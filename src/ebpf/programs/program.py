@@ -24,6 +24,7 @@ from ebpf.programs.load import (
     newest,
     source_of,
 )
+from ebpf.programs.signature import signature_fields
 from ebpf.programs.symbols import KernelSymbols
 from ebpf.token import used
 from ebpf.types import AttachType, ProgramFlags, ProgramType, TestRunFlags
@@ -108,6 +109,8 @@ class Program(Attaching):
         btf: HasFileno | None = None,
         ifindex: int = 0,
         token: Token | None = None,
+        signature: bytes | None = None,
+        keyring: int = 0,
         log_level: int = 0,
         log_size: int = LOG_SIZE,
     ) -> Self:
@@ -134,6 +137,12 @@ class Program(Attaching):
             btf: BTF for the program; without it, one of `ebpf.asm` gets BTF that says which line
                 of Python made each instruction.
             token: lets a process in a user namespace load the program (6.9); see `ebpf.Token`.
+            signature: a detached PKCS#7 message (DER) over the instructions as they are loaded,
+                ``assembly.resolve()``, without attributes: what ``openssl cms -sign -binary
+                -noattr -outform DER`` makes (6.18).
+            keyring: where the signer's certificate is: the serial of a keyring, a KEY_SPEC_*
+                (below 0) for one of the process's, or 0, 1, 2 for the kernel's trusted keys, those
+                with the secondary ones, those of the platform.
             log_level: 1, 2 or 4 (BPF_LOG_*): ask for a log at the first try; it is then in `log`.
             log_size: bytes of the first log buffer, 128 or more.
 
@@ -162,6 +171,7 @@ class Program(Attaching):
                 "expected_attach_type": int(attach_type or 0),
                 "prog_btf_fd": 0 if btf is None else btf.fileno(),
                 "prog_ifindex": ifindex,
+                **signature_fields(signature, keyring),
             }
             needs = newest(type, ProgramFlags(flags), attach_type)
             # Of a function that replaces another the kernel compares the types: nobody gave them.
