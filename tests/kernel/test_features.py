@@ -359,6 +359,33 @@ def test_programs_are_signed_where_the_kernel_has_the_field_and_the_check() -> N
     assert features.program_signatures() == (checks and "'signature_size'" in kernel_types())
 
 
+@pytest.mark.parametrize(
+    ("probe", "function"),
+    [
+        (features.xdp_link, "bpf_xdp_link_attach"),
+        (features.tcx, "tcx_link_attach"),
+        (features.netkit, "netkit_link_attach"),
+        (features.netfilter_link, "bpf_nf_link_attach"),
+        (features.cgroup_link, "cgroup_bpf_link_attach"),
+        (features.netns_link, "netns_bpf_link_create"),
+        (features.sockmap_link, "sock_map_link_create"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_links_are_where_the_kernel_has_their_functions(
+    probe: Callable[[], bool], function: str
+) -> None:
+    """A program would be attached in an older way, or in one that there is not."""
+    assert probe() == (function in kernel_functions())
+
+
+def test_links_to_cgroups_are_ordered_where_the_kernel_counts_revisions() -> None:
+    """An order would be refused, or not asked for where it matters."""
+    of_a_cgroup = re.search(r"STRUCT 'cgroup_bpf' [^\n]*(?:\n\t'[^\n]*)*", kernel_types())
+    assert of_a_cgroup is not None
+    assert features.cgroup_order() == ("'revisions'" in of_a_cgroup[0])
+
+
 def test_what_the_configuration_decides() -> None:
     """The kernel's own configuration must not contradict the probes."""
     assert features.kprobe_pmu() == environment.kernel_has("CONFIG_KPROBE_EVENTS")

@@ -5,6 +5,8 @@
     programs   program_type, helper
     hooks      perf_event_link, perf_event_cookie, raw_tracepoint_cookie, kprobe_pmu, fentry,
                lsm
+    network    xdp_link, tcx, netkit, netfilter_link, cgroup_link, cgroup_order, netns_link,
+               sockmap_link
     security   tokens, program_signatures
     machine    kernel_btf, memcg_accounting, jit
 
@@ -36,11 +38,23 @@ from ebpf.features.maps import (
     object_names,
     ring_buffer,
 )
+from ebpf.features.network import (
+    cgroup_link,
+    cgroup_order,
+    netfilter_link,
+    netkit,
+    netns_link,
+    sockmap_link,
+    tcx,
+    xdp_link,
+)
 from ebpf.features.programs import helper, program_type
 from ebpf.features.security import program_signatures, tokens
 
 __all__ = [
     "batch_operations",
+    "cgroup_link",
+    "cgroup_order",
     "clear_cache",
     "exclusive_maps",
     "fentry",
@@ -52,6 +66,9 @@ __all__ = [
     "lsm",
     "map_type",
     "memcg_accounting",
+    "netfilter_link",
+    "netkit",
+    "netns_link",
     "object_names",
     "perf_event_cookie",
     "perf_event_link",
@@ -59,5 +76,8 @@ __all__ = [
     "program_type",
     "raw_tracepoint_cookie",
     "ring_buffer",
+    "sockmap_link",
+    "tcx",
     "tokens",
+    "xdp_link",
 ]
