@@ -64,6 +64,15 @@ class ProgramInfo(Info):
     run_count: int  #: runs while statistics were on
     recursion_misses: int  #: runs that did not happen because the program was running (5.12)
 
+    @property
+    def average_run_time(self) -> float | None:
+        """Nanoseconds that a run took while statistics were on; None where none was counted.
+
+        Over the life of the program; of a span of time it is the difference of `run_time` over
+        that of `run_count`. Counting itself is a part of it, some ten nanoseconds.
+        """
+        return self.run_time / self.run_count if self.run_count else None
+
 
 class LinkInfo(Info):
     """``struct bpf_link_info``: the head, and in `details` the members of the link's kind."""

@@ -14,7 +14,7 @@ from ebpf.links.create import check_type
 from ebpf.links.unlinked import Unlinked, is_gone, mark
 from ebpf.net import Interface
 from ebpf.net.netlink import Netlink
-from ebpf.net.routes import GONE, BpfRoute, bpf_routes, remove_route, set_route
+from ebpf.net.routes import GONE, SEGMENT, BpfRoute, bpf_routes, remove_route, set_route
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ _PLACES = {
     ProgramType.LWT_IN: "in",
     ProgramType.LWT_OUT: "out",
     ProgramType.LWT_XMIT: "xmit",
+    ProgramType.LWT_SEG6LOCAL: SEGMENT,
 }
 
 # Names of programs of routes of this library: the process, a number, the program.
@@ -39,7 +40,8 @@ _MAX_HEADROOM = 256
 
 _REFUSALS = {
     errno.EEXIST: "there is such a route already; give another metric",
-    errno.EOPNOTSUPP: "the kernel was built without programs of routes (CONFIG_LWTUNNEL_BPF)",
+    errno.EOPNOTSUPP: "the kernel was built without programs of such routes"
+    " (CONFIG_LWTUNNEL_BPF, CONFIG_IPV6_SEG6_BPF)",
     errno.ENETUNREACH: "the gateway cannot be reached by the interface",
     errno.ENETDOWN: "the interface is down",
 }
@@ -54,18 +56,22 @@ def attach_lwt(
     metric: int = 0,
     headroom: int = 0,
 ) -> LwtRoute:
-    """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a new route.
+    """Have a program of the LWT types see the packets of a new route.
 
     As ``ip route add DESTINATION encap bpf out ... dev INTERFACE`` does it: LWT_IN programs run for
     packets that came in and go on by the route, LWT_OUT for those of this machine's sockets,
     LWT_XMIT for both when they are sent, and may redirect or prepend. BPF_OK (0) lets a packet go
     on, BPF_DROP (2) is EPERM to its sender, BPF_REDIRECT (7) is for LWT_XMIT.
 
+    A LWT_SEG6LOCAL program is what a segment does (``encap seg6local action End.BPF``): it runs
+    for packets that came in with a segment routing header whose current segment the route has, and
+    which has gone on to the next one; BPF_OK sends them there.
+
     Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
     `ebpf.links.cleanup` removes it.
 
     Args:
-        destination: the network, such as "10.9.0.0/24".
+        destination: the network, such as "10.9.0.0/24"; for LWT_SEG6LOCAL one of IPv6.
         interface: a name or index where the calling thread is, or an `Interface`.
         gateway: the router that the packets go to; without it they go to their own address.
         metric: the route with the lowest is used; 0 for the kernel's choice.
@@ -88,6 +94,8 @@ def attach_lwt(
     target = f"route to {network} by {found}"
     check_type(program, target, *_PLACES)
     place = _PLACES[ProgramType(bpf.prog_type(program.fileno()))]
+    if place == SEGMENT and network.version != 6:
+        raise ValueError(f"destination: {network} is no segment, which is an IPv6 network")
     router = None if gateway is None else ipaddress.ip_address(gateway)
     route = BpfRoute(network, found.index, place, _new_name(program), metric, router, headroom)
     _set(found, route, program, f"attach {program!r} to the {target}")

@@ -18,7 +18,7 @@ and of those that need more than a name, which is given as a keyword:
     cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
     xdp, xdp.frags, tcx, tc/ingress, tc/egress, netkit     interface=
     sk_lookup, flow_dissector                              netns=
-    lwt_in, lwt_out, lwt_xmit                              destination=, with interface=
+    lwt_in, lwt_out, lwt_xmit, lwt_seg6local               destination=, with interface=
     sk_skb, sk_msg                                         map=
     socket, sk_reuseport                                   socket=
     tc, classifier                                         interface=, direction=

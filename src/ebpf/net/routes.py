@@ -37,6 +37,12 @@ _ENCAP_BPF = 6
 PLACES = {"in": 1, "out": 2, "xmit": 3}
 _XMIT_HEADROOM = 4
 _PROG_FD, _PROG_NAME = 1, 2
+# LWTUNNEL_ENCAP_SEG6_LOCAL, and what is in it of <linux/seg6_local.h>.
+_ENCAP_SEG6_LOCAL = 7
+_SEG6_ACTION, _SEG6_BPF = 1, 8
+_END_BPF = 15
+#: The place of a program that is the action of an IPv6 segment.
+SEGMENT = "seg6local"
 
 _U16 = struct.Struct("=H")
 _U32 = struct.Struct("=I")
@@ -56,16 +62,24 @@ class BpfRoute(NamedTuple):
 
 def set_route(netlink: Netlink, route: BpfRoute, fd: int, action: str, *, replace: bool) -> None:
     """Make the route with the program `fd`; or put another program in the route that is there."""
-    place: Attributes = {
+    program: Attributes = {
         _PROG_FD: _U32.pack(fd),
         _PROG_NAME: route.name.encode("utf-8", "replace") + b"\0",
     }
-    encap: Attributes = {PLACES[route.place]: place}
-    if route.headroom:
-        encap[_XMIT_HEADROOM] = _U32.pack(route.headroom)
-    more: Attributes = {_RTA_ENCAP_TYPE: _U16.pack(_ENCAP_BPF), _RTA_ENCAP: encap}
+    kind, encap = _encapsulation(route, program)
+    more: Attributes = {_RTA_ENCAP_TYPE: _U16.pack(kind), _RTA_ENCAP: encap}
     flags = _REPLACE if replace else _CREATE | _EXCL
     netlink.request(_NEWROUTE, _message(route, more), action, flags)
+
+
+def _encapsulation(route: BpfRoute, program: Attributes) -> tuple[int, Attributes]:
+    """The kind of a route's tunnel, and what says that it is the program."""
+    if route.place == SEGMENT:
+        return _ENCAP_SEG6_LOCAL, {_SEG6_ACTION: _U32.pack(_END_BPF), _SEG6_BPF: program}
+    encap: Attributes = {PLACES[route.place]: program}
+    if route.headroom:
+        encap[_XMIT_HEADROOM] = _U32.pack(route.headroom)
+    return _ENCAP_BPF, encap
 
 
 def remove_route(netlink: Netlink, route: BpfRoute, action: str) -> None:
@@ -107,11 +121,10 @@ def bpf_routes(netlink: Netlink) -> list[BpfRoute]:
 def _bpf_route(row: bytes) -> BpfRoute | None:
     _, bits, _, _, table, *_ = _ROUTE.unpack_from(row)
     given = parse(row[_ROUTE.size :])
-    if table != _TABLE_MAIN or number(given.get(_RTA_ENCAP_TYPE)) != _ENCAP_BPF:
+    found = _program(number(given.get(_RTA_ENCAP_TYPE)), parse(given.get(_RTA_ENCAP, b"")))
+    if table != _TABLE_MAIN or found is None:
         return None
-    encap = parse(given[_RTA_ENCAP])
-    place = next((name for name, kind in PLACES.items() if kind in encap), "")
-    program = parse(encap.get(PLACES.get(place, 0), b""))
+    place, program = found
     gateway = given.get(_RTA_GATEWAY)
     # The default route names no destination.
     any_address = bytes(4 if row[0] == socket.AF_INET else 16)
@@ -123,6 +136,16 @@ def _bpf_route(row: bytes) -> BpfRoute | None:
         metric=number(given.get(_RTA_PRIORITY)),
         gateway=None if gateway is None else ipaddress.ip_address(gateway),
     )
+
+
+def _program(kind: int, encap: dict[int, bytes]) -> tuple[str, dict[int, bytes]] | None:
+    """The place and the attributes of the program of a tunnel; None where it has none."""
+    if kind == _ENCAP_SEG6_LOCAL and number(encap.get(_SEG6_ACTION)) == _END_BPF:
+        return SEGMENT, parse(encap.get(_SEG6_BPF, b""))
+    if kind != _ENCAP_BPF:
+        return None
+    place = next((name for name, kind in PLACES.items() if kind in encap), "")
+    return place, parse(encap.get(PLACES.get(place, 0), b""))
 
 
 #: What the kernel answers where there is no such route any more.

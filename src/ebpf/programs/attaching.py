@@ -144,18 +144,22 @@ class Attaching(Watching):
         metric: int = 0,
         headroom: int = 0,
     ) -> LwtRoute:
-        """Have a LWT_IN, LWT_OUT or LWT_XMIT program see the packets of a new route.
+        """Have a program of the LWT types see the packets of a new route.
 
         As ``ip route add DESTINATION encap bpf out ... dev INTERFACE`` does it: LWT_IN programs run
         for packets that came in and go on by the route, LWT_OUT for those of this machine's
         sockets, LWT_XMIT for both when they are sent, and may redirect or prepend. BPF_OK (0) lets
         a packet go on, BPF_DROP (2) is EPERM to its sender, BPF_REDIRECT (7) is for LWT_XMIT.
 
+        A LWT_SEG6LOCAL program is what a segment does (``encap seg6local action End.BPF``): it
+        runs for packets that came in with a segment routing header whose current segment the route
+        has, and which has gone on to the next one; BPF_OK sends them there.
+
         Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
         `ebpf.links.cleanup` removes it.
 
         Args:
-            destination: the network, such as "10.9.0.0/24".
+            destination: the network, such as "10.9.0.0/24"; for LWT_SEG6LOCAL one of IPv6.
             interface: a name or index where the calling thread is, or an `Interface`.
             gateway: the router that the packets go to; without it they go to their own address.
             metric: the route with the lowest is used; 0 for the kernel's choice.

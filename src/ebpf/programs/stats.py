@@ -9,8 +9,8 @@ from ebpf.types import StatsType
 class RunTimeStats(Descriptor):
     """While open, the kernel counts runs and run time of every program (BPF_ENABLE_STATS, 5.8).
 
-    ``ProgramInfo.run_time`` and ``run_count`` then grow; counting costs each run some
-    nanoseconds. Use it as a context manager.
+    ``ProgramInfo.run_time`` and ``run_count`` then grow, ``average_run_time`` is what a run costs;
+    counting costs each run some nanoseconds. Use it as a context manager.
     """
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -116,6 +117,68 @@ def test_ipv6_has_such_routes(network: Network) -> None:
             assert "fd99::/64  encap bpf" in network.near.run("-6", "route", "show")
             assert "fd99::/64" in repr(link)
         assert "fd99::/64" not in network.near.run("-6", "route", "show")
+
+
+SEGMENT, FINAL = "fd99::1/128", "fd88::2"
+
+
+def segmented(network: Network) -> Interface:
+    """`far0`: what `near` sends to FINAL goes to SEGMENT there, and from there back to `near`."""
+    for here, name, own, other, hardware in (
+        (network.near, "near0", "fd77::1", "fd77::2", network.far_hardware),
+        (network.far, "far0", "fd77::2", "fd77::1", network.near_hardware),
+    ):
+        enable = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+        here.inside(lambda path=enable: path.write_text("0"))  # type: ignore[misc]
+        here.run("address", "add", f"{own}/64", "dev", name, "nodad")
+        here.run("neigh", "replace", other, "lladdr", hardware, "dev", name)
+    forwarding = Path("/proc/sys/net/ipv6/conf/all/forwarding")
+    network.far.inside(lambda: forwarding.write_text("1"))
+    network.far.run("route", "add", f"{FINAL}/128", "via", "fd77::1")
+    network.near.run("route", "add", SEGMENT, "via", "fd77::2")
+    through = ("encap", "seg6", "mode", "inline", "segs", SEGMENT.partition("/")[0])
+    network.near.run("route", "add", f"{FINAL}/128", *through, "via", "fd77::2", "dev", "near0")
+    return Interface("far0", netns=network.far)
+
+
+def first_back(watching: socket.socket) -> bytes:
+    """The first UDP datagram, with a segment routing header, that is for FINAL."""
+    final = ipaddress.ip_address(FINAL).packed
+    while True:
+        frame, address = watching.recvfrom(2048)
+        # PACKET_OUTGOING: what this side has sent.
+        if address[2] != 4 and frame[20] == socket.IPPROTO_ROUTING and frame[38:54] == final:
+            return frame
+
+
+@pytest.mark.needs_config("CONFIG_IPV6_SEG6_BPF")
+def test_a_program_is_what_a_segment_does(network: Network) -> None:
+    """Packets go on that it drops, or none does; or it is another action to iproute2."""
+    far = segmented(network)
+    with (
+        returning(ProgramType.LWT_SEG6LOCAL, DROP) as drop,
+        returning(ProgramType.LWT_SEG6LOCAL, OK) as passing,
+        network.near.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
+        network.near.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as watching,
+    ):
+        watching.bind(("near0", 3))
+        with drop.attach_lwt(SEGMENT, far) as link:
+            (shown,) = network.far.run("-6", "route", "show", SEGMENT).splitlines()
+            assert "encap seg6local action End.BPF endpoint ebpf:" in shown
+            sender.sendto(b"dropped", (FINAL, 7777))
+            link.update(passing)
+            sender.sendto(b"passed", (FINAL, 7777))
+            assert first_back(watching).endswith(b"passed")
+        assert network.far.run("-6", "route", "show", SEGMENT) == ""
+
+
+def test_a_segment_is_ipv6(network: Network) -> None:
+    """The kernel's errno says nothing of it."""
+    with (
+        returning(ProgramType.LWT_SEG6LOCAL, OK) as program,
+        pytest.raises(ValueError, match=r"10.99.0.0/24 is no segment, which is an IPv6 network"),
+    ):
+        program.attach_lwt("10.99.0.0/24", near(network))
 
 
 def test_a_route_that_somebody_removed(network: Network) -> None:

@@ -17,13 +17,15 @@ from ebpf import (
     ClosedError,
     Map,
     MapType,
+    NotSupportedError,
     Program,
     ProgramType,
     RunTimeStats,
     asm,
 )
-from ebpf.asm import R1, ld_map_fd
+from ebpf.asm import R0, R1, R2, R10, add, call, exit_, ld_map_fd, mov, stxdw
 from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
+from tests.kernel.environment import kernel_version
 from tests.kernel.samples import (
     CLONED,
     PASS,
@@ -89,14 +91,41 @@ def test_statistics_grow_by_exactly_the_runs() -> None:
     with load(FILTER, PASS) as program:
         program.test_run(bytes(14), repeat=50)
         assert (program.info().run_count, program.info().run_time) == (0, 0)
+        assert program.info().average_run_time is None
         with RunTimeStats() as stats:
             program.test_run(bytes(14), repeat=50)
             counted = program.info()
         assert counted.run_count == 50
         assert counted.run_time > 0
+        assert counted.average_run_time == counted.run_time / 50
         assert stats.closed
         program.test_run(bytes(14), repeat=50)
         assert program.info() == counted
+
+
+def test_the_instructions_that_the_verifier_walked_are_counted() -> None:
+    """The number is another field's."""
+    if kernel_version() < (5, 16):
+        raise NotSupportedError("the number of verified instructions", (5, 16))
+    with load(FILTER, [mov(R0, 0), [add(R0, 1)] * 300, exit_()]) as program:
+        assert program.info().verified_insns == 302
+
+
+def test_runs_that_a_running_program_missed_are_counted() -> None:
+    """A program that stops itself seems to see everything."""
+    # Before 6.3 the helper holds a lock that the program would wait for.
+    if kernel_version() < (6, 3):
+        raise NotSupportedError("printing from the tracepoint of printing", (6, 3))
+    code = [
+        *(mov(R1, ord("x")), stxdw(R10 - 8, R1), mov(R1, R10), add(R1, -8), mov(R2, 2)),
+        *(call("trace_printk"), *PASS),
+    ]
+    with load(ProgramType.RAW_TRACEPOINT, code, "printing") as program:
+        assert program.info().recursion_misses == 0
+        with program.attach_raw_tracepoint("bpf_trace_printk"):
+            # Run by hand it prints, for which it is run, and not once more when it prints again.
+            program.test_run()
+        assert program.info().recursion_misses > 0
 
 
 def test_a_program_is_found_by_its_id() -> None:
