@@ -30,6 +30,7 @@ from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from tests.kernel import environment
 from tests.kernel.links.hooks import Counts, Hook, Load, cgroup, inside_cgroup, remove_cgroups
 from tests.kernel.net.network import Namespace, Network
+from tests.kernel.net.segments import SEGMENT, Segments
 from tests.kernel.samples import PASS, count
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -360,7 +361,27 @@ def _of_route(type: ProgramType) -> Hook:
     )
 
 
+def segments() -> Segments:
+    return cast("Segments", made("segments", Segments))
+
+
+def sent_by_segment(link: Link | None) -> None:
+    if link is None:
+        segments().send_by_segment(b"1")
+        return
+    with segments().watching() as watching:
+        segments().send_by_segment(b"1")
+        segments().first_back(watching)
+
+
 SOCKET_HOOKS |= {
     "lwt_out": _of_route(ProgramType.LWT_OUT),
     "lwt_xmit": _of_route(ProgramType.LWT_XMIT),
+    "lwt_seg6local": Hook(
+        counting(ProgramType.LWT_SEG6LOCAL, returns=0),
+        lambda program: program.attach_lwt(SEGMENT, segments().interface),
+        sent_by_segment,
+        marks=(pytest.mark.needs_config("CONFIG_IPV6_SEG6_BPF"),),
+        cleanup=forget,
+    ),
 }

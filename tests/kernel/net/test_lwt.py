@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from ebpf import (
 from ebpf.links.lwt import LwtRoute
 from tests.kernel.net import support
 from tests.kernel.net.network import Network
+from tests.kernel.net.segments import SEGMENT, Segments
 from tests.kernel.samples import Forked, python
 
 pytestmark = pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF")
@@ -119,56 +120,22 @@ def test_ipv6_has_such_routes(network: Network) -> None:
         assert "fd99::/64" not in network.near.run("-6", "route", "show")
 
 
-SEGMENT, FINAL = "fd99::1/128", "fd88::2"
-
-
-def segmented(network: Network) -> Interface:
-    """`far0`: what `near` sends to FINAL goes to SEGMENT there, and from there back to `near`."""
-    for here, name, own, other, hardware in (
-        (network.near, "near0", "fd77::1", "fd77::2", network.far_hardware),
-        (network.far, "far0", "fd77::2", "fd77::1", network.near_hardware),
-    ):
-        enable = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-        here.inside(lambda path=enable: path.write_text("0"))  # type: ignore[misc]
-        here.run("address", "add", f"{own}/64", "dev", name, "nodad")
-        here.run("neigh", "replace", other, "lladdr", hardware, "dev", name)
-    forwarding = Path("/proc/sys/net/ipv6/conf/all/forwarding")
-    network.far.inside(lambda: forwarding.write_text("1"))
-    network.far.run("route", "add", f"{FINAL}/128", "via", "fd77::1")
-    network.near.run("route", "add", SEGMENT, "via", "fd77::2")
-    through = ("encap", "seg6", "mode", "inline", "segs", SEGMENT.partition("/")[0])
-    network.near.run("route", "add", f"{FINAL}/128", *through, "via", "fd77::2", "dev", "near0")
-    return Interface("far0", netns=network.far)
-
-
-def first_back(watching: socket.socket) -> bytes:
-    """The first UDP datagram, with a segment routing header, that is for FINAL."""
-    final = ipaddress.ip_address(FINAL).packed
-    while True:
-        frame, address = watching.recvfrom(2048)
-        # PACKET_OUTGOING: what this side has sent.
-        if address[2] != 4 and frame[20] == socket.IPPROTO_ROUTING and frame[38:54] == final:
-            return frame
-
-
 @pytest.mark.needs_config("CONFIG_IPV6_SEG6_BPF")
-def test_a_program_is_what_a_segment_does(network: Network) -> None:
+def test_a_program_is_what_a_segment_does() -> None:
     """Packets go on that it drops, or none does; or it is another action to iproute2."""
-    far = segmented(network)
     with (
         returning(ProgramType.LWT_SEG6LOCAL, DROP) as drop,
         returning(ProgramType.LWT_SEG6LOCAL, OK) as passing,
-        network.near.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
-        network.near.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as watching,
+        closing(Segments()) as network,
+        network.watching() as watching,
     ):
-        watching.bind(("near0", 3))
-        with drop.attach_lwt(SEGMENT, far) as link:
+        with drop.attach_lwt(SEGMENT, network.interface) as link:
             (shown,) = network.far.run("-6", "route", "show", SEGMENT).splitlines()
             assert "encap seg6local action End.BPF endpoint ebpf:" in shown
-            sender.sendto(b"dropped", (FINAL, 7777))
+            network.send_by_segment(b"dropped")
             link.update(passing)
-            sender.sendto(b"passed", (FINAL, 7777))
-            assert first_back(watching).endswith(b"passed")
+            network.send_by_segment(b"passed")
+            assert network.first_back(watching).endswith(b"passed")
         assert network.far.run("-6", "route", "show", SEGMENT) == ""
 
 
@@ -253,6 +220,7 @@ def test_what_a_killed_process_leaves(network: Network) -> None:
 
 ENDS = """
 import sys
+from contextlib import closing
 from ebpf import Interface, ProgramType
 from tests.kernel.net import support
 program = support.returning(0, type=ProgramType.LWT_OUT)
