@@ -221,6 +221,12 @@ def test_mistakes_in_delegating() -> None:
 
     in_user_namespace(lambda: None, no_directory)
 
+    def no_mounts(process: int) -> None:
+        with pytest.raises(BpfPermissionError, match="which its mount namespace has to belong to"):
+            delegate(process, commands="any")
+
+    in_user_namespace(lambda: None, no_mounts, mounts=False)
+
 
 def test_one_without_rights_cannot_delegate() -> None:
     """Whoever is root in a namespace could give away what he does not have."""

@@ -16,16 +16,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def in_user_namespace(
-    function: Callable[[], T], prepare: Callable[[int], None] = lambda process: None
+    function: Callable[[], T],
+    prepare: Callable[[int], None] = lambda process: None,
+    *,
+    mounts: bool = True,
 ) -> T:
-    """What `function` returns or raises in a child with a user and a mount namespace of its own.
+    """What `function` returns or raises in a child with a user namespace of its own.
 
-    `prepare` is called before, here, with the child's process id.
+    And with a mount namespace, if `mounts`. `prepare` is called before, here, with the child's
+    process id.
     """
     ready, begin, result = os.pipe(), os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        _run(function, ready[1], begin, result[1])
+        flags = _CLONE_NEWUSER | (_CLONE_NEWNS if mounts else 0)
+        _run(function, flags, ready[1], begin, result[1])
     os.close(result[1])
     try:
         os.read(ready[0], 1)
@@ -46,10 +51,12 @@ def in_user_namespace(
     return value
 
 
-def _run(function: Callable[[], Any], ready: int, begin: tuple[int, int], result: int) -> None:
+def _run(
+    function: Callable[[], Any], flags: int, ready: int, begin: tuple[int, int], result: int
+) -> None:
     try:
         os.close(begin[1])
-        if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
+        if _libc.unshare(flags) != 0:
             raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWUSER)")
         os.write(ready, b"!")
         if not os.read(begin[0], 1):

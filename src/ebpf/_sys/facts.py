@@ -176,7 +176,10 @@ def _permission_facts() -> list[str]:
         names = ", ".join(sorted(held))
     facts = [f"capabilities: {names}"]
     if in_initial_user_namespace() is False:
-        facts.append("inside a user namespace, where capabilities do not reach the machine")
+        facts.append(
+            "inside a user namespace, where capabilities do not reach the machine (as far as it is"
+            " delegated, a token does: ebpf.Token)"
+        )
     facts.append(f"seccomp: {_SECCOMP_WORDS[seccomp()]}")
     facts.append(f"lockdown: {lockdown() or 'unknown'}")
     modules = security_modules()
