@@ -79,6 +79,8 @@ static int64_t in_namespaces(struct task *task)
 	sigset_t all, before;
 	int pid, code;
 
+	/* A child that is killed answers nothing. */
+	task->result = -EINTR;
 	sigfillset(&all);
 	if (sigprocmask(SIG_SETMASK, &all, &before) < 0)
 		return -errno;

@@ -152,7 +152,10 @@ def _user_namespace(facts: Facts) -> Finding:
     if initial:
         return Finding(name, title, "ok", "the initial one", {"initial": True})
     detail = "not the initial one: capabilities held in it do not reach bpf()"
-    remedy = "run it in the initial user namespace (containers: not rootless, --userns=host)"
+    remedy = (
+        "run it in the initial user namespace (containers: not rootless, --userns=host), or have"
+        " what it needs delegated (ebpf.delegate and ebpf.Token, Linux 6.9)"
+    )
     return Finding(name, title, "not ok", detail, {"initial": False}, remedy=remedy)
 
 
