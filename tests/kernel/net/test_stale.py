@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+# Here, so that forked children need not: an emulated machine takes half a minute for it.
+import pyroute2  # noqa: F401
+
 from ebpf import Interface, ProgramType, XdpAction, query
 from ebpf.links import cleanup
 from tests.kernel.net.network import Network
