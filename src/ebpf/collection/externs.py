@@ -7,7 +7,7 @@ import os
 from ebpf import kallsyms
 from ebpf import opcodes as op
 from ebpf.btf.core import types_are_compat
-from ebpf.btf.types import Func, Kind, Type, Var
+from ebpf.btf.types import Func, FuncProto, Fwd, Kind, Pointer, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
 from ebpf.errors import BpfFileNotFoundError, RelocationError
 from ebpf.links.functions import missing
@@ -139,6 +139,18 @@ def _declared(btf: Btf, type_id: int) -> str:
     return TypeNames(btf).declare(type_id, "")
 
 
+def _bodiless(btf: Btf, type_id: int) -> str:
+    """What else to say of a type with structs that are declared only, which agree with none."""
+    whole = btf.resolve(type_id)
+    types = [whole]
+    if isinstance(whole, FuncProto):
+        ids = [whole.type_id, *(parameter.type_id for parameter in whole.parameters)]
+        types = [btf.resolve(id) for id in ids]
+    behind = [btf.resolve(type.type_id) if isinstance(type, Pointer) else type for type in types]
+    names = [type.name for type in behind if isinstance(type, Fwd)]
+    return f"; struct {names[0]} has no members in the object: give it one" if names else ""
+
+
 class Externs:
     """Finds the externs of one object; answers are kept."""
 
@@ -248,6 +260,7 @@ class Externs:
             there, declared = _declared(btf, target), _declared(self._spec.btf, local)
             raise RelocationError(
                 f"extern {extern.name}: it is declared as {declared!r}, the kernel has {there!r}"
+                f"{_bodiless(self._spec.btf, local)}"
             )
 
     def _missing(self, extern: ExternSpec, where: str) -> BpfFileNotFoundError:

@@ -50,6 +50,15 @@ def test_another_prototype_is_told_in_c() -> None:
         spec.load()
 
 
+def test_a_struct_without_members_is_told() -> None:
+    """Both declarations read the same, and nobody finds out why they do not agree."""
+    if environment.kernel_version() < (6, 2):
+        raise NotSupportedError("bpf_task_from_pid", (6, 2))
+    spec = CollectionSpec.from_file(compiled("kfunc_forward"))
+    with pytest.raises(RelocationError, match="struct task_struct has no members in the object"):
+        spec.load()
+
+
 def test_symbols_have_their_addresses() -> None:
     """A missing weak symbol must be 0, and one that is there must not."""
     spec = CollectionSpec.from_file(compiled("kfuncs"))
