@@ -39,6 +39,10 @@ _HINTS = {
     errno.EEXIST: "functions of that name are registered already",
     errno.EINVAL: "a function or a name is missing that the kernel needs",
 }
+# By a link the value may be there already.
+_LINK_HINTS = _HINTS | {
+    errno.EBUSY: "the kernel has one of this kind at a time, and another is registered"
+}
 
 
 class KernelStruct:
@@ -132,8 +136,8 @@ class KernelStruct:
     def attach(self, map: Map, programs: Mapping[str, Program]) -> Link:  # type: ignore[type-arg]
         """Register the struct with the kernel: by a link, or until the map's value is deleted.
 
-        Raises BpfError: EEXIST where the kernel has one of that name already, EINVAL where a
-        function is missing that it needs.
+        Raises BpfError: EEXIST where the kernel has one of that name already, EBUSY where it has
+        one at a time (sched_ext), EINVAL where a function is missing that it needs.
         """
         value = self._filled(programs)
         what = f"struct_ops {self.spec.name}"
@@ -145,9 +149,10 @@ class KernelStruct:
             raise
         except BpfError as error:
             code = error.errno or 0
-            if code not in _HINTS:
+            hints = _LINK_HINTS if self.spec.flags & MapFlags.LINK else _HINTS
+            if code not in hints:
                 raise
-            raise from_errno(code, f"attach {what}: {_HINTS[code]}") from error
+            raise from_errno(code, f"attach {what}: {hints[code]}") from error
         return StructOpsAttachment(_duplicate(map.fileno()), what)
 
     def replace(
