@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ebpf import (
     features,
 )
 from ebpf.asm import R0, R1, exit_, ld_map_value, ldxw, mov
+from ebpf.codec import u64
 from ebpf.types import AttachType, Command, MapType
 from tests.kernel.user_namespace import in_user_namespace
 
@@ -167,6 +169,29 @@ def test_probes_use_the_active_token() -> None:
             return refused, features.map_type(MapType.LPM_TRIE)
 
     assert in_user_namespace(inside, delegated(ANY)) == (errno.EPERM, True)
+
+
+@dataclass
+class Seen:
+    packets: u64
+
+
+def test_types_of_a_pinned_map_are_read_by_the_active_token() -> None:
+    """Its values are bytes that nobody decodes, or cannot be had at all."""
+
+    def inside() -> Any:
+        path = f"{BPFFS}/typed"
+        with (
+            Token.create() as token,
+            HashMap.create(key="I", value=Seen, max_entries=1, token=token) as map,
+        ):
+            map[1] = Seen(7)
+            map.pin(path)
+            without = refusal(lambda: HashMap.open(path))[0]
+            with token.active(), HashMap.open(path) as opened:
+                return without, opened[1].packets
+
+    assert in_user_namespace(inside, delegated(ANY)) == (errno.EPERM, 7)
 
 
 def test_the_file_system_is_the_processes_own() -> None:

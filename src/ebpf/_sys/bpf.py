@@ -11,8 +11,8 @@ import errno
 
 from ebpf._ffi import ffi
 from ebpf._sys.call import Attribute, address, call, call_fd, checked, run, run_fd
-from ebpf._sys.tokens import by_token
-from ebpf.errors import BpfError, NotSupportedError, Version, from_errno
+from ebpf._sys.tokens import by_token, is_active
+from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, Version, from_errno
 from ebpf.types import Command
 
 TYPE_CHECKING = False
@@ -276,8 +276,14 @@ def map_get_fd_by_id(id: int, open_flags: int = 0, action: str | None = None) ->
 
 
 def btf_get_fd_by_id(id: int, action: str | None = None) -> int:
-    """BTF_GET_FD_BY_ID."""
-    return _fd_by_id(Command.BTF_GET_FD_BY_ID, id, 0, action)
+    """BTF_GET_FD_BY_ID, which takes a token where it takes one (6.15)."""
+    try:
+        return _fd_by_id(Command.BTF_GET_FD_BY_ID, id, 0, action)
+    except BpfPermissionError:
+        if not is_active():
+            raise
+    attribute = Attribute("get_fd_by_id", **by_token("fd_by_id", {"id": id}, "open_flags"))
+    return call_fd(Command.BTF_GET_FD_BY_ID, attribute, action)
 
 
 def link_get_fd_by_id(id: int, action: str | None = None) -> int:

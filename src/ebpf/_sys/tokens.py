@@ -1,4 +1,4 @@
-"""Which token MAP_CREATE, PROG_LOAD and BTF_LOAD are made with, and what a token lacks.
+"""Which token commands are made with, and what a token lacks.
 
 The token is that of the calling context, not an argument of each function: probes, jump tables and
 types that are loaded on the way to a program need it as the program does.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Fields = dict[str, Any]
 
-# BPF_F_TOKEN_FD, the same in the flags of all three commands.
+# BPF_F_TOKEN_FD, the same in the flags of all commands.
 _TOKEN_FD = 1 << 16
 
 _active: ContextVar[int] = ContextVar("ebpf token", default=0)
@@ -44,13 +44,16 @@ def is_active() -> bool:
     return bool(_active.get())
 
 
-def by_token(kind: str, fields: Fields) -> Fields:
-    """The fields of MAP_CREATE ("map"), PROG_LOAD ("prog") or BTF_LOAD ("btf"), with the token."""
+def by_token(kind: str, fields: Fields, flags: str = "") -> Fields:
+    """The fields of MAP_CREATE ("map"), PROG_LOAD ("prog") or BTF_LOAD ("btf"), with the token.
+
+    `flags` is the name of the flags, where it is not of the kind.
+    """
     fd = _active.get()
     if not fd:
         return fields
-    flags = fields.get(f"{kind}_flags", 0) | _TOKEN_FD
-    return {**fields, f"{kind}_flags": flags, f"{kind}_token_fd": fd}
+    flags = flags or f"{kind}_flags"
+    return {**fields, flags: fields.get(flags, 0) | _TOKEN_FD, f"{kind}_token_fd": fd}
 
 
 def allowed(fd: int) -> dict[str, int | None]:
@@ -85,7 +88,12 @@ def lacking(command: Command, data: Any) -> str:
     return f"the token does not allow {' or '.join(lacks)}" if lacks else ""
 
 
-_KINDS = {Command.MAP_CREATE: "map", Command.PROG_LOAD: "prog", Command.BTF_LOAD: "btf"}
+_KINDS = {
+    Command.MAP_CREATE: "map",
+    Command.PROG_LOAD: "prog",
+    Command.BTF_LOAD: "btf",
+    Command.BTF_GET_FD_BY_ID: "fd_by_id",
+}
 
 
 def _has(mask: int | None, value: int) -> bool:
