@@ -3,6 +3,9 @@
 connect = asm.arguments("tcp_connect", kernel_btf)
 code = [connect.load(R6, R1, "sk"), connect.struct("sk").load(R7, R6, "__sk_common.skc_dport")]
 
+# In a kprobe the same arguments are in registers, other ones on each machine.
+connect = asm.arguments("tcp_connect", kernel_btf, registers=asm.PtRegs())
+
 switch = asm.tracepoint(ebpf.tracefs.tracepoint_fields("sched", "sched_switch"))
 code = [switch.load(R6, R1, "prev_pid")]
 """
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from ebpf.asm.ptregs import PtRegs
     from ebpf.asm.structs import BtfSource, Code, Place
     from ebpf.btf import Btf
 
@@ -62,11 +66,23 @@ class Arguments:
     They are in R1, 8 bytes each; those of 16 bytes, structs by value, have two such places.
     ``names`` are in their order, and their numbers from 0 do in place of them: the BTF of some
     kernels has no names for tracepoints. Of a parameter without a name it is its number, ``"0"``.
+
+    With `registers` they are those of kprobe and kretprobe programs, in ``struct pt_regs``.
     """
 
-    def __init__(self, what: str, btf: Btf, prototype: t.FuncProto, names: list[str]) -> None:
+    def __init__(
+        self,
+        what: str,
+        btf: Btf,
+        prototype: t.FuncProto,
+        names: list[str],
+        registers: PtRegs | None = None,
+    ) -> None:
         self.what = what
         self._btf = btf
+        self._registers = registers
+        #: Of arguments in registers the first that is passed by value, and takes none or several.
+        self._unplaced = ""
         self._returns = prototype.type_id
         self._arguments: dict[str, Argument] = {}
         slot = 0
@@ -77,7 +93,16 @@ class Arguments:
             size = btf.sizeof(parameter.type_id)
             self._arguments[name] = Argument(name, parameter.type_id, slot, size)
             slot += max(1, -(-size // _SLOT))
+            if not self._unplaced and not self._is_plain(parameter.type_id):
+                self._unplaced = name
         self._slots = slot
+
+    def _is_plain(self, type_id: int) -> bool:
+        """Whether every machine passes the type in one register for numbers."""
+        found = self._btf.resolve(type_id)
+        return isinstance(found, (t.Int, t.Enum, t.Enum64, t.Pointer)) and (
+            self._btf.sizeof(type_id) <= _SLOT
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,18 +114,29 @@ class Arguments:
     def load(self, dst: Register, base: Place, name: str | int) -> Code:
         """dst = the argument; a number shorter than 64 bits is extended by its type.
 
-        `base` is where R1 pointed when the program began. Raises AsmError for a struct by value.
+        `base` is where R1 pointed when the program began. Raises AsmError for a struct by value,
+        and for an argument that is in no register.
         """
         argument = self._find(name)
-        slot, size = argument.slot, argument.size
-        return self._load(dst, base, slot, argument.type_id, size, argument.name)
+        self._check_value(base, argument.slot, argument.type_id, argument.size, argument.name)
+        if self._registers is None:
+            code = _slot(dst, base, argument.slot)
+        else:
+            self._check_register(argument)
+            code = self._registers.argument(dst, base, argument.slot)
+        return [*code, *self._extended(dst, argument.type_id, argument.size)]
 
     def result(self, dst: Register, base: Place) -> Code:
-        """dst = what the function returned, in fexit and fmod_ret programs."""
+        """dst = what the function returned, in fexit, fmod_ret and kretprobe programs."""
         if not self._returns:
             raise AsmError(f"{self.what} returns nothing")
         size = self._btf.sizeof(self._returns)
-        return self._load(dst, base, self._slots, self._returns, size, "result")
+        self._check_value(base, self._slots, self._returns, size, "result")
+        if self._registers is None:
+            code = _slot(dst, base, self._slots)
+        else:
+            code = self._registers.result(dst, base)
+        return [*code, *self._extended(dst, self._returns, size)]
 
     def struct(self, name: str | int) -> Struct:
         """The struct that the argument points to. Raises BtfError."""
@@ -118,23 +154,38 @@ class Arguments:
             raise AsmError(f"{self.what} has no argument {name!r}; it has: {there}")
         return self._arguments[str(name)]
 
-    def _load(
-        self, dst: Register, base: Place, slot: int, type_id: int, size: int, name: str
-    ) -> Code:
+    def _check_value(self, base: Place, slot: int, type_id: int, size: int, name: str) -> None:
         found = self._btf.resolve(type_id)
-        if isinstance(found, (t.Struct, t.Union)):
+        if not isinstance(found, (t.Struct, t.Union)):
+            return
+        what = f"{self.what}: {name} is a {found.kind.name.lower()} of {size} bytes, by value"
+        if self._registers is None:
+            raise AsmError(f"{what}: they begin {_SLOT * slot} bytes behind {base!r}")
+        raise AsmError(f"{what}: where that is, the machine's calling convention says")
+
+    def _check_register(self, argument: Argument) -> None:
+        if self._unplaced and argument.slot >= self._arguments[self._unplaced].slot:
             raise AsmError(
-                f"{self.what}: {name} is a {found.kind.name.lower()} of {size} bytes, by value:"
-                f" they begin {_SLOT * slot} bytes behind {base!r}"
+                f"{self.what}: {argument.name} is not told, as from {self._unplaced} on, which may"
+                " take several registers or none: say which by PtRegs.argument(dst, base, number)"
             )
-        number, offset = memory("base", base)
+
+    def _extended(self, dst: Register, type_id: int, size: int) -> Code:
+        found = self._btf.resolve(type_id)
         signed = isinstance(found, (t.Int, t.Enum, t.Enum64)) and found.signed
-        place = Memory(Register(number), offset + _SLOT * slot)
-        return [ldxdw(dst, place), *extend(dst, min(size, _SLOT), signed)]
+        return extend(dst, min(size, _SLOT), signed)
 
 
-def arguments(function: str, btf: BtfSource) -> Arguments:
+def _slot(dst: Register, base: Place, slot: int) -> Code:
+    number, offset = memory("base", base)
+    return [ldxdw(dst, Memory(Register(number), offset + _SLOT * slot))]
+
+
+def arguments(function: str, btf: BtfSource, *, registers: PtRegs | None = None) -> Arguments:
     """The arguments of a function of the kernel; of an LSM hook it is ``bpf_lsm_NAME``.
+
+    For programs whose arguments are in R1, or with `registers` for kprobes and kretprobes, which
+    have ``struct pt_regs`` in it: arguments at the function's entry, its result at its return.
 
     Raises:
         BtfError: `btf` has no such function.
@@ -142,7 +193,7 @@ def arguments(function: str, btf: BtfSource) -> Arguments:
     source = btf_of(btf)
     prototype = _prototype(source, function)
     names = [parameter.name for parameter in prototype.parameters]
-    return Arguments(function, source, prototype, names)
+    return Arguments(function, source, prototype, names, registers)
 
 
 def tracepoint_arguments(name: str, btf: BtfSource) -> Arguments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -27,9 +28,12 @@ from ebpf.asm import (
     R6,
     R7,
     R8,
+    R9,
     R10,
     Instruction,
     Label,
+    Register,
+    and_,
     assemble,
     call,
     exit_,
@@ -38,6 +42,7 @@ from ebpf.asm import (
     ld_map_value,
     ldxdw,
     mov,
+    mul,
     rsh,
     snippets,
     stdw,
@@ -52,8 +57,8 @@ from ebpf.btf.core import Relocator
 from ebpf.collection.btf import load_btf
 from ebpf.kernel_btf import kernel_btf
 from tests.binaries import built
-from tests.kernel.links.hooks import library
-from tests.kernel.samples import start_threads
+from tests.kernel.links.hooks import KPROBES, library
+from tests.kernel.samples import load, start_threads
 
 BUFFER = R10 - 8
 CLONE_THREAD = 0x10000  # include/uapi/linux/sched.h
@@ -370,6 +375,38 @@ def test_arguments_and_result_of_a_probed_function() -> None:
             program.attach_uretprobe(path, "twice")
             library().twice(1234)
         assert found[0] & 0xFFFFFFFF == 2468
+
+
+@KPROBES
+def test_arguments_of_a_kernel_function_by_name() -> None:
+    """The names of BTF would lead to other registers than those that the kernel passes them in."""
+    read = asm.arguments("vfs_read", kernel_btf, registers=asm.PtRegs())
+    mode = read.struct("file").read(R8, R7, "f_mode", buffer=BUFFER)
+    with ArrayMap.create(MapType.ARRAY, value="qq", max_entries=1) as found:
+
+        def keep(code: list[object], slot: int, number: Register) -> list[object]:
+            own = [call("get_current_pid_tgid"), rsh(R0, 32), jne(R0, os.getpid(), "end")]
+            tail = [ld_map_value(R1, found, 8 * slot), stxdw(R1 + 0, number), Label("end")]
+            return [mov(R6, R1), *own, *code, *tail, mov(R0, 0), exit_()]
+
+        # A file that is open for reading has FMODE_READ, which is 1.
+        entering: list[object] = [read.load(R9, R6, "count"), read.load(R7, R6, "file"), mode]
+        entering += [and_(R8, 1), mul(R9, R8)]
+        empty, other_end = os.pipe2(os.O_NONBLOCK)
+        with (
+            load(ProgramType.KPROBE, keep(entering, 0, R9)) as entry,
+            load(ProgramType.KPROBE, keep([read.result(R7, R6)], 1, R7)) as leaving,
+            open("/dev/zero", "rb", buffering=0) as zeros,
+            open(empty, "rb", buffering=0),
+            open(other_end, "wb", buffering=0),
+        ):
+            entry.attach_kprobe("vfs_read")
+            leaving.attach_kretprobe("vfs_read")
+            os.read(zeros.fileno(), 12345)
+            assert found[0] == (12345, 12345)
+            with pytest.raises(BlockingIOError):
+                os.read(empty, 77)
+            assert found[0] == (77, -errno.EAGAIN)
 
 
 def test_arguments_of_system_calls() -> None:

@@ -354,6 +354,33 @@ def test_arguments_of_functions() -> None:
         found.struct("small")
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_arguments_in_registers(machine: str) -> None:
+    """An argument would be read where fentry has it, or from a register of another machine."""
+    b = BtfBuilder("little")
+    number = b.add(t.Int(name="int", size=4, bits=32, encoding=SIGNED))
+    pointer = b.add(t.Pointer(type_id=b.add(t.Struct(name="place", size=0, members=()))))
+    kinds = [pointer, number, pointer]
+    whole = tuple(t.Parameter(name, kind) for name, kind in zip("abc", kinds, strict=True))
+    b.add(t.Func(name="f", type_id=b.add(t.FuncProto(type_id=number, parameters=whole))))
+    registers = asm.PtRegs(machine)
+    found = asm.arguments("f", b.to_btf(), registers=registers)
+    assert found.load(R6, R1, "a") == registers.argument(R6, R1, 0)
+    widened = ["r6 <<= 32", "r6 s>>= 32"]
+    assert found.load(R6, R1 + 8, "b")[:1] == registers.argument(R6, R1 + 8, 1)
+    assert list(map(str, found.load(R6, R1, "b")[1:])) == widened
+    assert found.load(R6, R1, 2) == registers.argument(R6, R1, 2)
+    assert found.result(R6, R1)[:1] == registers.result(R6, R1)
+    assert list(map(str, found.result(R6, R1)[1:])) == widened
+    by_value = asm.arguments("f", functions(), registers=registers)
+    assert by_value.load(R6, R1, "small")[:1] == registers.argument(R6, R1, 0)
+    for behind in ("2", "place"):
+        with pytest.raises(AsmError, match=rf"f: {behind} is not told, as from two on"):
+            by_value.load(R6, R1, behind)
+    with pytest.raises(AsmError, match="by value: where that is"):
+        by_value.load(R6, R1, "two")
+
+
 def test_arguments_of_tracepoints() -> None:
     """What whoever registered passes to himself would be the first argument."""
     found = asm.tracepoint_arguments("event", functions())
