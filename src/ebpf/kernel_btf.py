@@ -13,7 +13,7 @@ import os
 from _thread import allocate_lock
 from functools import partial
 
-from ebpf._sys import bpf, check, ffi, lib
+from ebpf._sys import bpf, check, facts, ffi, lib
 from ebpf.btf import Btf
 from ebpf.btf.raw import TYPE_SIZE, Data, Header, parse_header
 from ebpf.errors import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BTF_DIRECTORY = "/sys/kernel/btf"
 MODULE_DIRECTORY = "/sys/module"
+_MODULES_SINCE = (5, 11)
 VMLINUX = "vmlinux"
 # Where distributions and builds leave the kernel that was not compressed; {0} is its release.
 VMLINUX_FILES = (
@@ -233,6 +234,8 @@ def _btf_of_vmlinux(path: str) -> Btf | None:
 
 def _no_module(name: str, path: str) -> Exception:
     if os.path.isdir(os.path.join(MODULE_DIRECTORY, name)):
+        if facts.kernel_version() < _MODULES_SINCE:
+            return NotSupportedError(f"BTF of module {name}", _MODULES_SINCE)
         return NotSupportedError(
             f"BTF of module {name}: no {path}; the module was built without BTF, or the kernel "
             "without CONFIG_DEBUG_INFO_BTF_MODULES, or the module is part of the kernel"

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf._sys import facts
 from ebpf.btf import Btf
 from ebpf.errors import BpfFileNotFoundError, BtfError, NotSupportedError
 
@@ -86,11 +87,15 @@ def test_a_module_that_was_loaded_anew(directory: Path) -> None:
         kernel_btf.kernel_btf("mod")
 
 
-def test_what_is_missing_is_named(directory: Path) -> None:
+def test_what_is_missing_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails when the error does not say which build option or module is missing."""
     with pytest.raises(BpfFileNotFoundError, match="module absent, which is not loaded"):
         kernel_btf.kernel_btf("absent")
+    monkeypatch.setattr(facts, "kernel_version", lambda: (5, 11))
     with pytest.raises(NotSupportedError, match="CONFIG_DEBUG_INFO_BTF_MODULES"):
+        kernel_btf.kernel_btf("plain")
+    monkeypatch.setattr(facts, "kernel_version", lambda: (5, 10))
+    with pytest.raises(NotSupportedError, match=r"module plain \(requires Linux 5\.11"):
         kernel_btf.kernel_btf("plain")
     (directory / "vmlinux").unlink()
     kernel_btf.release()
