@@ -21,13 +21,21 @@ registers that they are given and `scratch`, no others.
 
 from __future__ import annotations
 
-from ebpf.asm.alu import add, and_, be16, be32, be64, lsh, mov, rsh, xor
+from ebpf.asm.alu import add, and_, be16, be32, be64, lsh, mov, rsh
+from ebpf.asm.checksums import checksum as checksum
+from ebpf.asm.checksums import checksum_diff as checksum_diff
+from ebpf.asm.checksums import fold as fold
+from ebpf.asm.checksums import replace_l3_checksum as replace_l3_checksum
+from ebpf.asm.checksums import replace_l4_checksum as replace_l4_checksum
+from ebpf.asm.checksums import store_bytes as store_bytes
+from ebpf.asm.checksums import update_checksum as update_checksum
+from ebpf.asm.checksums import update_checksum_by as update_checksum_by
 from ebpf.asm.fresh import fresh
 from ebpf.asm.instruction import Instruction, Label
 from ebpf.asm.jumps import call, ja, jeq, jgt, jlt, jne
-from ebpf.asm.memory import ldxb, ldxdw, ldxh, ldxw, stxh
-from ebpf.asm.operands import in_range, memory, register
-from ebpf.asm.registers import R0, R1, R2, R3, R4, R5, Memory, Register
+from ebpf.asm.memory import ldxb, ldxdw, ldxh, ldxw
+from ebpf.asm.operands import in_range, register
+from ebpf.asm.registers import R0, R1, R2, Register
 from ebpf.errors import AsmError
 from ebpf.plain import NamedTuple
 from ebpf.types import ProgramType
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Code: TypeAlias = list[Instruction | Label]
-    Place: TypeAlias = Register | Memory
 
 # uapi linux/if_ether.h: what `ethernet` leaves.
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
@@ -364,47 +371,3 @@ def _header(
         raise AsmError("cursor, end, header and scratch must be different registers")
     code = need(cursor, end, size, otherwise, scratch)
     return code if header is None else [*code, mov(header, cursor)]
-
-
-def fold(dst: Register, scratch: Register) -> Code:
-    """dst = a sum of words of 16 bits, whatever was carried out of them added to it."""
-    once: Code = [mov(scratch, dst), rsh(scratch, 16), and_(dst, 0xFFFF), add(dst, scratch)]
-    # 64 bits to 49, to 34, to 19, to 17, to 16.
-    return [instruction for _ in range(5) for instruction in once]
-
-
-def checksum(dst: Register, data: Register, size: int) -> Code:
-    """dst = the Internet checksum (RFC 1071) of `size` bytes, as it stands in a packet.
-
-    Of a header with its checksum in it the result is 0 where that is right; to make one, the
-    field is to be 0. A multiple of 4 bytes, 512 at most, which the verifier knows to be there.
-    Clobbers R0 to R5. For XDP, TC and the like (csum_diff).
-    """
-    if in_range("size", size, 4, 512) % 4:
-        raise AsmError(f"size must be a multiple of 4, not {size}")
-    return [
-        *([] if data == R3 else [mov(R3, data)]),
-        mov(R1, 0), mov(R2, 0), mov(R4, size), mov(R5, 0),
-        call("csum_diff"),
-        *fold(R0, R1), xor(R0, 0xFFFF),
-        *([] if dst == R0 else [mov(dst, R0)]),
-    ]  # fmt: skip
-
-
-def update_checksum(
-    place: Place, old: Register, new: Register, scratch: Register = R0, other: Register = R1
-) -> Code:
-    """The checksum at `place` after 16 bits that it covers became `new` from `old` (RFC 1624).
-
-    Both as in the packet (``network_order=True``). Clobbers `old`, `scratch` and `other`.
-    """
-    base, offset = memory("place", place)
-    where = Memory(Register(base), offset)
-    if len({base, *(register("registers", one) for one in (old, new, scratch, other))}) < 5:
-        raise AsmError("place, old, new, scratch and other must be different registers")
-    return [
-        ldxh(scratch, where), xor(scratch, 0xFFFF),
-        xor(old, 0xFFFF), and_(old, 0xFFFF),
-        add(scratch, old), add(scratch, new),
-        *fold(scratch, other), xor(scratch, 0xFFFF), stxh(where, scratch),
-    ]  # fmt: skip
