@@ -1,28 +1,37 @@
 """Runs the public conformance suite of the instruction set in the running kernel.
 
-    python -m tests.kernel.programs.isa_suite FOLDER
+    python -m tests.kernel.programs.isa_suite FOLDER ...
 
-FOLDER is `tests` of a checkout of github.com/Alan-Jowett/bpf_conformance, which is read and never
-kept here; what CI runs in its place is test_isa.py. Each case is assembled by `ebpf.asm`, called as
-a function of an XDP program that hands it the case's memory, and its result compared.
+The folders are `tests` and `negative` of a checkout of github.com/Alan-Jowett/bpf_conformance,
+which is read and never kept here: no registry of packages has it. What CI runs in its place is
+test_isa.py, in which every instruction of the suite is. Each case is assembled by `ebpf.asm`,
+printed in all three forms of text and read back, called as a function of an XDP program that hands
+it the case's memory, and its result compared. One that is an error, and each of `negative` that has
+instructions, must not pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ebpf import ArrayMap, Program, ProgramType, asm
 from ebpf.asm import R0, R1, R2, R3, R6, Instruction, Label, Memory, Register
 from ebpf.errors import AsmError, EbpfError
 
+if TYPE_CHECKING:
+    from ebpf.asm.listings import Style
+
 # The least that XDP test runs take.
 SMALLEST = 14
+
+STYLES: tuple[Style, ...] = ("llvm", "objdump", "kernel")
 
 _NAMES = {"and": "and_", "or": "or_", "exit": "exit_"}
 _ATOMICS = {"add", "and", "or", "xor"}
@@ -51,6 +60,15 @@ def operand(text: str) -> Any:
 
 
 def instruction(line: str) -> Instruction:
+    """What a line of the suite's own text says."""
+    try:
+        return _instruction(line)
+    except (AttributeError, TypeError, ValueError) as error:
+        # No such function, or not with such arguments.
+        raise AsmError(f"{line!r}: {error}") from None
+
+
+def _instruction(line: str) -> Instruction:
     mnemonic, _, rest = line.partition(" ")
     if mnemonic == "lock":
         mnemonic, _, rest = rest.strip().partition(" ")
@@ -101,8 +119,19 @@ def assembled(lines: list[str]) -> list[Any]:
 
 
 def raw(lines: list[str]) -> list[Instruction]:
-    words = [number(word) for line in lines for word in line.split()]
-    return asm.disassemble(b"".join(word.to_bytes(8, sys.byteorder) for word in words))
+    words = [word for line in lines for word in line.split()]
+    if all(len(word) == 2 for word in words):
+        return asm.disassemble(bytes.fromhex("".join(words)))
+    return asm.disassemble(b"".join(number(word).to_bytes(8, sys.byteorder) for word in words))
+
+
+def check_text(code: list[Any]) -> None:
+    """Every form of text has to be read as the instructions that it was printed from."""
+    made = asm.assemble(code, check=False)
+    for style in STYLES:
+        text = asm.listing(made, style=style)
+        if asm.assemble(asm.parse(text), check=False).code != made.code:
+            raise AsmError(f"not what was printed for {style}: {text}")
 
 
 def around(code: list[Any], size: int, results: ArrayMap[int]) -> list[Any]:
@@ -116,38 +145,55 @@ def around(code: list[Any], size: int, results: ArrayMap[int]) -> list[Any]:
     ]  # fmt: skip
 
 
-def run(text: str, results: ArrayMap[int]) -> str:
-    """What became of a case: "passes", or why not."""
+def run(path: Path, results: ArrayMap[int]) -> str:
+    """What became of a case: "passes", "no case", or why it does not pass."""
+    text = path.read_text(encoding="utf-8")
     memory = bytes.fromhex("".join(section(text, "mem")))
-    data = memory.ljust(SMALLEST, b"\0")
-    wanted = number(section(text, "result")[0]) & 2**64 - 1
     lines = section(text, "asm") or section(text, "no register offset")
+    words = section(text, "raw")
+    if not lines and not words:
+        return "no case"
+    is_error = bool(section(text, "error")) or path.parent.name == "negative"
+    wanted = number(next(iter(section(text, "result")), "0")) & 2**64 - 1
     results[0] = wanted ^ 1
     try:
-        code = assembled(lines) if lines else raw(section(text, "raw"))
+        code = assembled(lines) if lines else raw(words)
+        check_text(code)
         program = around(code, len(memory) or SMALLEST, results)
         with Program.load(ProgramType.XDP, program, license="GPL") as loaded:
-            loaded.test_run(data=data)
-    except AsmError as error:
-        return f"refused by the assembler: {error}"
-    except EbpfError as error:
-        return f"refused by the kernel: {error}"
-    return "passes" if results[0] == wanted else f"wrong: {results[0]:#x}, not {wanted:#x}"
+            loaded.test_run(data=memory.ljust(SMALLEST, b"\0"))
+    except EbpfError as refused:
+        by = "the assembler" if isinstance(refused, AsmError) else "the kernel"
+        return "passes" if is_error else f"refused by {by}: {refused}"
+    if is_error and (results[0] == wanted or section(text, "error")):
+        return "wrong: not refused"
+    if not is_error and results[0] != wanted:
+        return f"wrong: {results[0]:#x}, not {wanted:#x}"
+    return "passes"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    status = 0
+    for folder in parser.parse_args().folders:
+        status |= run_all(folder)
+    return status
+
+
+def run_all(folder: Path) -> int:
+    """Runs the cases of a folder and prints the counts; the exit status."""
     counts: collections.Counter[str] = collections.Counter()
     with ArrayMap.create(value="Q", max_entries=1) as results:
-        for path in sorted(parser.parse_args().folder.glob("*.data")):
-            outcome = run(path.read_text(encoding="utf-8"), results)
+        for path in sorted(folder.glob("*.data")):
+            outcome = run(path, results)
             counts[outcome.partition(":")[0]] += 1
             if outcome != "passes":
                 print(f"{path.stem}: {outcome}")
+    print(f"{sum(counts.values()):6} in {folder}, on Linux {os.uname().release}")
     for outcome, count in sorted(counts.items()):
         print(f"{count:6} {outcome}")
-    return "wrong" in counts
+    return 1 if "wrong" in counts or not counts else 0
 
 
 if __name__ == "__main__":
