@@ -133,6 +133,47 @@ def test_tc_bandwidth_counts_both_directions() -> None:
         assert came > 10 * went
 
 
+def test_tc_dscp_marks_packets() -> None:
+    """A header whose checksum is wrong is dropped; a mark elsewhere would break the packet."""
+    with Network() as network:
+        for here, name, own in ((network.near, "near0", "::1"), (network.far, "far0", "::2")):
+            switch = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+            here.inside(lambda switch=switch: switch.write_text("0"))  # type: ignore[misc]
+            here.run("address", "add", f"fd77{own}/64", "nodad", "dev", name)
+        with inside(network.near, "marking", "tc_dscp", "near0", "46", "--port", "7777") as one:
+            for family, address in ((V4, network.far_address), (V6, "fd77::2")):
+                assert type_of_service(network, family, address, 7777, 1) == 46 << 2 | 1
+                assert type_of_service(network, family, address, 7778, 1) == 1
+            assert ended(one) == ["2 packets were marked"]
+        assert type_of_service(network, V4, network.far_address, 7777, 0) == 0
+
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+# What sets the byte of a socket's packets, and what has it told with those that come.
+SERVICE = {
+    V4: (socket.IPPROTO_IP, socket.IP_TOS, socket.IP_RECVTOS),
+    V6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, socket.IPV6_RECVTCLASS),
+}
+
+
+def type_of_service(
+    network: Network, family: socket.AddressFamily, address: str, port: int, sent: int
+) -> int:
+    """The byte with the DSCP, of a packet that `near` sent with another one."""
+    level, option, told = SERVICE[family]
+    with (
+        network.far.socket(family, socket.SOCK_DGRAM) as receiver,
+        network.near.socket(family, socket.SOCK_DGRAM) as sender,
+    ):
+        receiver.setsockopt(level, told, 1)
+        receiver.bind((address, port))
+        sender.setsockopt(level, option, sent)
+        sender.sendto(b"marked", (address, port))
+        data, ancillary, _, _ = receiver.recvmsg(2000, 64)
+    assert data == b"marked"
+    return next(value[0] for kind, _, value in ancillary if kind == level)
+
+
 class Balanced(Network):
     """Clients in `near`; "far0" takes their packets; two servers are behind "b0" and "b1" of `far`.
 
@@ -241,6 +282,7 @@ def test_interfaces_that_are_not_there() -> None:
     for arguments in (
         ("xdp_drop", "nowhere"),
         ("tc_bandwidth", "nowhere"),
+        ("tc_dscp", "nowhere", "46"),
         ("xdp_balancer", "lo", "192.0.2.1", "--backend", "nowhere=02:00:00:00:00:01"),
     ):
         assert "nowhere" in run(*arguments, status=1)
