@@ -16,7 +16,7 @@ import weakref
 from ebpf._sys import Descriptor, bpf
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
 from ebpf.links.base import Link
-from ebpf.links.unlinked import is_gone, mark
+from ebpf.links.owner import MARK, is_gone, mark
 from ebpf.queries.hooks import query_hook
 from ebpf.types import AttachType
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # The attribute of an attachment: the hook and the program's id; its value is the process.
 _ATTRIBUTE = re.compile(r"user\.ebpf\.(\d+)\.(\d+)")
-_MARK = re.compile(r"p\d+_\d+")
+_MARK = re.compile(MARK)
 
 # What a cgroup answers that was removed, or a hook that has no such program any more.
 _GONE = (errno.ENOENT, errno.ENODEV)

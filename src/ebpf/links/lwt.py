@@ -11,7 +11,8 @@ from ebpf._sys import bpf
 from ebpf._sys.arguments import check_number, check_objects
 from ebpf.errors import BpfError, from_errno
 from ebpf.links.create import check_type
-from ebpf.links.unlinked import Unlinked, is_gone, mark
+from ebpf.links.owner import MARK, is_gone, mark
+from ebpf.links.unlinked import Unlinked
 from ebpf.net import Interface
 from ebpf.net.netlink import Netlink
 from ebpf.net.routes import GONE, SEGMENT, BpfRoute, bpf_routes, remove_route, set_route
@@ -32,7 +33,7 @@ _PLACES = {
 }
 
 # Names of programs of routes of this library: the process, a number, the program.
-_NAME = re.compile(r"ebpf:(p\d+_\d+)_\d+:.*")
+_NAME = re.compile(rf"ebpf:({MARK})_\d+:.*")
 _numbers = count(1)
 
 # The kernel's limit (MAX_PROG_NAME and LWT_BPF_MAX_HEADROOM).

@@ -20,7 +20,8 @@ def cleanup(netns: Namespace | None = None) -> list[str]:
     BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink,
     clsact filters and routes with programs of one network namespace, for programs of cgroups that
     were attached without a link (``mode=``), and for names in tracefs. What others attached, or
-    processes that are there, is left alone.
+    processes that are there, is left alone; of another pid namespace (a container) only the initial
+    one can tell that nobody is there any more.
 
     Args:
         netns: the network namespace, as for `ebpf.Interface`; by default the calling thread's.

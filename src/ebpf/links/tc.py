@@ -19,7 +19,8 @@ from ebpf.errors import (
     NotSupportedError,
 )
 from ebpf.links.create import check_type
-from ebpf.links.unlinked import Unlinked, is_gone, mark
+from ebpf.links.owner import MARK, is_gone, mark
+from ebpf.links.unlinked import Unlinked
 from ebpf.net import Interface
 from ebpf.net.namespace import inode, run_in
 from ebpf.net.netlink import Netlink
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 PROTOCOLS = {"all": 0x3, "ip": 0x800, "arp": 0x806, "802.1q": 0x8100, "ipv6": 0x86DD}
 
 # Names of filters of this library: the process, a number, whether it made the qdisc, the program.
-_NAME = re.compile(r"ebpf:(p\d+_\d+)_\d+(q?):.*")
+_NAME = re.compile(rf"ebpf:({MARK})_\d+(q?):.*")
 _numbers = count(1)
 
 # Interfaces whose qdisc this process made: numbers of namespaces, and indexes.

@@ -20,7 +20,7 @@ from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links import perf_event
 from ebpf.links.base import Link
 from ebpf.links.group import LinkGroup
-from ebpf.links.unlinked import is_gone, mark
+from ebpf.links.owner import MARK, is_gone, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # The group of all events of this library.
 GROUP = "ebpf"
 
-_NAME = re.compile(r"(p\d+_\d+)_\d+")
+_NAME = re.compile(rf"({MARK})_\d+")
 
 # Events of this process, by name; removed when it ends.
 _own: dict[str, TracefsEvent] = {}

@@ -25,26 +25,6 @@ if TYPE_CHECKING:
 _open: weakref.WeakSet[Unlinked] = weakref.WeakSet()
 
 
-def started(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 for one that is not there."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def mark() -> str:
-    """This process, and no later one with its number: "p4711_123456"."""
-    return f"p{os.getpid()}_{started(os.getpid())}"
-
-
-def is_gone(mark: str) -> bool:
-    """Whether the process with this mark has ended."""
-    pid, _, start = mark.removeprefix("p").partition("_")
-    return started(int(pid)) != int(start)
-
-
 class Unlinked(Link):
     """A program at an interface until it is removed: by closing, or when this process ends.
 

@@ -13,7 +13,8 @@ import re
 from ebpf._sys import bpf
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links.create import check_type
-from ebpf.links.unlinked import Unlinked, is_gone, mark
+from ebpf.links.owner import MARK, is_gone, mark
+from ebpf.links.unlinked import Unlinked
 from ebpf.links.xdp import MODE_FLAGS, mode_flags, no_such_mode, target_of
 from ebpf.net import Interface
 from ebpf.net.namespace import inode
@@ -32,7 +33,7 @@ _UPDATE_IF_NOEXIST, _REPLACE = 1 << 0, 1 << 4
 
 RECORDS = "/run/ebpf/xdp"
 # Process, number of the namespace, index of the interface, id of the program.
-_RECORD = re.compile(r"(p\d+_\d+)_(\d+)_(\d+)_(\d+)")
+_RECORD = re.compile(rf"({MARK})_(\d+)_(\d+)_(\d+)")
 
 
 def attach_xdp_netlink(

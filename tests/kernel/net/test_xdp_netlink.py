@@ -20,6 +20,7 @@ from ebpf import (
     XdpMode,
     query,
 )
+from ebpf.links.owner import MARK
 from ebpf.links.xdp_netlink import RECORDS
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import returning
@@ -139,4 +140,4 @@ def test_a_forked_child_does_not_detach(network: Network) -> None:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert query(far)["xdp"].program_ids == [program.info().id]
-        assert re.match(r"p\d+_\d+_\d+_\d+_\d+$", *records())
+        assert re.fullmatch(rf"{MARK}_\d+_\d+_\d+", *records())
