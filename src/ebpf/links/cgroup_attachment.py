@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from ebpf.info import LinkInfo
     from ebpf.links.base import HasFileno
 
-# The attribute of an attachment: the hook and the program's id; its value is the process.
-_ATTRIBUTE = re.compile(r"user\.ebpf\.(\d+)\.(\d+)")
+# The attribute of an attachment: the hook and the program's id; its value is the process. Of the
+# trusted ones (CAP_SYS_ADMIN), as a cgroup may be delegated to a user who could set those of users.
+_ATTRIBUTE = re.compile(r"trusted\.ebpf\.(\d+)\.(\d+)")
 _MARK = re.compile(MARK)
 
 # What a cgroup answers that was removed, or a hook that has no such program any more.
@@ -42,8 +43,11 @@ class CgroupAttachment(Link):
     """A program that was attached to a cgroup without a link; closing it detaches.
 
     The process closes it when it ends by itself. After SIGKILL it stays until the cgroup is
-    removed, or `ebpf.links.cleanup` is called.
+    removed, or `ebpf.links.cleanup` is called; that does not find what a process without
+    CAP_SYS_ADMIN attached, which cannot leave a mark.
     """
+
+    _marked = False
 
     def __init__(
         self, cgroup_fd: int, program: HasFileno, attach_type: AttachType, target: str
@@ -126,7 +130,7 @@ def _detach(cgroup_fd: int, attach_type: AttachType, id: int, program_fd: int, t
 
 
 def _attribute(attach_type: AttachType, id: int) -> str:
-    return f"user.ebpf.{int(attach_type)}.{id}"
+    return f"trusted.ebpf.{int(attach_type)}.{id}"
 
 
 def _set_attribute(cgroup_fd: int, name: str) -> bool:
@@ -139,15 +143,19 @@ def _set_attribute(cgroup_fd: int, name: str) -> bool:
             return False
         os.setxattr(cgroup_fd, name, value)
     except OSError:
-        # To attach takes other rights than to write to the cgroup; what has no attributes is
-        # refused when the program is attached.
+        # To attach takes fewer rights (CAP_BPF, CAP_NET_ADMIN); what has no attributes is refused
+        # when the program is attached.
         return False
     return True
 
 
 def _is_stale(cgroup_fd: int, name: str) -> bool:
     """Whether the process that set the attribute is gone."""
-    value = os.getxattr(cgroup_fd, name).decode("ascii", "replace")
+    try:
+        value = os.getxattr(cgroup_fd, name).decode("ascii", "replace")
+    except OSError:
+        # Removed meanwhile, with what it stood for.
+        return False
     return bool(_MARK.fullmatch(value)) and is_gone(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -27,8 +28,10 @@ from ebpf import (
     links,
     query,
 )
+from ebpf._sys import Descriptor, bpf
 from ebpf.asm import R0, R1, R2, exit_, mov, stxw
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
+from ebpf.links.owner import mark
 from ebpf.queries import AttachedHook
 from ebpf.types import AttachFlags
 from tests.kernel import environment
@@ -334,7 +337,7 @@ def test_what_a_killed_process_leaves_is_cleaned_up(group: Path, mode: Any) -> N
         assert not [text for text in links.cleanup() if str(below) in text]
         assert ids(below) == [child.told]
         # Of somebody else, who uses the same kind of name.
-        os.setxattr(below, "user.ebpf.1.1", b"mine")
+        os.setxattr(below, "trusted.ebpf.1.1", b"mine")
         child.end()
         assert ids(below) == [child.told]
         assert [text for text in links.cleanup() if str(group) in text] == [
@@ -342,7 +345,32 @@ def test_what_a_killed_process_leaves_is_cleaned_up(group: Path, mode: Any) -> N
         ]
         assert ids(below) == []
         assert ids(group) == ([own.info().id] if mode == "multi" else [])
-        assert os.listxattr(below) == ["user.ebpf.1.1"]
+        assert os.listxattr(below) == ["trusted.ebpf.1.1"]
+
+
+def test_who_has_a_cgroup_cannot_have_it_cleaned_up(group: Path) -> None:
+    """A user whom the cgroup was delegated to, gets root to detach root's policy."""
+    fd = os.open(group, os.O_RDONLY)
+    with Descriptor(fd), returning(1, EGRESS) as policy:
+        id = policy.info().id
+        fields: Any = {"attach_type": EGRESS, "attach_flags": AttachFlags.ALLOW_MULTI}
+        bpf.prog_attach("attach", target_fd=fd, attach_bpf_fd=policy.fileno(), **fields)
+        os.chown(group, 65534, 65534)
+
+        def plant(tell: Callable[[int], object]) -> None:
+            os.setgid(65534)
+            os.setuid(65534)
+            for kind in ("user", "trusted"):
+                with contextlib.suppress(OSError):
+                    name = f"{kind}.ebpf.{int(EGRESS)}.{id}"
+                    os.setxattr(group, name, mark().replace("p", "p9").encode())
+            tell(0)
+            signal.pause()
+
+        with Forked(plant) as user:
+            user.end()
+        links.cleanup()
+        assert ids(group) == [id]
 
 
 def test_another_program_in_the_place_of_a_killed_one_stays(group: Path) -> None:
