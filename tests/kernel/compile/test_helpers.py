@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ebpf
 from ebpf import tracefs
+from ebpf.kernel_btf import kernel_btf
 from tests.kernel.compile.conftest import Load, since
 from tests.kernel.samples import wait_until
 
@@ -89,13 +90,14 @@ def test_byte_order(load: Load) -> None:
 
 
 def test_loops(load: Load) -> None:
-    """A loop would run too often, or its variable leave the bounds that the verifier is told."""
+    """A loop would run too often, or its variable leave the bounds that the verifier is told, or
+    be behind the loop another one than with libbpf's headers: that of the last round, if any."""
     since("bpf_iter_num_new", 6, 4)
     objects = load(
         TOP
         + """
         struct bpf_iter_num { __u64 opaque[1]; } __attribute__((aligned(8)));
-        int numbers[10], after, repeats, each, empty, nested;
+        int numbers[10], after, untouched, repeats, each, empty, nested;
         int start = 2, end = 9;
         SEC("raw_tp") int run(void *ctx)
         {
@@ -104,7 +106,9 @@ def test_loops(load: Load) -> None:
             after = i;
             bpf_repeat(5) repeats++;
             bpf_for_each(num, one, 3, 6) each = each * 10 + *one;
+            i = 70;
             bpf_for(i, 4, 4) empty = 1;
+            untouched = i;
             bpf_for(i, 0, 3) bpf_for(j, 0, 4) { if (j > i) break; nested++; }
             return 0;
         }
@@ -113,7 +117,7 @@ def test_loops(load: Load) -> None:
     run(objects)
     seen = values(objects)
     assert seen["numbers"] == (0, 0, 2, 3, 4, 5, 6, 7, 8, 0)
-    assert seen["after"] == 9
+    assert (seen["after"], seen["untouched"]) == (8, 70)
     assert (seen["repeats"], seen["each"], seen["empty"], seen["nested"]) == (5, 345, 0, 6)
 
 
@@ -214,7 +218,8 @@ def test_kernel_symbols_and_options(load: Load) -> None:
 
 
 def test_functions_and_structs(load: Load) -> None:
-    """container_of would point elsewhere, or a hidden function keep the verifier from seeing
+    """container_of would leave the program's own struct, or a hidden function keep the verifier
+    from seeing
     the pointer that it gets."""
     objects = load(
         TOP
@@ -237,3 +242,27 @@ def test_functions_and_structs(load: Load) -> None:
     assert run(objects) == 0
     seen = values(objects)
     assert (seen["found"], seen["offset"]) == (3, 8)
+
+
+def test_a_fields_place_is_the_running_kernels(load: Load) -> None:
+    """offsetof and container_of would go by the struct as it was compiled, here cut down to one
+    field, and point elsewhere on every other kernel."""
+    objects = load(
+        TOP
+        + """
+        struct task_struct { int tgid; } __attribute__((preserve_access_index));
+        __u64 offset; int back;
+        SEC("raw_tp") int run(void *ctx)
+        {
+            struct task_struct *task = (void *)bpf_get_current_task();
+            int *inner = &task->tgid;
+            barrier_var(inner);
+            offset = offsetof(struct task_struct, tgid);
+            back = container_of(inner, struct task_struct, tgid) == task;
+            return 0;
+        }
+        """
+    )
+    assert run(objects) == 0
+    offset = kernel_btf().find_struct("task_struct").field("tgid").bit_offset // 8
+    assert values(objects) == {"offset": offset, "back": 1}

@@ -46,6 +46,9 @@ enum bpf_enum_value_kind {
 	__builtin_preserve_field_info(                                                             \
 		___bpf_apply(___bpf_core_field, ___bpf_narg(field))(field), kind)
 
+/* Of a pointer's field, by the name of the number without BPF_FIELD_. */
+#define __CORE_RELO(s, field, kind) ___bpf_core_ask(BPF_FIELD_##kind, (s)->field)
+
 #define bpf_core_field_exists(field...) ___bpf_core_ask(BPF_FIELD_EXISTS, field)
 #define bpf_core_field_size(field...) ___bpf_core_ask(BPF_FIELD_BYTE_SIZE, field)
 #define bpf_core_field_offset(field...) ___bpf_core_ask(BPF_FIELD_BYTE_OFFSET, field)

@@ -108,14 +108,12 @@ enum libbpf_tristate {
 	(((major) << 16) + ((minor) << 8) + ((sub) < 255 ? (sub) : 255))
 #endif
 
+/* By a null pointer's member, not the compiler's builtin: that is a constant of the struct as it was
+ * compiled, this is a field's access, which the loader relocates to the running kernel's struct. */
 #undef offsetof
-#define offsetof(type, member) __builtin_offsetof(type, member)
+#define offsetof(type, member) ((unsigned long)&((type *)0)->member)
 #undef container_of
-#define container_of(ptr, type, member)                                                            \
-	({                                                                                         \
-		const typeof(((type *)0)->member) *___bpf_inner = (ptr);                           \
-		(type *)((char *)___bpf_inner - __builtin_offsetof(type, member));                 \
-	})
+#define container_of(ptr, type, member) ((type *)((void *)(ptr) - offsetof(type, member)))
 
 /* The compiler forgets what it knows of memory, or of one variable. */
 #ifndef barrier
@@ -247,12 +245,14 @@ extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __weak __ksym;
 	for (___bpf_iterator(kind, ##args); ((cur) = bpf_iter_##kind##_next(___bpf_at));)
 #endif
 
-/* `i` from `start` up to `end`, which is not reached; the verifier knows these bounds. */
+/* `i` from `start` up to `end`, which is not reached; the verifier knows these bounds. Behind the
+ * loop `i` is what it was in the last round, and without a round what it was before. */
 #ifndef bpf_for
 #define bpf_for(i, start, end)                                                                     \
 	for (___bpf_iterator(num, (start), (end)); ({                                              \
 		     int *___bpf_number = bpf_iter_num_next(___bpf_at);                            \
-		     (i) = ___bpf_number ? *___bpf_number : (end);                                 \
+		     if (___bpf_number)                                                            \
+			     (i) = *___bpf_number;                                                 \
 		     ___bpf_number && (i) >= (start) && (i) < (end);                               \
 	     });)
 #endif

@@ -141,6 +141,29 @@ struct pt_regs;
 #define ___bpf_get(regs, x, reg) (((regs *)(x))->reg)
 #define ___bpf_read(regs, x, reg) BPF_CORE_READ((regs *)(x), reg)
 
+/* The same by the names that programs use whose own macros go by register. */
+#define __PT_REGS_CAST(x) ((___bpf_regs *)(x))
+#define __PT_PARM1_REG ___bpf_reg1
+#define __PT_PARM2_REG ___bpf_reg2
+#define __PT_PARM3_REG ___bpf_reg3
+#define __PT_PARM4_REG ___bpf_reg4
+#define __PT_PARM5_REG ___bpf_reg5
+#define __PT_PARM6_REG ___bpf_reg6
+#define __PT_PARM7_REG ___bpf_reg7
+#define __PT_PARM8_REG ___bpf_reg8
+#define __PT_RET_REG ___bpf_reg_ret
+#define __PT_FP_REG ___bpf_reg_fp
+#define __PT_RC_REG ___bpf_reg_rc
+#define __PT_SP_REG ___bpf_reg_sp
+#define __PT_IP_REG ___bpf_reg_ip
+#define __PT_PARM1_SYSCALL_REG ___bpf_sysreg1
+#define __PT_PARM2_SYSCALL_REG ___bpf_reg2
+#define __PT_PARM3_SYSCALL_REG ___bpf_reg3
+#define __PT_PARM4_SYSCALL_REG ___bpf_sysreg4
+#define __PT_PARM5_SYSCALL_REG ___bpf_reg5
+#define __PT_PARM6_SYSCALL_REG ___bpf_sysreg6
+#define __PT_PARM7_SYSCALL_REG ___bpf_reg7
+
 #define PT_REGS_PARM1(x) ___bpf_get(___bpf_regs, x, ___bpf_reg1)
 #define PT_REGS_PARM2(x) ___bpf_get(___bpf_regs, x, ___bpf_reg2)
 #define PT_REGS_PARM3(x) ___bpf_get(___bpf_regs, x, ___bpf_reg3)

@@ -11,6 +11,21 @@
 #include "bpf_helpers.h"
 #include "bpf_tracing.h"
 
+/* Results are -ENOENT: no such argument; -ESRCH: not a probe that the loader attached; -EINVAL: an
+ * argument described in a way that is not known here. */
+#if __has_include(<linux/errno.h>)
+#include <linux/errno.h>
+#endif
+#ifndef ENOENT
+#define ENOENT 2
+#endif
+#ifndef ESRCH
+#define ESRCH 3
+#endif
+#ifndef EINVAL
+#define EINVAL 22
+#endif
+
 /* How many different probes can be attached, and from how many places without attach cookies
  * (before Linux 5.15). Define them first for other numbers. */
 #ifndef BPF_USDT_MAX_SPEC_CNT
@@ -69,11 +84,6 @@ struct {
 
 extern const _Bool LINUX_HAS_BPF_COOKIE __kconfig;
 
-/* -errno */
-#define ___BPF_USDT_NO_ENTRY (-2) /* ENOENT: no such argument */
-#define ___BPF_USDT_NO_PROBE (-3) /* ESRCH: not a probe that the loader attached */
-#define ___BPF_USDT_INVALID (-22) /* EINVAL: described in a way that is not known here */
-
 /* The description of the probe that is running, NULL where there is none. */
 static __always_inline struct __bpf_usdt_spec *___bpf_usdt_here(struct pt_regs *ctx)
 {
@@ -97,7 +107,7 @@ __weak __hidden int bpf_usdt_arg_cnt(struct pt_regs *ctx)
 {
 	struct __bpf_usdt_spec *spec = ___bpf_usdt_here(ctx);
 
-	return spec ? spec->arg_cnt : ___BPF_USDT_NO_PROBE;
+	return spec ? spec->arg_cnt : -ESRCH;
 }
 
 /* The argument's description; NULL where there is none of this number. */
@@ -109,7 +119,7 @@ static __always_inline struct __bpf_usdt_arg_spec *___bpf_usdt_spec_of(struct __
 		return NULL;
 	/* The verifier is to see the bound on what is used as an index. */
 	barrier_var(arg_num);
-	if (arg_num >= spec->arg_cnt)
+	if (arg_num >= (__u64)spec->arg_cnt)
 		return NULL;
 	return &spec->args[arg_num];
 }
@@ -121,10 +131,10 @@ __weak __hidden int bpf_usdt_arg_size(struct pt_regs *ctx, __u64 arg_num)
 	struct __bpf_usdt_arg_spec *arg;
 
 	if (!spec)
-		return ___BPF_USDT_NO_PROBE;
+		return -ESRCH;
 	arg = ___bpf_usdt_spec_of(spec, arg_num);
 	if (!arg)
-		return ___BPF_USDT_NO_ENTRY;
+		return -ENOENT;
 	return 8 - (unsigned int)arg->arg_bitshift / 8;
 }
 
@@ -144,13 +154,13 @@ __weak __hidden int bpf_usdt_arg(struct pt_regs *ctx, __u64 arg_num, long *res)
 
 	*res = 0;
 	if (!spec)
-		return ___BPF_USDT_NO_PROBE;
+		return -ESRCH;
 	arg = ___bpf_usdt_spec_of(spec, arg_num);
 	if (!arg)
-		return ___BPF_USDT_NO_ENTRY;
+		return -ENOENT;
 	value = arg->val_off;
 	if (arg->arg_type > BPF_USDT_ARG_SIB)
-		return ___BPF_USDT_INVALID;
+		return -EINVAL;
 	if (arg->arg_type != BPF_USDT_ARG_CONST) {
 		error = ___bpf_usdt_register(ctx, arg->reg_off, &base);
 		if (error)
@@ -183,7 +193,7 @@ __weak __hidden long bpf_usdt_cookie(struct pt_regs *ctx)
 {
 	struct __bpf_usdt_spec *spec = ___bpf_usdt_here(ctx);
 
-	return spec ? (long)spec->usdt_cookie : ___BPF_USDT_NO_PROBE;
+	return spec ? (long)spec->usdt_cookie : -ESRCH;
 }
 
 /* int BPF_USDT(name, int first, void *second) { ... } */
