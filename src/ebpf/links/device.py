@@ -8,7 +8,6 @@ from ebpf._sys import bpf
 from ebpf.errors import BpfError, from_errno
 from ebpf.links.base import Link
 from ebpf.links.create import explain
-from ebpf.net.namespace import run_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def create_interface_link(
 ) -> int:
     """LINK_CREATE where the interface is. `refusals` are the errors with a single meaning here."""
     try:
-        return run_in(
-            interface.netns,
+        return interface.inside(
             lambda: bpf.link_create(
                 variant,
                 f"attach to {target}",

@@ -7,7 +7,7 @@ import socket
 
 from ebpf._sys.arguments import check_number, check_text
 from ebpf.errors import BpfFileNotFoundError
-from ebpf.net.namespace import describe, run_in
+from ebpf.net.namespace import describe, identity, run_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ _MANY = 8
 class Interface:
     """A network interface, by its name or its index, in a network namespace.
 
-    A value without a descriptor: it stands for the index, whatever becomes of the interface.
+    A value without a descriptor: it stands for the index in that namespace, whatever becomes of
+    the interface. Where the name, path or process id of `netns` comes to stand for another
+    namespace, it is an error (ENODEV), not the interface with that index there; kernels before
+    5.14 may take a new namespace for one that ended before.
 
     Args:
         interface: the name ("eth0"), or the index.
@@ -41,18 +44,22 @@ class Interface:
         BpfPermissionError: another namespace takes CAP_SYS_ADMIN.
     """
 
-    __slots__ = ("index", "name", "netns")
+    __slots__ = ("_space", "index", "name", "netns")
 
     def __init__(self, interface: str | int, *, netns: Namespace | None = None) -> None:
         self.netns = netns
         if isinstance(interface, str):
             check_text("interface", interface)
             self.name = interface
-            self.index = run_in(netns, lambda: _index(interface, netns))
+            self.index, self._space = run_in(
+                netns, lambda: (_index(interface, netns), _identity(netns))
+            )
         else:
             check_number("interface", interface, 31)
             self.index = interface
-            self.name = run_in(netns, lambda: _name(interface, netns))
+            self.name, self._space = run_in(
+                netns, lambda: (_name(interface, netns), _identity(netns))
+            )
 
     @classmethod
     def of(cls, interface: AnyInterface) -> Interface:
@@ -63,16 +70,18 @@ class Interface:
     def all(cls, netns: Namespace | None = None) -> list[Interface]:
         """Every interface of a network namespace, by index."""
         made = []
-        for index, name in sorted(run_in(netns, socket.if_nameindex)):
+        found, space = run_in(netns, lambda: (socket.if_nameindex(), _identity(netns)))
+        for index, name in sorted(found):
             interface = cls.__new__(cls)
             interface.index, interface.name, interface.netns = index, name, netns
+            interface._space = space
             made.append(interface)
         return made
 
     def exists(self) -> bool:
         """Whether the namespace still has an interface with this index."""
         try:
-            run_in(self.netns, lambda: _name(self.index, self.netns))
+            self.inside(lambda: _name(self.index, self.netns))
         except BpfFileNotFoundError:
             return False
         return True
@@ -82,17 +91,35 @@ class Interface:
 
         For what the kernel looks up where the caller is: an index that is put into a DEVMAP, the
         address of a socket.
+
+        Raises:
+            BpfFileNotFoundError: ENODEV, `netns` stands for another namespace now; ENOENT, for
+                none.
         """
-        return run_in(self.netns, function)
+        return run_in(self.netns, lambda: self._checked(function))
+
+    def _checked(self, function: Callable[[], T]) -> T:
+        if self._space != _identity(self.netns):
+            raise BpfFileNotFoundError(
+                errno.ENODEV,
+                f"the {describe(self.netns)} is another one than that with {self.name} (index"
+                f" {self.index})",
+            )
+        return function()
 
     def missing(self) -> BpfFileNotFoundError:
         """The exception that says that it is gone."""
-        return _missing(f"interface {self.name} (index {self.index})", "is gone from", self.netns)
+        what = f"interface {self.name} (index {self.index})"
+        try:
+            return self.inside(lambda: _missing(what, "is gone from", self.netns))
+        except BpfFileNotFoundError as error:
+            # So is its namespace.
+            return error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Interface):
             return NotImplemented
-        return (self.index, self.netns) == (other.index, other.netns)
+        return (self.index, self._space) == (other.index, other._space)
 
     def __hash__(self) -> int:
         return hash(self.index)
@@ -103,6 +130,11 @@ class Interface:
     def __repr__(self) -> str:
         netns = "" if self.netns is None else f", netns={self.netns!r}"
         return f"ebpf.Interface({self.name!r}, index={self.index}{netns})"
+
+
+def _identity(netns: Namespace | None) -> int:
+    """Of a namespace that is not the thread's own, which of all it is."""
+    return 0 if netns is None else identity()
 
 
 def _index(name: str, netns: Namespace | None) -> int:
@@ -122,7 +154,7 @@ def _name(index: int, netns: Namespace | None) -> str:
 def _missing(
     what: str, is_not: str, netns: Namespace | None, name: str = ""
 ) -> BpfFileNotFoundError:
-    there = [found for _, found in run_in(netns, socket.if_nameindex)]
+    there = [found for _, found in socket.if_nameindex()]
     if len(there) > _MANY:
         import difflib
 

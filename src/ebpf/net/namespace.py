@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import sys
 
 from ebpf._sys import check, lib
 from ebpf._sys.arguments import check_number
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     Namespace: TypeAlias = str | os.PathLike[str] | int | HasFileno
     T = TypeVar("T")
+
+# SO_NETNS_COOKIE (5.14, uapi asm-generic/socket.h).
+_SO_NETNS_COOKIE = 71
 
 # Where `ip netns add` keeps its namespaces.
 NAMED = "/run/netns"
@@ -54,13 +59,21 @@ def open_namespace(netns: Namespace) -> int:
         check_number("netns", netns, 31)
         path = f"/proc/{netns}/ns/net"
     elif callable(getattr(netns, "fileno", None)):
-        return os.dup(netns.fileno())
+        return _copy(netns)
     else:
         raise TypeError(f"netns: {netns!r} is no name, path, process id or object with fileno")
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise from_errno(error.errno or 0, f"{describe(netns)}: open {path}") from None
+
+
+def _copy(netns: HasFileno) -> int:
+    try:
+        return os.dup(netns.fileno())
+    except OSError as error:
+        code = error.errno or 0
+        raise from_errno(code, f"{describe(netns)}: its descriptor was closed") from None
 
 
 def run_in(netns: Namespace | None, function: Callable[[], T]) -> T:
@@ -133,3 +146,18 @@ def inode(netns: Namespace | None = None) -> int:
         return os.fstat(fd).st_ino
     finally:
         os.close(fd)
+
+
+def identity() -> int:
+    """What tells the network namespace of the calling thread from any other since the boot.
+
+    Before 5.14 its `inode`, which a later namespace may have again.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as any_socket:
+        try:
+            cookie = any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:
+                raise
+            return inode()
+    return int.from_bytes(cookie, "little" if sys.byteorder == "little" else "big")

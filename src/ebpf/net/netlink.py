@@ -10,10 +10,12 @@ import errno
 import socket
 import struct
 import sys
+from _thread import RLock
 
 from ebpf._sys.call import fail
 from ebpf.errors import ERRNO_TO_EXCEPTION, BpfError, NotSupportedError, from_errno
-from ebpf.net.namespace import run_in
+from ebpf.net.interface import Interface
+from ebpf.net.namespace import inode, run_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,16 +82,24 @@ def number(data: bytes | None) -> int:
 class Netlink:
     """A socket for the routing messages of one network namespace; a context manager.
 
+    It keeps the namespace, also when that has no name and no process any more. Threads may share
+    it.
+
+    Args:
+        where: the namespace, or an interface that is in it; None for the calling thread's.
+
     Raises:
         BpfFileNotFoundError, BpfPermissionError: the namespace cannot be entered.
     """
 
-    def __init__(self, netns: Namespace | None = None) -> None:
+    def __init__(self, where: Namespace | Interface | None = None) -> None:
         # A socket stays in the namespace that it was made in, whoever uses it.
-        self._socket = run_in(
-            netns, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        )
+        if isinstance(where, Interface):
+            self._socket, self.inode = where.inside(_socket)
+        else:
+            self._socket, self.inode = run_in(where, _socket)
         self._sequence = 0
+        self._lock = RLock()
         try:
             self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
@@ -119,6 +129,15 @@ class Netlink:
         self, kind: int, body: bytes, flags: int, action: str
     ) -> tuple[list[bytes], bool]:
         """Send a request; what answers it, and whether that changed while it was told."""
+        with self._lock:
+            try:
+                return self._answers(kind, body, flags, action)
+            except BpfError:
+                raise
+            except OSError as error:
+                raise from_errno(error.errno or 0, f"{action}: {error.strerror}") from None
+
+    def _answers(self, kind: int, body: bytes, flags: int, action: str) -> tuple[list[bytes], bool]:
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, self._sequence, 0)
         self._socket.send(header + body)
@@ -153,6 +172,16 @@ class Netlink:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _socket() -> tuple[socket.socket, int]:
+    """A socket of the namespace of the calling thread, and the number of that."""
+    number = inode()
+    try:
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError as error:
+        raise from_errno(error.errno or 0, "make a netlink socket") from None
+    return made, number
 
 
 def _check(found: int, flags: int, content: bytes, action: str) -> None:

@@ -12,7 +12,6 @@ from ebpf._sys.arguments import check_number, check_numbers, check_seconds, poll
 from ebpf._sys.call import fail
 from ebpf.errors import BpfError, ClosedError, NotSupportedError
 from ebpf.net.interface import Interface
-from ebpf.net.namespace import run_in
 from ebpf.plain import NamedTuple
 
 TYPE_CHECKING = False
@@ -263,7 +262,7 @@ class XskSocket(Descriptor):
 
 
 def _socket(interface: Interface) -> int:
-    fd = run_in(interface.netns, lambda: int(lib.ebpf_xsk_socket()))
+    fd = interface.inside(lambda: int(lib.ebpf_xsk_socket()))
     if fd == -errno.EAFNOSUPPORT:
         raise NotSupportedError("make an AF_XDP socket: not built (CONFIG_XDP_SOCKETS)")
     if fd < 0:

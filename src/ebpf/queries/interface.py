@@ -6,7 +6,6 @@ import errno
 
 from ebpf.errors import BpfError, NotSupportedError
 from ebpf.net import Interface
-from ebpf.net.namespace import run_in
 from ebpf.net.netlink import Netlink
 from ebpf.net.rtnetlink import CLSACT, bpf_filters, xdp_attached
 from ebpf.queries.attached import AttachedHook, AttachedProgram
@@ -33,7 +32,7 @@ def query_interface(interface: AnyInterface) -> dict[str, AttachedHook]:
     """What is attached to `interface`, by hook."""
     found = Interface.of(interface)
     try:
-        return _over_netlink(found) | run_in(found.netns, lambda: _ordered(found))
+        return _over_netlink(found) | found.inside(lambda: _ordered(found))
     except BpfError as error:
         if error.errno != errno.ENODEV:
             raise
@@ -41,7 +40,7 @@ def query_interface(interface: AnyInterface) -> dict[str, AttachedHook]:
 
 
 def _over_netlink(interface: Interface) -> dict[str, AttachedHook]:
-    with Netlink(interface.netns) as netlink:
+    with Netlink(interface) as netlink:
         xdp = [
             AttachedProgram(attached.program_id, mode=attached.mode)
             for attached in xdp_attached(netlink, interface.index, interface.name)

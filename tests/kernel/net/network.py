@@ -126,6 +126,12 @@ class Namespace:
     def close(self) -> None:
         os.close(self._fd)
 
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
 
 class Network:
     """`near` and `far`, joined by the interface "near0" of one and "far0" of the other.
