@@ -99,8 +99,10 @@ def attach_lwt(
         raise ValueError(f"destination: {network} is no segment, which is an IPv6 network")
     router = None if gateway is None else ipaddress.ip_address(gateway)
     route = BpfRoute(network, found.index, place, _new_name(program), metric, router, headroom)
-    _set(found, route, program, f"attach {program!r} to the {target}")
-    return LwtRoute(program, found, target, route)
+    link = LwtRoute(program, found, target, route)
+    action = f"attach {program!r} to the {target}"
+    link._attach(lambda: _set(link._netlink, found, route, program, action))
+    return link
 
 
 def _network(destination: str | Network, gateway: str | Address | None) -> Network:
@@ -115,6 +117,7 @@ def _new_name(program: HasFileno) -> str:
 
 
 def _set(
+    netlink: Netlink,
     interface: Interface,
     route: BpfRoute,
     program: HasFileno,
@@ -122,16 +125,15 @@ def _set(
     *,
     replace: bool = False,
 ) -> None:
-    with Netlink(interface.netns) as netlink:
-        try:
-            set_route(netlink, route, program.fileno(), action, replace=replace)
-        except BpfError as error:
-            code = error.errno or 0
-            if code in (errno.ENODEV, errno.EINVAL) and not interface.exists():
-                raise interface.missing() from None
-            if code in _REFUSALS:
-                raise from_errno(code, f"{action}: {_REFUSALS[code]}") from None
-            raise
+    try:
+        set_route(netlink, route, program.fileno(), action, replace=replace)
+    except BpfError as error:
+        code = error.errno or 0
+        if code in (errno.ENODEV, errno.EINVAL) and not interface.exists():
+            raise interface.missing() from None
+        if code in _REFUSALS:
+            raise from_errno(code, f"{action}: {_REFUSALS[code]}") from None
+        raise
 
 
 class LwtRoute(Unlinked):
@@ -156,44 +158,41 @@ class LwtRoute(Unlinked):
         check_objects(program=program)
         wanted = next(type for type, place in _PLACES.items() if place == self._route.place)
         check_type(program, self.target, wanted)
-        if _find(self.interface, self._route.name) is None:
+        if _find(self._netlink, self._route.name) is None:
             raise from_errno(errno.ENOENT, f"update {self!r}: the route was removed")
         # The kernel takes programs of the same name for the same, and would keep the old one.
         route = self._route._replace(name=_new_name(program))
-        _set(self.interface, route, program, f"update {self!r}", replace=True)
+        _set(self._netlink, self.interface, route, program, f"update {self!r}", replace=True)
         self._route = route
         self._replaced_by(program)
 
     def _remove(self, fd: int) -> None:
-        found = _find(self.interface, self._route.name)
+        found = _find(self._netlink, self._route.name)
         if found is not None:
-            _remove(self.interface.netns, found)
+            _remove(self._netlink, found)
 
 
-def _find(interface: Interface, name: str) -> BpfRoute | None:
+def _find(netlink: Netlink, name: str) -> BpfRoute | None:
     """The route with the program of that name, if it is still there."""
-    with Netlink(interface.netns) as netlink:
-        return next((route for route in bpf_routes(netlink) if route.name == name), None)
+    return next((route for route in bpf_routes(netlink) if route.name == name), None)
 
 
-def _remove(netns: Namespace | None, route: BpfRoute) -> None:
-    with Netlink(netns) as netlink:
-        try:
-            remove_route(netlink, route, f"remove the route to {route.destination}")
-        except BpfError as error:
-            # It went since it was found.
-            if error.errno not in GONE:
-                raise
+def _remove(netlink: Netlink, route: BpfRoute) -> None:
+    try:
+        remove_route(netlink, route, f"remove the route to {route.destination}")
+    except BpfError as error:
+        # It went since it was found.
+        if error.errno not in GONE:
+            raise
 
 
 def remove_stale_routes(netns: Namespace | None = None) -> list[str]:
     """Remove the routes of a namespace that processes which are gone have left."""
     removed = []
     with Netlink(netns) as netlink:
-        routes = bpf_routes(netlink)
-    for route in routes:
-        match = _NAME.fullmatch(route.name)
-        if match is not None and is_gone(match[1]):
-            _remove(netns, route)
-            removed.append(f"route to {route.destination}")
+        for route in bpf_routes(netlink):
+            match = _NAME.fullmatch(route.name)
+            if match is not None and is_gone(match[1]):
+                _remove(netlink, route)
+                removed.append(f"route to {route.destination}")
     return removed

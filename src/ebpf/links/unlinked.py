@@ -1,4 +1,4 @@
-"""Attachments to interfaces that the kernel keeps without a link, and who made them.
+"""Attachments to interfaces that the kernel keeps without a link.
 
 Such an attachment has no owner: it stays when the process that made it is killed. So what is made
 carries a mark of the process, it is removed when it is closed or the process ends by itself, and
@@ -14,9 +14,12 @@ import weakref
 from ebpf._sys import check, lib
 from ebpf.errors import NotSupportedError
 from ebpf.links.base import Link
+from ebpf.net.netlink import Netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebpf.info import LinkInfo
     from ebpf.links.base import HasFileno
     from ebpf.net import Interface
@@ -29,17 +32,33 @@ class Unlinked(Link):
     """A program at an interface until it is removed: by closing, or when this process ends.
 
     It has a descriptor of the program, so that the attachment of somebody else, who has replaced
-    it, is not removed.
+    it, is not removed; and a socket of the interface's network namespace, which stays until it is
+    closed, so that it can be removed when the namespace has no name and no process any more.
+
+    It is made before it is attached: `_attach` does that, or leaves nothing.
     """
 
     def __init__(self, program: HasFileno, interface: Interface, target: str) -> None:
         super().__init__(_copy(program), target)
         self.interface = interface
         self._pid = os.getpid()
+        try:
+            self._netlink = Netlink(interface)
+        except BaseException:
+            os.close(self.__dict__.pop("_fd"))
+            raise
         if not _open:
             atexit.unregister(_remove_own)
             atexit.register(_remove_own)
         _open.add(self)
+
+    def _attach(self, attach: Callable[[], None]) -> None:
+        """Attach it by `attach`; where that fails or is interrupted, nothing of it is left."""
+        try:
+            attach()
+        except BaseException:
+            self.close()
+            raise
 
     def _remove(self, fd: int) -> None:
         """Remove it from the interface, if it is there; `fd` is the program."""
@@ -61,6 +80,7 @@ class Unlinked(Link):
                 self._remove(fd)
         finally:
             os.close(fd)
+            self._netlink.close()
 
     def detach(self) -> None:
         """Detach by closing: the kernel has no object that others could hold."""

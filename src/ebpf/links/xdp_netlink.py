@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from itertools import count
 
 from ebpf._sys import bpf
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
 _UPDATE_IF_NOEXIST, _REPLACE = 1 << 0, 1 << 4
 
 RECORDS = "/run/ebpf/xdp"
-# Process, number of the namespace, index of the interface, id of the program.
-_RECORD = re.compile(rf"({MARK})_(\d+)_(\d+)_(\d+)")
+# Process, number of the namespace, index of the interface, id of the program, a number.
+_RECORD = re.compile(rf"({MARK})_(\d+)_(\d+)_(\d+)_\d+")
+_numbers = count(1)
+
+# The link of this process that attached last, by number of the namespace, index of the interface,
+# and whether it is in the card.
+_latest: dict[tuple[int, int, bool], int] = {}
 
 
 def attach_xdp_netlink(
@@ -68,15 +74,13 @@ def attach_xdp_netlink(
     if replace is not None:
         check_type(replace, target, ProgramType.XDP)
     expected = None if replace is None else replace.fileno()
-    record = _record(program, found)
+    link = NetlinkXdp(program, found, target, mode)
     try:
-        _set(found, program.fileno(), flags, f"attach {program!r} to {target}", expected)
-    except BpfError as error:
-        _forget(record)
-        if isinstance(error, NotSupportedError):
-            raise no_such_mode(error, found, mode) from None
-        raise
-    return NetlinkXdp(program, found, target, mode, record)
+        action = f"attach {program!r} to {target}"
+        link._attach(lambda: link._put(program, flags, action, expected))
+    except NotSupportedError as error:
+        raise no_such_mode(error, found, mode) from None
+    return link
 
 
 class NetlinkXdp(Unlinked):
@@ -88,11 +92,12 @@ class NetlinkXdp(Unlinked):
         interface: Interface,
         target: str,
         mode: XdpMode | None,
-        record: str,
     ) -> None:
         self.mode = mode
-        self._record = record
+        self._number = next(_numbers)
+        self._record = ""
         super().__init__(program, interface, target)
+        self._place = (self._netlink.inode, interface.index, mode is XdpMode.OFFLOAD)
 
     def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
         """Put `program` in the place of the attached one, atomically.
@@ -106,64 +111,70 @@ class NetlinkXdp(Unlinked):
         """
         old = self.fileno() if expected is None else expected.fileno()
         check_type(program, self.target, ProgramType.XDP)
-        record = _record(program, self.interface)
-        try:
-            flags = mode_flags(self.mode) | _REPLACE
-            _set(self.interface, program.fileno(), flags, f"update {self!r}", old)
-        except BpfError:
-            if record != self._record:
-                _forget(record)
-            raise
-        if record != self._record:
-            _forget(self._record)
-        self._record = record
+        self._put(program, mode_flags(self.mode) | _REPLACE, f"update {self!r}", old)
         self._replaced_by(program)
 
+    def _put(self, program: HasFileno, flags: int, action: str, expected: int | None) -> None:
+        """Attach `program`, which is written down before."""
+        record = self._written(program)
+        try:
+            set_xdp(self._netlink, self.interface.index, program.fileno(), flags, action, expected)
+        except BpfError as error:
+            _forget(record)
+            if error.errno == errno.ENODEV:
+                raise self.interface.missing() from None
+            raise
+        except BaseException:
+            self._interrupted(program, record)
+            raise
+        before, self._record = self._record, record
+        _latest[self._place] = self._number
+        if before:
+            _forget(before)
+
+    def _interrupted(self, program: HasFileno, record: str) -> None:
+        """Detach what may be attached, unless another link of this process stands for it."""
+        if self._place not in _latest:
+            self._detach(program.fileno())
+            _forget(record)
+
+    def _written(self, program: HasFileno) -> str:
+        """Write down that this process attaches `program`; the file."""
+        id = bpf.prog_info(program.fileno())["id"]
+        inode, index, _ = self._place
+        # One program may be attached twice, and the second attachment be refused.
+        path = f"{RECORDS}/{mark()}_{inode}_{index}_{id}_{next(_numbers)}"
+        try:
+            os.makedirs(RECORDS, mode=0o700, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise from_errno(
+                error.errno or 0, f"write down in {RECORDS} what is attached to {self.interface}"
+            ) from None
+        return path
+
+    def _detach(self, fd: int) -> None:
+        _detach(self._netlink, self.interface.index, fd, mode_flags(self.mode), f"detach {self!r}")
+
     def _remove(self, fd: int) -> None:
-        _detach(self.interface, fd, mode_flags(self.mode), f"detach {self!r}")
-        _forget(self._record)
+        # The program may be the same again, by another link that took the place of this one.
+        if _latest.get(self._place) == self._number:
+            del _latest[self._place]
+            self._detach(fd)
+        if self._record:
+            _forget(self._record)
 
 
-def _set(
-    interface: Interface, fd: int, flags: int, action: str, expected: int | None = None
-) -> None:
-    try:
-        with Netlink(interface.netns) as netlink:
-            set_xdp(netlink, interface.index, fd, flags, action, expected)
-    except BpfError as error:
-        if error.errno == errno.ENODEV:
-            raise interface.missing() from None
-        raise
-
-
-def _detach(interface: Interface, fd: int, flags: int, action: str) -> bool:
+def _detach(netlink: Netlink, index: int, fd: int, flags: int, action: str) -> bool:
     """Detach the program `fd`; False where it is not attached any more."""
     try:
-        _set(interface, -1, flags | _REPLACE, action, fd)
-    except BpfFileNotFoundError:
-        # The interface or its namespace is gone, and the attachment with it.
-        return False
+        set_xdp(netlink, index, -1, flags | _REPLACE, action, fd)
     except BpfError as error:
-        # EEXIST: another program is attached; EBUSY: a link.
-        if error.errno not in (errno.EEXIST, errno.EBUSY):
+        # EEXIST: another program is attached; EBUSY: a link; ENODEV: the interface is gone.
+        if error.errno not in (errno.EEXIST, errno.EBUSY, errno.ENODEV):
             raise
         return False
     return True
-
-
-def _record(program: HasFileno, interface: Interface) -> str:
-    """Write down that this process attaches `program`, before it does; the file."""
-    id = bpf.prog_info(program.fileno())["id"]
-    name = f"{mark()}_{inode(interface.netns)}_{interface.index}_{id}"
-    path = f"{RECORDS}/{name}"
-    try:
-        os.makedirs(RECORDS, mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise from_errno(
-            error.errno or 0, f"write down in {RECORDS} what is attached to {interface}"
-        ) from None
-    return path
 
 
 def _forget(record: str) -> None:
@@ -211,6 +222,6 @@ def _detach_everywhere(index: int, netns: Namespace | None, id: int, fd: int) ->
             for attached in xdp_attached(netlink, index, interface.name)
             if attached.program_id == id
         ]
-    action = f"detach what a process that is gone attached to {interface}"
-    done = [_detach(interface, fd, MODE_FLAGS[mode], action) for mode in modes]
+        action = f"detach what a process that is gone attached to {interface}"
+        done = [_detach(netlink, index, fd, MODE_FLAGS[mode], action) for mode in modes]
     return [f"xdp of {interface}"] if any(done) else []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from ebpf import BpfError, BpfFileNotFoundError, Interface
-from tests.kernel.net.network import Network
+from ebpf import BpfError, BpfFileNotFoundError, Interface, ProgramType, XdpAction, query
+from tests.kernel.net.network import Namespace, Network
+from tests.kernel.net.programs import returning
 
 
 def test_an_interface_is_found_by_name_and_by_index(network: Network) -> None:
@@ -38,6 +41,68 @@ def test_a_namespace_has_several_names(network: Network, form: str) -> None:
             process.stdin.flush()
             assert process.stdout.readline() == b"here\n"
             assert Interface("far0", netns=process.pid).index == index
+
+
+def test_a_name_that_stands_for_another_namespace(network: Network, tmp_path: Path) -> None:
+    """A container that is started anew gets the program that was for the one before."""
+    name = tmp_path / "namespace"
+    name.symlink_to(network.far.path)
+    far = Interface("far0", netns=name)
+    index = far.index
+    with Namespace() as other, returning(ProgramType.XDP, XdpAction.PASS) as program:
+        other.run(
+            "link",
+            "add",
+            "far0",
+            "index",
+            str(index),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "n0",
+            "index",
+            "77",
+        )
+        name.unlink()
+        name.symlink_to(other.path)
+        with pytest.raises(BpfFileNotFoundError, match=r"is another one than that with far0"):
+            program.attach_xdp(far)
+        assert not far.exists()
+        assert Interface("far0", netns=name) != far
+        assert query(Interface("far0", netns=other))["xdp"].programs == []
+
+
+def test_closing_when_the_namespace_has_no_name_any_more(network: Network, tmp_path: Path) -> None:
+    """Its programs go on for ever in the processes that are there, while closing says nothing."""
+    name = tmp_path / "namespace"
+    name.symlink_to(network.far.path)
+    far = Interface("far0", netns=name)
+    here = Interface("far0", netns=network.far)
+    with (
+        returning(ProgramType.XDP, XdpAction.DROP) as xdp,
+        returning(ProgramType.SCHED_CLS, 2) as filter,
+    ):
+        links = [xdp.attach_xdp_netlink(far), filter.attach_tc(far, "ingress")]
+        name.unlink()
+        for link in links:
+            link.close()
+        assert [hook.programs for hook in query(here).values() if hook.programs] == []
+        assert network.arrived() == [b"tested"]
+
+
+def test_a_namespace_whose_descriptor_was_closed() -> None:
+    """The error is no one of this library's, or another file is taken for the namespace."""
+    with tempfile.TemporaryFile() as file:
+        number = file.fileno()
+
+        class Closed:
+            def fileno(self) -> int:
+                return number
+
+    with pytest.raises(BpfError, match=r"its descriptor was closed") as refused:
+        Interface("lo", netns=Closed())
+    assert refused.value.errno == errno.EBADF
 
 
 def test_the_own_namespace_is_not_left(network: Network) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from ebpf import (
     XdpMode,
     query,
 )
+from ebpf.links import xdp_netlink
 from ebpf.links.owner import MARK
 from ebpf.links.xdp_netlink import RECORDS
 from tests.kernel.net.network import Network
@@ -130,6 +132,50 @@ def test_refusals_have_words(network: Network) -> None:
     assert records() == []
 
 
+def test_a_refused_attachment_leaves_the_record_of_the_first(network: Network) -> None:
+    """The same program a second time: cleaning up after SIGKILL knows nothing of the first."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far):
+        written = records()
+        with pytest.raises(BpfError, match=r"busy|force|already"):
+            program.attach_xdp_netlink(far)
+        assert records() == written
+
+
+def test_the_first_link_does_not_detach_what_came_back(network: Network) -> None:
+    """A program that was replaced and put back, is off when its first link is closed."""
+    far = Interface("far0", netns=network.far)
+    with returning(XDP, XdpAction.DROP) as old, returning(XDP, XdpAction.PASS) as new:
+        first = old.attach_xdp_netlink(far)
+        second = new.attach_xdp_netlink(far, replace=old)
+        with old.attach_xdp_netlink(far, replace=new):
+            first.close()
+            second.close()
+            assert network.arrived() == []
+        assert query(far)["xdp"].programs == []
+    assert records() == []
+
+
+def test_an_interrupted_attachment_leaves_nothing(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the kernel attaches leaves a program that nobody has."""
+    far = Interface("far0", netns=network.far)
+    real = xdp_netlink.set_xdp
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(xdp_netlink, "set_xdp", interrupted)
+    with returning(XDP, XdpAction.DROP) as program:
+        with pytest.raises(KeyboardInterrupt):
+            program.attach_xdp_netlink(far)
+        assert query(far)["xdp"].programs == []
+    assert records() == []
+
+
 def test_a_forked_child_does_not_detach(network: Network) -> None:
     """A child that ends takes its parent's attachment along."""
     far = Interface("far0", netns=network.far)
@@ -140,4 +186,4 @@ def test_a_forked_child_does_not_detach(network: Network) -> None:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert query(far)["xdp"].program_ids == [program.info().id]
-        assert re.fullmatch(rf"{MARK}_\d+_\d+_\d+", *records())
+        assert re.fullmatch(rf"{MARK}_\d+_\d+_\d+_\d+", *records())
