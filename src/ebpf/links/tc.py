@@ -6,6 +6,7 @@ A filter stays on its interface until it is removed. Its name says which process
 from __future__ import annotations
 
 import errno
+import os
 import re
 from itertools import count
 
@@ -19,12 +20,18 @@ from ebpf.errors import (
     NotSupportedError,
 )
 from ebpf.links.create import check_type
+from ebpf.links.lock import alone
 from ebpf.links.owner import MARK, is_gone, mark
 from ebpf.links.unlinked import Unlinked
 from ebpf.net import Interface
-from ebpf.net.namespace import inode, run_in
 from ebpf.net.netlink import Netlink
-from ebpf.net.rtnetlink import CLSACT, bpf_filters, remove_clsact, remove_filter
+from ebpf.net.rtnetlink import (
+    CLSACT,
+    bpf_filters,
+    ingress_qdisc,
+    remove_clsact,
+    remove_filter,
+)
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
@@ -43,16 +50,19 @@ PROTOCOLS = {"all": 0x3, "ip": 0x800, "arp": 0x806, "802.1q": 0x8100, "ipv6": 0x
 _NAME = re.compile(rf"ebpf:({MARK})_\d+(q?):.*")
 _numbers = count(1)
 
-# Interfaces whose qdisc this process made: numbers of namespaces, and indexes.
-_qdiscs: set[tuple[int, int]] = set()
+# The qdiscs that this process made, by number of the namespace and index of the interface, and its
+# filters there: these keep the namespace, whose number another one has later.
+_qdiscs: dict[tuple[int, int], set[int]] = {}
+
+# How often a filter is added whose qdisc somebody removes in between.
+_ATTEMPTS = 5
 
 # What the clsact qdisc and its BPF filters are built by.
 _OPTIONS = "CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF"
 
 _REFUSALS = {
     errno.EEXIST: "a filter with this priority and handle is there already",
-    errno.EINVAL: "the kernel takes no such filter; the interface may have an ingress qdisc in the"
-    " place of clsact, or the priority one of another protocol",
+    errno.EINVAL: "the kernel takes no such filter; the priority may be one of another protocol",
 }
 
 
@@ -86,7 +96,8 @@ def attach_tc(
         EbpfError: pyroute2 is not installed.
         BpfFileNotFoundError: ENODEV, there is no such interface.
         BpfFileExistsError: a filter with this priority and handle is there already.
-        BpfError: EINVAL, the program is of another type, or the place is one of other filters.
+        BpfError: EINVAL, the program is of another type, the place is one of other filters, or the
+            interface has the older ingress qdisc, which has no egress.
         NotSupportedError: the kernel was built without the qdisc or its BPF filters.
         BpfPermissionError: it takes CAP_NET_ADMIN.
     """
@@ -99,18 +110,9 @@ def attach_tc(
     target = f"tc {direction} of {found}"
     check_type(program, target, ProgramType.SCHED_CLS)
     place = {"parent": CLSACT[direction], "protocol": number, "prio": priority, "handle": handle}
-    owner = _own_qdisc(found, target)
-    name = f"ebpf:{mark()}_{next(_numbers)}{'q' if owner else ''}:{_name(program)}"
-    flags = {"name": name, "direct_action": direct_action}
-    try:
-        _tc(found, target, "add-filter", "bpf", fd=program.fileno(), **place, **flags)
-        row = _find(found, name)
-    except BaseException:
-        _remove_empty_qdisc(found, owner)
-        raise
-    if row is None:
-        raise BpfFileNotFoundError(errno.ENOENT, f"attach to {target}: it was removed at once")
-    return TcFilter(program, found, target, row)
+    link = TcFilter(program, found, target, direction)
+    link._attach(lambda: link._add(program, direct_action=direct_action, **place))
+    return link
 
 
 class TcFilter(Unlinked):
@@ -120,11 +122,68 @@ class TcFilter(Unlinked):
     """
 
     def __init__(
-        self, program: HasFileno, interface: Interface, target: str, row: BpfFilter
+        self, program: HasFileno, interface: Interface, target: str, direction: str
     ) -> None:
-        self._row = row
-        self.priority, self.handle, self.protocol = row.priority, row.handle, row.protocol
+        self.priority = self.handle = self.protocol = 0
+        self._direction = direction
+        self._number = next(_numbers)
+        self._row: BpfFilter | None = None
+        self._name = ""
         super().__init__(program, interface, target)
+        self._place = (self._netlink.inode, interface.index)
+
+    def _add(self, program: HasFileno, **place: Any) -> None:
+        """Add the filter; again where somebody has removed the qdisc in between."""
+        for _ in range(_ATTEMPTS):
+            with alone("tc"):
+                row = self._added(program, place)
+            if row is not None:
+                self._row = row
+                self.priority, self.handle, self.protocol = row.priority, row.handle, row.protocol
+                return
+        raise BpfFileNotFoundError(
+            errno.ENOENT, f"attach to {self.target}: it was removed each time that it was made"
+        )
+
+    def _added(self, program: HasFileno, place: dict[str, Any]) -> BpfFilter | None:
+        """Add the filter once; None where it, or the qdisc, was removed at once."""
+        owner = self._own_qdisc()
+        self._name = f"ebpf:{mark()}_{self._number}{'q' if owner else ''}:{_name(program)}"
+        request = {"fd": program.fileno(), "name": self._name, **place}
+        try:
+            _tc(self.interface, self.target, "add-filter", "bpf", **request)
+        except BpfError:
+            if self._ingress_qdisc() or not self.interface.exists():
+                raise
+            return None
+        return _find(self._netlink, self.interface, self._name)
+
+    def _own_qdisc(self) -> bool:
+        """Make the clsact qdisc if it is not there; whether this process made it."""
+        try:
+            _tc(self.interface, self.target, "add", "clsact")
+        except BpfError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            self._check_qdisc()
+        else:
+            _qdiscs[self._place] = set()
+        if self._place in _qdiscs:
+            _qdiscs[self._place].add(self._number)
+        return self._place in _qdiscs
+
+    def _check_qdisc(self) -> None:
+        # What is added to that as egress, it runs at ingress.
+        if self._direction == "egress" and self._ingress_qdisc() == "ingress":
+            name = self.interface.name
+            raise BpfError(
+                errno.EINVAL,
+                f"attach to {self.target}: {name} has the older ingress qdisc, which has no"
+                f" egress; use attach_tcx, or replace it (tc qdisc delete dev {name} ingress)",
+            )
+
+    def _ingress_qdisc(self) -> str:
+        return ingress_qdisc(self._netlink, self.interface.index, self.interface.name)
 
     def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
         """Put `program` in the place of the attached one, atomically.
@@ -138,7 +197,7 @@ class TcFilter(Unlinked):
         self.fileno()
         check_type(program, self.target, ProgramType.SCHED_CLS)
         row = self._row
-        if _find(self.interface, row.name) is None:
+        if row is None or _find(self._netlink, self.interface, row.name) is None:
             raise BpfFileNotFoundError(errno.ENOENT, f"update {self!r}: it was removed")
         _tc(
             self.interface,
@@ -155,13 +214,17 @@ class TcFilter(Unlinked):
         self._replaced_by(program)
 
     def _remove(self, fd: int) -> None:
-        owner = (match := _NAME.fullmatch(self._row.name)) is not None and bool(match[2])
-        try:
-            _remove_named(self.interface, self._row.name)
-            _remove_empty_qdisc(self.interface, owner)
-        except BpfFileNotFoundError:
-            # The interface, or its namespace, is gone.
-            return
+        index, name = self.interface.index, self.interface.name
+        with alone("tc"):
+            row = _find(self._netlink, self.interface, self._name) if self._name else None
+            if row is not None:
+                remove_filter(self._netlink, index, row, f"detach {self!r}")
+            filters = _qdiscs.get(self._place)
+            if filters is None:
+                return
+            filters.discard(self._number)
+            if remove_clsact(self._netlink, index, name) or not filters:
+                del _qdiscs[self._place]
 
 
 def _protocol(protocol: str | int) -> int:
@@ -176,19 +239,6 @@ def _protocol(protocol: str | int) -> int:
 
 def _name(program: HasFileno) -> str:
     return str(getattr(program, "name", "") or "program")
-
-
-def _own_qdisc(interface: Interface, target: str) -> bool:
-    """Make the clsact qdisc if it is not there; whether this process made it."""
-    place = (inode(interface.netns), interface.index)
-    try:
-        _tc(interface, target, "add", "clsact")
-    except BpfError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        return place in _qdiscs
-    _qdiscs.add(place)
-    return True
 
 
 def _tc(interface: Interface, target: str, command: str, kind: str, **arguments: Any) -> None:
@@ -206,7 +256,7 @@ def _tc(interface: Interface, target: str, command: str, kind: str, **arguments:
             route.tc(command, kind, index=interface.index, **arguments)
 
     try:
-        run_in(interface.netns, request)
+        interface.inside(request)
     except NetlinkError as error:
         _refuse(interface, f"attach to {target}", int(error.code), str(error.args[-1]))
 
@@ -219,36 +269,21 @@ def _refuse(interface: Interface, action: str, code: int, said: str) -> NoReturn
     if code == errno.ENOENT:
         raise NotSupportedError(f"{action}: not built ({_OPTIONS}): {said}", errno=code) from None
     cls = ERRNO_TO_EXCEPTION.get(code, BpfError)
-    raise cls(code, f"{action}: {_REFUSALS.get(code, said)}") from None
+    meaning = _REFUSALS.get(code, said)
+    if said not in (meaning, os.strerror(code)):
+        meaning += f"; the kernel says: {said}"
+    raise cls(code, f"{action}: {meaning}") from None
 
 
-def _find(interface: Interface, name: str) -> BpfFilter | None:
-    with Netlink(interface.netns) as netlink:
-        rows = bpf_filters(netlink, interface.index, interface.name)
+def _find(netlink: Netlink, interface: Interface, name: str) -> BpfFilter | None:
+    rows = bpf_filters(netlink, interface.index, interface.name)
     return next((row for row in rows if row.name == name), None)
-
-
-def _remove_named(interface: Interface, name: str) -> None:
-    """Remove the filter with this name, if it is there."""
-    with Netlink(interface.netns) as netlink:
-        for row in bpf_filters(netlink, interface.index, interface.name):
-            if row.name == name:
-                remove_filter(netlink, interface.index, row, f"remove a filter of {interface}")
-
-
-def _remove_empty_qdisc(interface: Interface, owner: bool) -> None:
-    """Remove the clsact qdisc that this library made, if it has no filters."""
-    if not owner:
-        return
-    with Netlink(interface.netns) as netlink:
-        if remove_clsact(netlink, interface.index, interface.name):
-            _qdiscs.discard((inode(interface.netns), interface.index))
 
 
 def remove_stale_filters(netns: Namespace | None = None) -> list[str]:
     """Remove the filters of processes that are gone, and qdiscs that have none any more."""
     removed = []
-    with Netlink(netns) as netlink:
+    with alone("tc"), Netlink(netns) as netlink:
         for interface in Interface.all(netns):
             made = False
             for row in bpf_filters(netlink, interface.index, interface.name):

@@ -9,7 +9,7 @@ import errno
 import struct
 import sys
 
-from ebpf.errors import BpfError, BpfFileNotFoundError
+from ebpf.errors import BpfError
 from ebpf.net.netlink import Netlink, attributes, number, parse
 from ebpf.plain import NamedTuple
 from ebpf.types import XdpMode
@@ -93,13 +93,13 @@ class BpfFilter(NamedTuple):
 
 def bpf_filters(netlink: Netlink, index: int, name: str) -> list[BpfFilter]:
     """The BPF filters on the clsact or ingress qdisc of the interface `index`, in their order."""
-    kind = _ingress_qdisc(netlink, index, name)
+    kind = ingress_qdisc(netlink, index, name)
     if kind == "clsact":
         return [row for at in CLSACT for row in _filters(netlink, index, name, kind, at)]
     return _filters(netlink, index, name, kind, "ingress") if kind else []
 
 
-def _ingress_qdisc(netlink: Netlink, index: int, name: str) -> str:
+def ingress_qdisc(netlink: Netlink, index: int, name: str) -> str:
     """The kind of the one qdisc that an interface may have at ingress; "" for none."""
     rows = netlink.dump(_GETQDISC, _TC.pack(0, index, 0, 0, 0), f"list the qdiscs of {name}")
     for row in rows:
@@ -150,21 +150,29 @@ def remove_filter(netlink: Netlink, index: int, row: BpfFilter, action: str) -> 
     body += attributes({_TCA_KIND: b"bpf\0", _TCA_CHAIN: _U32.pack(row.chain)})
     try:
         netlink.request(_DELTFILTER, body, action)
-    except BpfFileNotFoundError:
-        return
+    except BpfError as error:
+        # The filter, its qdisc or the interface.
+        if error.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV):
+            raise
 
 
 def remove_clsact(netlink: Netlink, index: int, name: str) -> bool:
     """Remove the clsact qdisc of an interface, if it has one and that has no filters at all."""
-    if _ingress_qdisc(netlink, index, name) != "clsact":
+    if ingress_qdisc(netlink, index, name) != "clsact":
         return False
     action = f"list the filters of {name}"
-    for parent in CLSACT.values():
-        if netlink.dump(_GETTFILTER, _TC.pack(0, index, 0, parent, 0), action):
-            return False
     body = _TC.pack(0, index, _CLSACT_HANDLE, _INGRESS_PARENT, 0)
     body += attributes({_TCA_KIND: b"clsact\0"})
-    netlink.request(_DELQDISC, body, f"remove the clsact qdisc of {name}")
+    try:
+        for parent in CLSACT.values():
+            if netlink.dump(_GETTFILTER, _TC.pack(0, index, 0, parent, 0), action):
+                return False
+        netlink.request(_DELQDISC, body, f"remove the clsact qdisc of {name}")
+    except BpfError as error:
+        # Somebody is adding a filter, or has removed the qdisc or the interface.
+        if error.errno not in (errno.EBUSY, errno.EINVAL, errno.ENOENT, errno.ENODEV):
+            raise
+        return False
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ebpf import (
     EbpfError,
     Interface,
     NotSupportedError,
+    Program,
     ProgramType,
     query,
 )
@@ -119,6 +121,77 @@ def test_what_others_made_stays(network: Network, bpffs: Path) -> None:
         assert [row["pref"] for row in filters(network)] == [20]
 
 
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_the_older_ingress_qdisc(network: Network, direction: str) -> None:
+    """What is to filter what goes out, filters what comes in."""
+    far = Interface("far0", netns=network.far)
+    network.far.command("tc", "qdisc", "add", "dev", "far0", "ingress")
+    with returning(CLS, SHOT) as program:
+        if direction == "egress":
+            with pytest.raises(BpfError, match=r"ingress qdisc, which has no egress; use attach_t"):
+                program.attach_tc(far, direction)
+            assert network.arrived() == [b"tested"]
+        else:
+            with program.attach_tc(far, direction):
+                assert network.arrived() == []
+            assert network.arrived() == [b"tested"]
+    assert filters(network) == []
+    assert "ingress" in qdiscs(network)
+
+
+def test_a_qdisc_that_goes_while_a_filter_is_added(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that closes its last filter makes attaching fail, for an untrue reason."""
+    far = Interface("far0", netns=network.far)
+    asked = tc._tc
+    gone = []
+
+    def without(interface: Interface, target: str, command: str, kind: str, **rest: Any) -> None:
+        if command == "add-filter" and len(gone) < 2:
+            gone.append(network.far.command("tc", "qdisc", "delete", "dev", "far0", "clsact"))
+        asked(interface, target, command, kind, **rest)
+
+    monkeypatch.setattr(tc, "_tc", without)
+    with returning(CLS, SHOT) as program:
+        with program.attach_tc(far, "ingress"):
+            assert len(gone) == 2
+            assert network.arrived() == []
+        assert "clsact" not in qdiscs(network)
+
+
+def test_threads_that_attach_and_close_at_one_interface(network: Network) -> None:
+    """One removes the qdisc that the other has just asked for, or is told that it is busy."""
+    far = Interface("far0", netns=network.far)
+    with returning(CLS, OK) as one, returning(CLS, OK) as two:
+
+        def rounds(program: Program) -> int:
+            for _ in range(30):
+                with program.attach_tc(far, "ingress") as link:
+                    name = link._row.name  # type: ignore[attr-defined]
+                    there = query(far)["clsact/ingress"].programs
+                    assert name in [found.details["name"] for found in there]
+            return 30
+
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(rounds, (one, two))) == [30, 30]
+    assert "clsact" not in qdiscs(network)
+
+
+def test_a_later_interface_with_the_same_number(network: Network) -> None:
+    """Its administrator's qdisc is taken for the one that was made at the earlier one."""
+    add = ("link", "add", "eth9", "index", "99", "type", "veth", "peer", "name", "peer9")
+    with returning(CLS, OK) as program:
+        network.far.run(*add)
+        link = program.attach_tc(Interface("eth9", netns=network.far), "ingress")
+        network.far.run("link", "delete", "eth9")
+        link.close()
+        network.far.run(*add)
+        network.far.command("tc", "qdisc", "add", "dev", "eth9", "clsact")
+        program.attach_tc(Interface("eth9", netns=network.far), "ingress").close()
+        assert "clsact" in network.far.command("tc", "qdisc", "show", "dev", "eth9")
+
+
 def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's numbers, or pyroute2's errors, reach the caller."""
     far = Interface("far0", netns=network.far)
@@ -126,7 +199,7 @@ def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPat
         link = program.attach_tc(far, "ingress", priority=7, handle=1)
         with pytest.raises(BpfFileExistsError, match=r"priority and handle is there already"):
             other.attach_tc(far, "ingress", priority=7, handle=1)
-        with pytest.raises(BpfError, match=r"priority one of another protocol") as refused:
+        with pytest.raises(BpfError, match=r"priority may be one of another protocol") as refused:
             other.attach_tc(far, "ingress", priority=7, protocol="ip")
         assert refused.value.errno == errno.EINVAL
         with pytest.raises(ValueError, match=r"direction: 'in' is not 'ingress' or 'egress'"):
