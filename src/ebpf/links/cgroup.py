@@ -100,8 +100,8 @@ def attach_cgroup(
 
     By a link (5.7), which lets other programs in beside it. With a `mode` it is attached without
     one (BPF_PROG_ATTACH), and who else may attach is what the mode says. That attachment ends when
-    it is closed, when the process ends by itself, and when the cgroup is removed; what a killed
-    process leaves, `ebpf.links.cleanup` detaches.
+    it is closed, when the process ends by itself, and when the cgroup is removed; what a process
+    leaves that SIGKILL or SIGTERM ended, `ebpf.links.cleanup` detaches.
 
     Args:
         cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.

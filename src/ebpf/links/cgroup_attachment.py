@@ -7,14 +7,15 @@ processes that are gone have left.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
 import re
 import weakref
 
 from ebpf._sys import Descriptor, bpf
+from ebpf._sys.closing import close_all
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
+from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
 from ebpf.links.owner import MARK, is_gone, mark
 from ebpf.queries.hooks import query_hook
@@ -42,8 +43,8 @@ _open: weakref.WeakSet[CgroupAttachment] = weakref.WeakSet()
 class CgroupAttachment(Link):
     """A program that was attached to a cgroup without a link; closing it detaches.
 
-    The process closes it when it ends by itself. After SIGKILL it stays until the cgroup is
-    removed, or `ebpf.links.cleanup` is called; that does not find what a process without
+    The process closes it when it ends by itself. After SIGKILL or SIGTERM it stays until the cgroup
+    is removed, or `ebpf.links.cleanup` is called; that does not find what a process without
     CAP_SYS_ADMIN attached, which cannot leave a mark.
     """
 
@@ -62,8 +63,7 @@ class CgroupAttachment(Link):
         self._pid = os.getpid()
         self._id = bpf.prog_info(self._program.fileno())["id"]
         self._marked = _set_attribute(self._fd, _attribute(attach_type, self._id))
-        atexit.unregister(_close_own)
-        atexit.register(_close_own)
+        at_exit(_close_own)
         _open.add(self)
 
     def info(self) -> LinkInfo:
@@ -105,8 +105,7 @@ class CgroupAttachment(Link):
 
 
 def _close_own() -> None:
-    for attachment in list(_open):
-        attachment.close()
+    close_all(list(_open))
 
 
 def _detach(cgroup_fd: int, attach_type: AttachType, id: int, program_fd: int, target: str) -> bool:

@@ -68,8 +68,8 @@ def attach_lwt(
     for packets that came in with a segment routing header whose current segment the route has, and
     which has gone on to the next one; BPF_OK sends them there.
 
-    Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
-    `ebpf.links.cleanup` removes it.
+    Closing removes the route, and so does the end of the process. After SIGKILL or SIGTERM it
+    stays, until `ebpf.links.cleanup` removes it.
 
     Args:
         destination: the network, such as "10.9.0.0/24"; for LWT_SEG6LOCAL one of IPv6.

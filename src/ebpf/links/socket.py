@@ -10,11 +10,13 @@ from ebpf._sys.arguments import check_objects
 from ebpf.errors import BpfError, ClosedError, NotSupportedError, from_errno
 from ebpf.links.base import Link
 from ebpf.links.create import check_type
+from ebpf.net.namespace import cookie_of
 from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
     from typing_extensions import Self
 
@@ -26,6 +28,14 @@ _SO_ATTACH_BPF = 50
 _SO_DETACH_BPF = 27
 _SO_ATTACH_REUSEPORT_EBPF = 52
 _SO_DETACH_REUSEPORT_BPF = 68
+
+# Options that tell sockets, and groups of them, apart (5.0).
+_SO_COOKIE, _SO_BINDTOIFINDEX = 57, 62
+
+# Who attached last in this process, by the option that detaches, and the socket or group.
+_latest: weakref.WeakValueDictionary[tuple[object, ...], SocketAttachment] = (
+    weakref.WeakValueDictionary()
+)
 
 _FILTER_REFUSALS = {
     errno.ENOTSOCK: "this is no socket",
@@ -43,8 +53,8 @@ def attach_socket_filter(program: HasFileno, socket: HasFileno) -> Link:
     """Have a SOCKET_FILTER program judge what a socket receives (SO_ATTACH_BPF).
 
     It returns how many bytes of the packet are kept, 0 to drop it. A filter that the socket has is
-    replaced. It ends when it is closed, which leaves the socket without a filter, and with the
-    socket, which the attachment does not keep open.
+    replaced: its attachment is closed without an effect. It ends when it is closed, which leaves
+    the socket without a filter, and with the socket, which the attachment does not keep open.
 
     Raises:
         BpfError: ENOTSOCK; EPERM, the filter is locked; EINVAL, the program is of another type.
@@ -62,7 +72,8 @@ def attach_reuseport(program: HasFileno, socket: HasFileno) -> Link:
     program calls bpf_sk_select_reuseport(); a SOCKET_FILTER program returns the number of the
     socket, in the order in which they were bound (SO_ATTACH_REUSEPORT_EBPF).
 
-    It ends when it is closed, if `socket` is still open, and with the last socket of the group.
+    It ends when it is closed, if `socket` is still open and no other program has taken its place,
+    and with the last socket of the group.
 
     Raises:
         BpfError: ENOTSOCK; EINVAL, the socket is in no group, or the program is of another type.
@@ -91,17 +102,33 @@ def _set_option(
 
 
 def _setsockopt(fd: int, option: int, value: int) -> None:
-    from socket import SOL_SOCKET, socket
+    from socket import SOL_SOCKET
 
-    # Its own descriptor, as the object closes the one it is given.
+    with _opened(fd) as same:
+        same.setsockopt(SOL_SOCKET, option, value)
+
+
+def _opened(fd: int) -> socket:
+    """The socket as an object, with a descriptor of its own."""
+    from socket import socket
+
     copy = os.dup(fd)
     try:
-        same = socket(fileno=copy)
+        return socket(fileno=copy)
     except BaseException:
         os.close(copy)
         raise
-    with same:
-        same.setsockopt(SOL_SOCKET, option, value)
+
+
+def _identity(fd: int, *, group: bool) -> tuple[object, ...]:
+    """What tells a socket from all others, or the group of those that share its address."""
+    from socket import SOL_SOCKET
+
+    with _opened(fd) as same:
+        if not group:
+            return (same.getsockopt(SOL_SOCKET, _SO_COOKIE, 8),)
+        device = same.getsockopt(SOL_SOCKET, _SO_BINDTOIFINDEX)
+        return (cookie_of(same), same.type, same.proto, device, same.getsockname())
 
 
 def _weak(socket: HasFileno) -> Callable[[], HasFileno | None]:
@@ -117,6 +144,10 @@ class SocketAttachment(Link):
 
     def __init__(self, socket: HasFileno, detach: int, target: str) -> None:
         super().__init__(-1, target)
+        # What the socket, or the group, has now is what was attached to it last.
+        group = detach == _SO_DETACH_REUSEPORT_BPF
+        self._key = (detach, *_identity(socket.fileno(), group=group))
+        _latest[self._key] = self
         # Closing the socket is to end the connection, so nothing here may keep it open.
         self._socket: Callable[[], HasFileno | None] | None = _weak(socket)
         self._detach = detach
@@ -154,6 +185,10 @@ class SocketAttachment(Link):
         if socket is None or socket.fileno() < 0 or self._pid != os.getpid():
             # What a parent attached is not a forked child's to detach.
             return
+        if _latest.get(self._key) is not self:
+            # Another program has taken its place.
+            return
+        del _latest[self._key]
         try:
             _setsockopt(socket.fileno(), self._detach, 0)
         except OSError as error:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def cleanup(netns: Namespace | None = None) -> list[str]:
     """Remove what this library attached for processes that are gone; what was removed.
 
+    A process that ends by itself leaves nothing; one that SIGKILL ended does, or SIGTERM where the
+    program does not handle it.
+
     BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink,
     clsact filters and routes with programs of one network namespace, for programs of cgroups that
     were attached without a link (``mode=``), and for names in tracefs. What others attached, or

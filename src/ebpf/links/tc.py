@@ -79,8 +79,8 @@ def attach_tc(
     """Run a SCHED_CLS program as a filter of an interface (``tc filter add ... bpf da``).
 
     The clsact qdisc is made where there is none. Closing removes the filter, and the qdisc if it
-    was made here and has no other filters. After SIGKILL both stay, until `ebpf.links.cleanup`
-    removes them. It takes pyroute2: ``pip install 'ebpf[tc]'``.
+    was made here and has no other filters. After SIGKILL or SIGTERM both stay, until
+    `ebpf.links.cleanup` removes them. It takes pyroute2: ``pip install 'ebpf[tc]'``.
 
     Args:
         interface: a name or index where the calling thread is, or an `Interface`.

@@ -7,7 +7,6 @@ by itself, and `remove_stale_events` removes those of processes that are gone.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
 import re
@@ -16,8 +15,10 @@ from itertools import count
 
 from ebpf import tracefs
 from ebpf._sys import perf
+from ebpf._sys.closing import close_all
 from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links import perf_event
+from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
 from ebpf.links.group import LinkGroup
 from ebpf.links.owner import MARK, is_gone, mark
@@ -62,7 +63,7 @@ class TracefsEvent:
         self._link = weakref.ref(link)
         return link
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Detach and remove, when the process ends."""
         link = self._link()
         if link is None:
@@ -99,8 +100,7 @@ def create(kind: str, type: str, place: str) -> TracefsEvent:
     number = next(_numbers)
     file = os.path.join(tracefs.find(), f"{kind}_events")
     name = f"{mark()}_{number}"
-    if number == 1:
-        atexit.register(_remove_own)
+    at_exit(_remove_own)
     event = TracefsEvent(file, name)
     _write(file, f"{type}:{GROUP}/{name} {place}")
     _own[name] = event
@@ -108,10 +108,9 @@ def create(kind: str, type: str, place: str) -> TracefsEvent:
 
 
 def _remove_own() -> None:
-    for name, event in list(_own.items()):
-        # Those of a parent are not this process's to remove.
-        if name.startswith(f"p{os.getpid()}_"):
-            event.end()
+    # Those of a parent are not this process's to remove.
+    own = f"p{os.getpid()}_"
+    close_all(event for name, event in list(_own.items()) if name.startswith(own))
 
 
 def remove_stale_events() -> list[str]:

@@ -7,12 +7,13 @@ carries a mark of the process, it is removed when it is closed or the process en
 
 from __future__ import annotations
 
-import atexit
 import os
 import weakref
 
 from ebpf._sys import check, lib
+from ebpf._sys.closing import close_all
 from ebpf.errors import NotSupportedError
+from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
 from ebpf.net.netlink import Netlink
 
@@ -47,9 +48,7 @@ class Unlinked(Link):
         except BaseException:
             os.close(self.__dict__.pop("_fd"))
             raise
-        if not _open:
-            atexit.unregister(_remove_own)
-            atexit.register(_remove_own)
+        at_exit(_remove_own)
         _open.add(self)
 
     def _attach(self, attach: Callable[[], None]) -> None:
@@ -103,5 +102,4 @@ def _copy(program: HasFileno) -> int:
 
 
 def _remove_own() -> None:
-    for link in list(_open):
-        link.close()
+    close_all(list(_open))

@@ -52,8 +52,8 @@ def attach_xdp_netlink(
     """Attach an XDP program over netlink, without a link.
 
     It is what `attach_xdp` does on kernels that have no links for XDP, and a way to take over what
-    ``ip link`` attached. Closing detaches; after SIGKILL the program stays on the interface, until
-    `ebpf.links.cleanup` removes it.
+    ``ip link`` attached. Closing detaches; after SIGKILL or SIGTERM the program stays on the
+    interface, until `ebpf.links.cleanup` removes it.
 
     Args:
         interface, mode: as for `attach_xdp`.

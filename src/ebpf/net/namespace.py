@@ -154,10 +154,15 @@ def identity() -> int:
     Before 5.14 its `inode`, which a later namespace may have again.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as any_socket:
-        try:
-            cookie = any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
-        except OSError as error:
-            if error.errno != errno.ENOPROTOOPT:
-                raise
-            return inode()
+        return cookie_of(any_socket) or inode()
+
+
+def cookie_of(made: socket.socket) -> int:
+    """The number that no other network namespace ever has than this socket's; 0 before 5.14."""
+    try:
+        cookie = made.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return 0
     return int.from_bytes(cookie, "little" if sys.byteorder == "little" else "big")

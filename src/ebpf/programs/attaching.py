@@ -95,7 +95,7 @@ class Attaching(Watching):
         By a link (5.7), which lets other programs in beside it. With a `mode` it is attached
         without one (BPF_PROG_ATTACH), and who else may attach is what the mode says. That
         attachment ends when it is closed, when the process ends by itself, and when the cgroup is
-        removed; what a killed process leaves, `ebpf.links.cleanup` detaches.
+        removed; what a process leaves that SIGKILL or SIGTERM ended, `ebpf.links.cleanup` detaches.
 
         Args:
             cgroup: a directory of the cgroup v2 file system, or an object with its descriptor.
@@ -155,8 +155,8 @@ class Attaching(Watching):
         runs for packets that came in with a segment routing header whose current segment the route
         has, and which has gone on to the next one; BPF_OK sends them there.
 
-        Closing removes the route, and so does the end of the process. After SIGKILL it stays, until
-        `ebpf.links.cleanup` removes it.
+        Closing removes the route, and so does the end of the process. After SIGKILL or SIGTERM it
+        stays, until `ebpf.links.cleanup` removes it.
 
         Args:
             destination: the network, such as "10.9.0.0/24"; for LWT_SEG6LOCAL one of IPv6.
@@ -251,8 +251,9 @@ class Attaching(Watching):
         """Have a SOCKET_FILTER program judge what a socket receives (SO_ATTACH_BPF).
 
         It returns how many bytes of the packet are kept, 0 to drop it. A filter that the socket has
-        is replaced. It ends when it is closed, which leaves the socket without a filter, and with
-        the socket, which the attachment does not keep open.
+        is replaced: its attachment is closed without an effect. It ends when it is closed, which
+        leaves the socket without a filter, and with the socket, which the attachment does not keep
+        open.
 
         Raises:
             BpfError: ENOTSOCK; EPERM, the filter is locked; EINVAL, the program is of another type.
@@ -266,7 +267,8 @@ class Attaching(Watching):
         SK_REUSEPORT program calls bpf_sk_select_reuseport(); a SOCKET_FILTER program returns the
         number of the socket, in the order in which they were bound (SO_ATTACH_REUSEPORT_EBPF).
 
-        It ends when it is closed, if `socket` is still open, and with the last socket of the group.
+        It ends when it is closed, if `socket` is still open and no other program has taken its
+        place, and with the last socket of the group.
 
         Raises:
             BpfError: ENOTSOCK; EINVAL, the socket is in no group, or the program is of another
@@ -353,8 +355,8 @@ class Attaching(Watching):
         """Attach an XDP program over netlink, without a link.
 
         It is what `attach_xdp` does on kernels that have no links for XDP, and a way to take over
-        what ``ip link`` attached. Closing detaches; after SIGKILL the program stays on the
-        interface, until `ebpf.links.cleanup` removes it.
+        what ``ip link`` attached. Closing detaches; after SIGKILL or SIGTERM the program stays on
+        the interface, until `ebpf.links.cleanup` removes it.
 
         Args:
             interface, mode: as for `attach_xdp`.
@@ -383,7 +385,7 @@ class Attaching(Watching):
         """Run a SCHED_CLS program as a filter of an interface (``tc filter add ... bpf da``).
 
         The clsact qdisc is made where there is none. Closing removes the filter, and the qdisc if
-        it was made here and has no other filters. After SIGKILL both stay, until
+        it was made here and has no other filters. After SIGKILL or SIGTERM both stay, until
         `ebpf.links.cleanup` removes them. It takes pyroute2: ``pip install 'ebpf[tc]'``.
 
         Args:
@@ -401,7 +403,8 @@ class Attaching(Watching):
             EbpfError: pyroute2 is not installed.
             BpfFileNotFoundError: ENODEV, there is no such interface.
             BpfFileExistsError: a filter with this priority and handle is there already.
-            BpfError: EINVAL, the program is of another type, or the place is one of other filters.
+            BpfError: EINVAL, the program is of another type, the place is one of other filters, or
+                the interface has the older ingress qdisc, which has no egress.
             NotSupportedError: the kernel was built without the qdisc or its BPF filters.
             BpfPermissionError: it takes CAP_NET_ADMIN.
         """

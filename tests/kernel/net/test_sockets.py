@@ -112,6 +112,32 @@ def test_a_filter_drops_and_shortens(space: Namespace) -> None:
         assert [receiver.recv(16) for _ in range(2)] == [b"cut", b"whole"]
 
 
+def test_closing_a_filter_that_was_replaced(space: Namespace) -> None:
+    """The way to replace a filter, and to close the old one, leaves the socket without any."""
+    with (
+        returning(0, ProgramType.SOCKET_FILTER) as drop,
+        returning(8 + 3, ProgramType.SOCKET_FILTER) as cut,
+        bound(space) as receiver,
+        bound(space) as sender,
+    ):
+
+        def send(data: bytes) -> None:
+            sender.sendto(data, receiver.getsockname())
+
+        first = drop.attach_socket_filter(receiver)
+        second = cut.attach_socket_filter(receiver)
+        first.close()
+        send(b"cut off")
+        # By another object of the same socket, too.
+        with receiver.dup() as same:
+            third = drop.attach_socket_filter(same)
+            second.close()
+            send(b"dropped")
+            third.close()
+        send(b"whole")
+        assert [receiver.recv(16) for _ in range(2)] == [b"cut", b"whole"]
+
+
 def test_a_filter_does_not_keep_the_socket(space: Namespace) -> None:
     """The port stays taken after the socket was closed; or closing the link fails then."""
     with returning(0, ProgramType.SOCKET_FILTER) as drop:
@@ -236,6 +262,19 @@ def test_a_filter_program_numbers_the_socket(space: Namespace, number: int) -> N
         with program.attach_reuseport(members[0]):
             assert arrivals(space, members)[number] == 16
         assert all(arrivals(space, members, 64))
+
+
+def test_closing_a_program_of_a_group_that_was_replaced(space: Namespace) -> None:
+    """Closing what was attached by one socket, takes off what another one of the group attached."""
+    with (
+        returning(0, ProgramType.SOCKET_FILTER) as old,
+        returning(1, ProgramType.SOCKET_FILTER) as new,
+        group(space) as members,
+    ):
+        first = old.attach_reuseport(members[0])
+        with new.attach_reuseport(members[1]):
+            first.close()
+            assert arrivals(space, members)[1] == 16
 
 
 def test_a_reuseport_program_selects_the_socket(space: Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from typing import Any
 
 # Here, so that forked children need not: an emulated machine takes half a minute for it.
 import pyroute2  # noqa: F401
+import pytest
 
-from ebpf import Interface, ProgramType, XdpAction, query
-from ebpf.links import cleanup
+from ebpf import BpfError, Interface, ProgramType, XdpAction, query
+from ebpf.links import cleanup, unlinked
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import returning
 from tests.kernel.samples import ROOT, Forked
@@ -87,6 +89,41 @@ def test_a_process_that_ends_by_itself_leaves_nothing(network: Network) -> None:
         process.communicate("\n")
         assert process.returncode == 0
     assert attached(far) == {}
+
+
+def test_one_that_cannot_be_removed(network: Network) -> None:
+    """The others, which the process has attached too, stay when it ends."""
+    far = Interface("far0", netns=network.far)
+    with returning(ProgramType.SCHED_CLS, 0) as program:
+        links = [program.attach_tc(far, "ingress") for _ in range(3)]
+        broken: Any = next(iter(unlinked._open))
+        assert broken in links
+        broken._netlink.close()
+        with pytest.raises(BpfError, match="Bad file descriptor"):
+            unlinked._remove_own()
+        assert attached(far) == {"clsact/ingress": 1}
+
+
+@pytest.mark.parametrize("parent_has_one", [False, True])
+def test_a_child_of_multiprocessing_leaves_nothing(network: Network, parent_has_one: bool) -> None:
+    """It ends in its own way, and its programs stay."""
+    far = Interface("far0", netns=network.far)
+    kept = []
+
+    def work() -> None:
+        xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+        kept.extend([xdp, cls, xdp.attach_xdp_netlink(far), cls.attach_tc(far, "egress")])
+        assert attached(far) == {"xdp": 1, "clsact/egress": 1} | there
+
+    with returning(ProgramType.SCHED_CLS, 0) as program:
+        if parent_has_one:
+            program.attach_tc(far, "ingress")
+        there = attached(far)
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert attached(far) == there
 
 
 def test_a_python_that_starts_no_thread_any_more(network: Network) -> None:
