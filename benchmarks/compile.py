@@ -25,7 +25,7 @@ from benchmarks.loader import (
 from benchmarks.table import Table
 from ebpf.compile import compile_object, find_compiler, get_include
 from ebpf.compile.headers import system_includes
-from ebpf.compile.vmlinux import make_vmlinux
+from ebpf.compile.vmlinux import vmlinux_text
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "compile.bpf.c"
@@ -59,7 +59,7 @@ def _ways() -> dict[str, Callable[[], Measurement]]:
         defines: dict[str, int | str | None] = {macro: 1}
         if macro == "VMLINUX":
             # Made once for a kernel, which is no part of this.
-            make_vmlinux()
+            vmlinux_text()
         compile_object(SOURCE, defines=defines)
         ways[f"compile_c, nothing cached, {headers}"] = _library(defines, cache=False)
         ways[f"compile_c, a new source, {headers}"] = _library({**defines, "NEW": NEW}, cache=True)

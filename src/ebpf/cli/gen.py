@@ -81,10 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _text(arguments: argparse.Namespace) -> str:
     if arguments.file == VMLINUX:
-        from ebpf.compile.vmlinux import make_vmlinux
+        from ebpf.compile.vmlinux import vmlinux_text
 
-        with open(make_vmlinux(), encoding="utf-8") as file:
-            return file.read()
+        return vmlinux_text()
     from ebpf.codegen import generate
 
     with open(arguments.file, "rb") as file:

@@ -6,27 +6,36 @@ the path and the digest of each, and the places where a header of the same name 
 found first. An entry counts while all of this is still so; then nothing has to be executed.
 
 Files are written under another name and renamed, so that a reader sees a whole file or none, and
-two writers of one file both write what is right.
+two writers of one file both write what is right. Each is called by the digest of what belongs into
+it: what a full disk or a loss of power has left of one is no entry, and is made again.
+
+A folder of another user's is not used at all: who may write it says what gets loaded, and root
+would leave files in it that its owner cannot read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from ebpf.plain import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 # Changes with the layout of the entries.
-_FORMAT = "1"
+_FORMAT = "2"
 # Of headers: as many sets for one source as are kept.
 _ENTRIES = 16
+# Seconds: after how long without use all objects of a source go, and how often that is looked for.
+_UNUSED, _DAY = 30 * 86400, 86400
 
 
 class Compiled(NamedTuple):
@@ -44,6 +53,23 @@ def cache_folder() -> Path:
     return folder / "ebpf"
 
 
+def unusable() -> str:
+    """Why this process has no cache; ``""`` where it has one, which it perhaps cannot write."""
+    try:
+        folder = cache_folder()
+    except RuntimeError:
+        return "this user has no home directory"
+    user = os.geteuid()
+    try:
+        while not (there := folder.exists()) and user == 0 and folder != folder.parent:
+            # What root makes below another user's directory that user could not read.
+            folder = folder.parent
+        owner = folder.stat().st_uid if there else user
+    except OSError as error:
+        return str(error)
+    return "" if owner == user else f"{folder} belongs to user {owner}, and this is user {user}"
+
+
 def digest(*parts: str | bytes) -> str:
     """A name for these parts: no other parts have it."""
     hashed = hashlib.sha256(_FORMAT.encode())
@@ -54,11 +80,11 @@ def digest(*parts: str | bytes) -> str:
 
 
 def file_digest(path: str) -> str | None:
-    """The digest of a file's content, None where there is no such file."""
+    """The digest of a file's content, None where there is no such file that can be read."""
     try:
         with open(path, "rb") as file:
             return digest(file.read())
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
 
 
@@ -83,22 +109,21 @@ def find(key: str, vmlinux: str) -> Compiled | None:
     """
     for entry in _entries(key):
         if entry["vmlinux"] in ("", vmlinux) and _unchanged(entry):
-            try:
-                data = (_folder(key) / f"{entry['object']}.o").read_bytes()
-            except FileNotFoundError:
-                continue
-            # A disk that was full, or somebody's editor: the name says what has to be inside.
-            if digest(data) == entry["object"]:
+            data = _whole(_folder(key) / f"{entry['object']}.o")
+            if data is not None:
+                _mark_used(_folder(key))
                 return Compiled(data, entry["output"])
     return None
 
 
-def store(key: str, made: Compiled, headers: list[str], absent: list[str], vmlinux: str) -> None:
-    """Keep `made` for as long as `headers` stay as they are and nothing comes to be at `absent`."""
+def store(
+    key: str, made: Compiled, headers: Mapping[str, str], absent: list[str], vmlinux: str
+) -> None:
+    """Keep `made` for as long as `headers` have these digests and nothing is at `absent`."""
     name = digest(made.data)
     write_atomically(_folder(key) / f"{name}.o", made.data)
     entry = {
-        "headers": {path: file_digest(path) for path in headers},
+        "headers": headers,
         "absent": absent,
         "vmlinux": vmlinux if vmlinux in headers else "",
         "object": name,
@@ -107,6 +132,7 @@ def store(key: str, made: Compiled, headers: list[str], absent: list[str], vmlin
     text = json.dumps(entry)
     write_atomically(_folder(key) / f"{digest(text)}.json", text.encode())
     _forget_oldest(key)
+    _forget_unused()
 
 
 def _unchanged(entry: dict[str, Any]) -> bool:
@@ -120,15 +146,18 @@ def _folder(key: str) -> Path:
     return cache_folder() / "objects" / key[:2] / key[2:]
 
 
+def _whole(path: Path) -> bytes | None:
+    """What is in a file that is called by its digest; None if that is gone, closed or damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if digest(data) == path.stem else None
+
+
 def _entries(key: str) -> list[dict[str, Any]]:
-    found = []
-    for path in _by_age(key):
-        try:
-            found.append(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            # Another process has just removed it as the oldest.
-            continue
-    return found
+    found = (_whole(path) for path in _by_age(key))
+    return [json.loads(data) for data in found if data is not None]
 
 
 def _by_age(key: str) -> list[Path]:
@@ -143,5 +172,39 @@ def _by_age(key: str) -> list[Path]:
 
 
 def _forget_oldest(key: str) -> None:
+    """The entries beyond those that are kept, and the objects that none names any more."""
     for path in _by_age(key)[_ENTRIES:]:
         path.unlink(missing_ok=True)
+    named = {entry["object"] for entry in _entries(key)}
+    for path in _folder(key).glob("[!.]*.o"):
+        if path.stem not in named:
+            path.unlink(missing_ok=True)
+
+
+def _forget_unused() -> None:
+    """What no source has asked for in a month: each edit of a source has a folder of its own."""
+    objects = cache_folder() / "objects"
+    looked = objects / "looked"
+    if _age(looked) < _DAY:
+        return
+    looked.touch()
+    import shutil
+
+    for folder in objects.glob("??/*"):
+        if _age(folder) > _UNUSED:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mark_used(folder: Path) -> None:
+    # A folder that cannot be written may be right: what was compiled is read from it all the same.
+    if _age(folder) > _DAY:
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last change, without end for what is not there."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")

@@ -10,20 +10,21 @@ import re
 import subprocess
 import sys
 
-from ebpf.compile.cache import cache_folder, digest, write_atomically
+from ebpf.compile.cache import cache_folder, digest, unusable, write_atomically
 from ebpf.errors import CompileError
 from ebpf.plain import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 REMEDIES = (
     "install clang (apt-get install clang, dnf install clang, apk add clang), "
     "or the compiler that pip has: pip install 'ebpf[compile]'"
 )
-# The oldest whose BTF has what the headers use: type tags, and enums of 64 bits a release later.
-OLDEST_CLANG = 12
+# The oldest whose BTF has what the headers use: type tags. Enums of 64 bits came a release later.
+OLDEST_CLANG = 14
 _CLANG = re.compile(r"clang(?:-(\d+))?")
 
 
@@ -167,17 +168,26 @@ def _probe_zig(command: tuple[str, ...], folder: str, mark: str, cache: bool) ->
 
 def _answer(command: list[str], mark: str, cache: bool) -> str:
     """What a compiler with this mark says, executed only if the cache does not know."""
-    if not cache:
+    if not cache or unusable():
         return _output(command)
     path = cache_folder() / "compilers" / digest(mark, *command)
-    try:
-        return path.read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        text = _output(command)
+    known = _kept(path)
+    if known is not None:
+        return known
+    text = _output(command)
     # A folder that cannot be written may be right: what was compiled is read from it all the same.
     with contextlib.suppress(OSError):
-        write_atomically(path, text.encode())
+        write_atomically(path, f"{digest(text)}\n{text}".encode())
     return text
+
+
+def _kept(path: Path) -> str | None:
+    """An answer, behind the digest of it; None if it is gone, closed or damaged."""
+    try:
+        known, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
+    except OSError:
+        return None
+    return text if digest(text) == known else None
 
 
 def _output(command: list[str]) -> str:

@@ -7,15 +7,14 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 
 from ebpf.compile import cache as stored
+from ebpf.compile import dependencies
 from ebpf.compile.compilers import Compiler, find_compiler
 from ebpf.compile.diagnostics import CompileWarning, failure, parse
 from ebpf.compile.headers import get_include, system_includes
-from ebpf.compile.vmlinux import make_vmlinux, vmlinux_path
-from ebpf.errors import CompileError
+from ebpf.compile.vmlinux import vmlinux_path, vmlinux_text
 from ebpf.plain import NamedTuple
 from ebpf.spec import CollectionSpec
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     Defines = Mapping[str, str | int | None]
 
 # Some distributions' compilers protect stacks by default: BPF has nothing to do it with.
-_ALWAYS = ("-O2", "-g", "-fno-stack-protector", "-fno-color-diagnostics", "-Wno-unknown-attributes")
+_ALWAYS = ("-O2", "-g", "-fno-stack-protector", "-fno-color-diagnostics")
 # What libbpf's users define to say whose registers a probe gets, by the machine's name.
 _ARCHITECTURES = {
     "x86_64": "x86",
@@ -77,12 +76,13 @@ def compile_c(
         compiler: the name or path of a clang, or ``"zig"``; by default `find_compiler` chooses.
         cache: False compiles in any case, and keeps nothing.
 
-    The compiler's warnings are issued as `ebpf.compile.CompileWarning`.
+    The compiler's warnings are issued as `ebpf.compile.CompileWarning`, and so is that nothing
+    can be kept: there is no home directory, the cache cannot be written or is another user's.
 
     Raises:
         CompileError: there is no compiler, or the source does not compile; ``file``, ``line``,
             ``column`` and ``message`` say where and why.
-        OSError: the file or the cache cannot be read.
+        OSError: the file cannot be read.
         FormatError: the object is none that the loader reads, see `CollectionSpec.from_bytes`.
     """
     data = compile_object(
@@ -124,10 +124,12 @@ def compile_object(
         [os.fspath(flag) for flag in _several("flags", flags)],
         byte_order,
     )
-    made = job.cached() if cache else job.compile(keep=False)
+    made, problem = job.cached() if cache else job.compile(keep=False)
     for remark in parse(made.output):
         if remark.severity == "warning":
             warnings.warn(str(remark), CompileWarning, stacklevel=stacklevel)
+    if problem:
+        warnings.warn(problem, CompileWarning, stacklevel=stacklevel)
     return made.data
 
 
@@ -165,7 +167,7 @@ class _Run(NamedTuple):
     command: list[str]
     status: int
     output: str
-    started: int  # nanoseconds since the epoch
+    started: int  # on the clock that stamps files
 
 
 class _Job(NamedTuple):
@@ -178,10 +180,15 @@ class _Job(NamedTuple):
     flags: list[str]
     byte_order: str
 
-    def cached(self) -> stored.Compiled:
-        """From the cache, or compiled into it."""
+    def cached(self) -> tuple[stored.Compiled, str]:
+        """From the cache, or compiled into it; and why nothing can be kept, ``""`` if it can."""
+        why = stored.unusable()
+        if why:
+            return self.compile(keep=False)[0], _not_kept(self.source.file, why)
+        if dependencies.named_folders(self.flags) is None:
+            return self.compile(keep=False)
         found = stored.find(self.key(), vmlinux_path())
-        return self.compile(keep=True) if found is None else found
+        return self.compile(keep=True) if found is None else (found, "")
 
     def key(self) -> str:
         """A name for everything but the headers."""
@@ -191,6 +198,7 @@ class _Job(NamedTuple):
             self.compiler.identity,
             # Relative paths in flags, and the names of files in BTF, begin here.
             os.getcwd(),
+            *(os.environ.get(one, "") for one in dependencies.ENVIRONMENT),
             *self.arguments(),
         )
 
@@ -208,62 +216,83 @@ class _Job(NamedTuple):
             *self.flags,
         ]
 
-    def compile(self, keep: bool) -> stored.Compiled:
-        """Execute the compiler, and keep in the cache what it makes."""
+    def compile(self, keep: bool) -> tuple[stored.Compiled, str]:
+        """Execute the compiler, and keep in the cache what it makes; as `cached`."""
+        problem = ""
         with tempfile.TemporaryDirectory(prefix="ebpf-compile-") as folder:
             run = self._run(folder)
             if run.status and _VMLINUX.search(run.output):
-                make_vmlinux()
+                problem = self._add_vmlinux(folder)
                 run = self._run(folder)
             if run.status:
                 raise failure(self.source.file, run.command, run.status, run.output)
             with open(os.path.join(folder, _MADE), "rb") as file:
                 made = stored.Compiled(file.read(), run.output)
-            if keep:
-                self._keep(made, run, _dependencies(os.path.join(folder, _LISTED)))
-        return made
+            if keep and not problem:
+                read = dependencies.read_files(os.path.join(folder, _LISTED))
+                problem = self._keep(made, run, read[1:])  # the first is the source
+        return made, problem
+
+    def _add_vmlinux(self, folder: str) -> str:
+        """Make vmlinux.h in the cache, else in `folder`; returns why it is not in the cache."""
+        text = vmlinux_text()
+        if not stored.unusable() and os.path.exists(vmlinux_path()):
+            return ""
+        _write(os.path.join(folder, "vmlinux.h"), text.encode())
+        return _not_kept(self.source.file, "vmlinux.h cannot be written there")
 
     def _run(self, folder: str) -> _Run:
         file, renamed = self.source.file, []
         if self.source.is_text:
             file = os.path.join(folder, file)
             renamed = [f"-ffile-prefix-map={folder}=."]
-            with open(file, "wb") as copy:
-                copy.write(self.source.content)
+            _write(file, self.source.content)
         command = [*self.compiler.command, *self.arguments(), *renamed]
-        command += ["-idirafter", os.path.dirname(vmlinux_path())]
+        kept = [] if stored.unusable() else [os.path.dirname(vmlinux_path())]
+        command += [part for one in (*kept, folder) for part in ("-idirafter", one)]
         command += ["-MD", "-MT", "made", "-MF", os.path.join(folder, _LISTED)]
         command += ["-c", file, "-o", os.path.join(folder, _MADE)]
-        started = time.time_ns()
+        started = dependencies.next_tick()
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         output = done.stdout.decode("utf-8", "replace").replace(f"{folder}/", "")
         return _Run(command, done.returncode, output, started)
 
-    def _keep(self, made: stored.Compiled, run: _Run, read: list[str]) -> None:
-        headers = read[1:]  # the first is the source, which is part of the key
-        if any(os.stat(one).st_mtime_ns >= run.started for one in headers):
+    def _keep(self, made: stored.Compiled, run: _Run, headers: list[str]) -> str:
+        """Put into the cache what was made of this source and of the headers as they are now, and
+        of nothing else; returns why it cannot be kept, ``""`` if it can."""
+        digests = dependencies.digests(headers, run.started)
+        if digests is None or not self._source_is_the_same(run.started):
             # Changed while the compiler ran: there is no telling what it has read.
-            return
+            return ""
+        searched = [self.source.directory, *self.include_dirs, get_include(), *system_includes()]
+        searched += dependencies.named_folders(self.flags) or ()
+        absent = dependencies.hiding(headers, searched)
         try:
-            stored.store(self.key(), made, headers, self._before(headers), vmlinux_path())
+            stored.store(self.key(), made, digests, absent, vmlinux_path())
         except OSError as error:
-            raise CompileError(
-                f"{self.source.file} compiles, and cannot be kept in {stored.cache_folder()}: "
-                f"{error}; set XDG_CACHE_HOME to a directory that can be written, or cache=False"
-            ) from error
+            return _not_kept(self.source.file, str(error))
+        return ""
 
-    def _before(self, headers: list[str]) -> list[str]:
-        """Where a header that was found would have been found earlier, had it been there."""
-        folders = [self.source.directory, *self.include_dirs, get_include(), *system_includes()]
-        absent = set()
-        for header in headers:
-            for place, folder in enumerate(folders):
-                if header.startswith(f"{folder}/"):
-                    below = header[len(folder) + 1 :]
-                    absent |= {os.path.join(one, below) for one in folders[:place]}
-        return sorted(one for one in absent if not os.path.exists(one))
+    def _source_is_the_same(self, started: int) -> bool:
+        """Whether the compiler has read what the key was made of."""
+        if self.source.is_text:
+            return True
+        now = dependencies.digests([self.source.file], started)
+        return now == {self.source.file: stored.digest(self.source.content)}
+
+
+def _not_kept(file: str, why: str) -> str:
+    return (
+        f"{file} compiles, and will be compiled each time: nothing can be kept, {why}; set "
+        "XDG_CACHE_HOME to a directory of this user's that can be written, or cache=False"
+    )
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def _target(cpu: str) -> list[str]:
@@ -277,7 +306,9 @@ def _defines(defines: Defines, byte_order: str) -> list[str]:
     for macro, value in defines.items():
         if not re.fullmatch(r"[A-Za-z_]\w*(\([\w, .]*\))?", macro):
             raise ValueError(f"defines has {macro!r}, which is no name of a macro")
-        options.append(f"-D{macro}" if value is None else f"-D{macro}={value}")
+        # True is 1 to C, to which its name means nothing.
+        text = int(value) if isinstance(value, bool) else value
+        options.append(f"-D{macro}" if value is None else f"-D{macro}={text}")
     machine = _ARCHITECTURES.get(os.uname().machine)
     chosen = any(macro.startswith(_TARGET_ARCH) for macro in defines)
     # A program for another byte order is not for this machine.
@@ -290,11 +321,3 @@ def _several(argument: str, given: Iterable[Path]) -> list[Path]:
     if isinstance(given, (str, bytes, os.PathLike)):
         raise TypeError(f"{argument} is one, {given!r}; give a list")
     return list(given)
-
-
-def _dependencies(listed: str) -> list[str]:
-    """The files of a rule as ``make`` reads it: ``made: a.c dir\\ with\\ blanks/b.h``."""
-    with open(listed, encoding="utf-8", errors="surrogateescape") as file:
-        rule = file.read().replace("\\\n", " ").partition(":")[2]
-    words = re.findall(r"(?:\\[ #]|\$\$|\S)+", rule)
-    return [os.path.abspath(re.sub(r"\\([ #])|\$(\$)", r"\1\2", word)) for word in words]

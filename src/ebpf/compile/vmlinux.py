@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from ebpf.compile.cache import cache_folder, digest, write_atomically
+from ebpf.compile.cache import cache_folder, digest, unusable, write_atomically
 from ebpf.errors import CompileError, NotSupportedError
 
 # The build id of the running kernel among other things: a kernel built again has another one.
@@ -22,27 +23,31 @@ def vmlinux_path() -> str:
     return str(cache_folder() / "vmlinux" / name / "vmlinux.h")
 
 
-def make_vmlinux() -> str:
-    """The path of the running kernel's vmlinux.h, which is made if it is not there.
+def vmlinux_text() -> str:
+    """The running kernel's vmlinux.h: what is kept of it, or made anew and kept, if it can be.
 
-    Raises CompileError where the kernel has no BTF, or the file cannot be written.
+    Raises CompileError where the kernel has no BTF.
     """
+    if unusable():
+        return _made()
+    path = Path(vmlinux_path())
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        text = _made()
+    with contextlib.suppress(OSError):
+        write_atomically(path, text.encode())
+    return text
+
+
+def _made() -> str:
     from ebpf.btf.c import to_header
     from ebpf.kernel_btf import kernel_btf
 
-    path = Path(vmlinux_path())
-    if path.exists():
-        return str(path)
     try:
-        text = to_header(kernel_btf())
-        write_atomically(path, text.encode())
+        return to_header(kernel_btf())
     except NotSupportedError as error:
         raise CompileError(
             f"vmlinux.h cannot be made: {error}; put one, of any kernel, into a directory of "
             "include_dirs"
         ) from error
-    except OSError as error:
-        raise CompileError(
-            f"vmlinux.h cannot be written: {error}; set XDG_CACHE_HOME to a directory that can be"
-        ) from error
-    return str(path)

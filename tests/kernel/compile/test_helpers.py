@@ -219,8 +219,7 @@ def test_kernel_symbols_and_options(load: Load) -> None:
 
 def test_functions_and_structs(load: Load) -> None:
     """container_of would leave the program's own struct, or a hidden function keep the verifier
-    from seeing
-    the pointer that it gets."""
+    from seeing the pointer that it gets."""
     objects = load(
         TOP
         + """

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ebpf.compile import CompileWarning, compilers
 from ebpf.compile import cache as stored
-from ebpf.compile.driver import _dependencies, compile_object
+from ebpf.compile.dependencies import read_files
+from ebpf.compile.driver import compile_object
 from ebpf.errors import CompileError
 
 SOURCE = '#include "value.h"\nint value = VALUE;\n'
@@ -42,8 +45,10 @@ def counted(tree: Path, clang: str) -> Counted:
     """Compiles, and says whether a compiler was executed for it."""
     wrapper = tree / "clang-99"
     log = tree / "log"
+    # What a test wants to happen while the compiler starts is in the file "meanwhile".
     wrapper.write_text(
-        f'#!/bin/sh\ncase "$*" in *" -c "*) echo >> {log};; esac\nexec {clang} "$@"\n'
+        f'#!/bin/sh\ncase "$*" in *" -c "*) echo >> {log}; '
+        f'[ -e {tree}/meanwhile ] && . {tree}/meanwhile;; esac\nexec {clang} "$@"\n'
     )
     wrapper.chmod(0o755)
 
@@ -83,6 +88,72 @@ def test_a_header_that_comes_to_hide_another(counted: Counted, tree: Path) -> No
     assert counted(3)
 
 
+@pytest.mark.parametrize("place", ["include_dirs", "flags", "CPATH"])
+def test_a_header_that_hides_one_that_a_header_includes(
+    counted: Counted, tree: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quotes look beside the header that has them first, wherever that was found."""
+    below = tree / "second" / "lib"
+    below.mkdir()
+    (below / "outer.h").write_text('#include "value.h"\n')
+    options: dict[str, object] = {"include_dirs": [tree / "second"]}
+    if place == "flags":
+        options = {"include_dirs": [], "flags": ["-I", str(tree / "second")]}
+    elif place == "CPATH":
+        options = {"include_dirs": []}
+        monkeypatch.setenv("CPATH", f"{tree / 'first'}{os.pathsep}{tree / 'second'}")
+    source = '#include "lib/outer.h"\nint value = VALUE;\n'
+    assert counted(1, source, **options)
+    assert not counted(1, source, **options)
+    (below / "value.h").write_text("#define VALUE 4\n")
+    assert counted(4, source, **options)
+
+
+def test_directories_of_flags_and_the_environment(
+    counted: Counted, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that comes to be found there first, or another list of directories, would count
+    for nothing."""
+    flags = [f"-isystem{tree / 'first'}", "-idirafter", str(tree / "second")]
+    assert counted(1, include_dirs=[], flags=flags)
+    assert not counted(1, include_dirs=[], flags=flags)
+    (tree / "first" / "value.h").write_text("#define VALUE 5\n")
+    assert counted(5, include_dirs=[], flags=flags)
+    monkeypatch.setenv("CPATH", str(tree / "second"))
+    assert counted(1, include_dirs=[])
+    monkeypatch.setenv("CPATH", str(tree / "first"))
+    assert counted(5, include_dirs=[])
+
+
+def test_flags_that_bring_headers_in_unknown_ways(counted: Counted, tree: Path) -> None:
+    """What they read would not be watched."""
+    flags = ["-Xclang", "-I", "-Xclang", str(tree / "second")]
+    assert counted(1, include_dirs=[], flags=flags)
+    assert counted(1, include_dirs=[], flags=flags)
+
+
+@pytest.mark.parametrize("changed", ["source", "header"])
+def test_a_file_that_changes_while_it_is_compiled(
+    counted: Counted, tree: Path, changed: str
+) -> None:
+    """What was made of the new text would be kept as that of the old one, even if the new file
+    claims to be older than everything."""
+    source, header = tree / "one.bpf.c", tree / "second" / "value.h"
+    source.write_text(SOURCE)
+    file, text = {
+        "source": (source, "int value = 2;\n"),
+        "header": (header, "#define VALUE 2\n"),
+    }[changed]
+    before = file.read_text()
+    (tree / "new").write_text(text)
+    (tree / "meanwhile").write_text(f"touch -d 2001-01-01 {tree}/new; mv {tree}/new {file}\n")
+    assert counted(2, source)
+    (tree / "meanwhile").unlink()
+    assert counted(2, source), "it was kept"
+    file.write_text(before)
+    assert counted(1, source)
+
+
 def test_options_and_source_count(counted: Counted, tree: Path) -> None:
     """An object would be given for another source, instruction set or macro."""
     plain = "int value = VALUE;\n"
@@ -107,43 +178,93 @@ def test_another_build_of_the_compiler_counts(counted: Counted, tree: Path) -> N
     assert counted(1)
 
 
-def test_a_damaged_object_is_made_again(counted: Counted, cache: Path) -> None:
-    """After a full disk the tool would fail until somebody removes the cache."""
+@pytest.mark.parametrize("kind", ["*.o", "*.json", "compilers/*"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_damaged_file_is_made_again(counted: Counted, cache: Path, kind: str, left: int) -> None:
+    """After a full disk or a loss of power the tool would fail until somebody removes the cache."""
     assert counted(1)
-    (made,) = cache.rglob("*.o")
-    made.write_bytes(made.read_bytes()[:-100])
-    assert counted(1)
+    for path in cache.rglob(kind):
+        path.write_bytes(path.read_bytes()[:left])
+    # What a new process does not know.
+    compilers._clang.cache_clear()
+    assert counted(1) == (kind != "compilers/*")
     assert not counted(1)
-    made.unlink()
-    assert counted(1)
+    for path in cache.rglob(kind):
+        path.unlink()
+    compilers._clang.cache_clear()
+    assert counted(1) == (kind != "compilers/*")
 
 
 def test_sets_of_headers_do_not_pile_up(cache: Path) -> None:
     """A header that changes with every build would fill the disk."""
-    made = stored.Compiled(b"object", "")
     for number in range(40):
-        stored.store("ab" * 32, made, [], [f"/nowhere/{number}"], "")
+        made = stored.Compiled(b"object %d" % number, "")
+        stored.store("ab" * 32, made, {}, [f"/nowhere/{number}"], "")
     assert len(list(cache.rglob("*.json"))) == 16
+    assert len(list(cache.rglob("*.o"))) == 16
     assert stored.find("ab" * 32, "") == made
 
 
-def test_an_object_with_another_kernels_vmlinux_does_not_count() -> None:
-    """What was compiled with an older kernel's types would be used on after an update."""
+def test_sources_that_nobody_compiles_any_more(cache: Path) -> None:
+    """Each edit of a source would stay for ever, or one that is in use be lost."""
     made = stored.Compiled(b"object", "")
-    stored.store("cd" * 32, made, [__file__, "/nowhere"], [], "/nowhere")
-    assert stored.find("cd" * 32, "/nowhere") == made
+    keys = ["aa" * 32, "bb" * 32, "cc" * 32]
+    for key in keys:
+        stored.store(key, made, {}, [], "")
+    old = time.time() - 31 * 86400
+    for path in (cache / "objects").rglob("*"):
+        os.utime(path, (old, old))
+    assert stored.find(keys[0], "") == made
+    stored.store(keys[2], made, {}, [], "")
+    assert [stored.find(key, "") for key in keys] == [made, None, made]
+
+
+def test_an_object_with_another_kernels_vmlinux_does_not_count(tmp_path: Path) -> None:
+    """What was compiled with an older kernel's types would be used on after an update."""
+    header = tmp_path / "vmlinux.h"
+    header.touch()
+    digest = stored.digest(b"")
+    made = stored.Compiled(b"object", "")
+    stored.store("cd" * 32, made, {str(header): digest}, [], str(header))
+    assert stored.find("cd" * 32, str(header)) == made
     assert stored.find("cd" * 32, "/elsewhere") is None
 
 
-def test_a_cache_that_cannot_be_written(
-    clang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["a file", "another user's", "root's in a user's", "none"])
+def test_a_cache_that_cannot_be_used(
+    kind: str, clang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service without a home would see an error that does not say what helps."""
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(CompileError, match=r"XDG_CACHE_HOME .* or cache=False"):
-        compile_object("int value = 1;", compiler=clang)
+    """A service without a home would see an error, though its program compiles; root would use
+    what another user may have written, or the user find files that only root reads."""
+    base = tmp_path / "cache"
+    monkeypatch.setattr("ebpf.compile.driver.vmlinux_text", lambda: "typedef int number;")
+    if kind == "none":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("pwd.getpwuid", dict[int, object]().__getitem__)
+    elif kind == "a file":
+        base.touch()
+    elif os.geteuid():
+        pytest.skip("giving a directory to another user takes root")
+    else:
+        base.mkdir()
+        folder = base if kind == "root's in a user's" else base / "ebpf"
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, 12345, 12345)
+    for _ in range(2):
+        with pytest.warns(CompileWarning, match=r"XDG_CACHE_HOME .* or cache=False"):
+            made = compile_object('#include "vmlinux.h"\nnumber value = 1;', compiler=clang)
+        assert of_value(made) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != base]
     assert of_value(compile_object("int value = 1;", compiler=clang, cache=False)) == 1
+
+
+def test_a_cache_that_cannot_be_written(clang: str, cache: Path) -> None:
+    """A read-only image or a full disk would stop the tool, or cost it time without a word."""
+    cache.mkdir(parents=True)
+    (cache / "objects").touch()
+    with pytest.warns(CompileWarning, match=r"will be compiled each time.*objects.*XDG_CACHE"):
+        assert of_value(compile_object("int value = 1;", compiler=clang)) == 1
 
 
 def test_a_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +300,19 @@ def test_processes_that_compile_the_same(clang: str, cache: Path) -> None:
     """Two tools that start together would break each other's cache."""
     code = (
         "import sys; from ebpf.compile import compile_object\n"
-        "sys.stdin.read(1)\n"
+        "sys.stdout.buffer.write(b'.'); sys.stdout.flush(); sys.stdin.read()\n"
         f"data = compile_object('int value = 9;', compiler={clang!r})\n"
         "sys.stdout.buffer.write(data)"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     running = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
-    outputs = [process.communicate(b"x")[0] for process in running]
+    # All are ready, and all are let go before one is waited for.
+    assert [process.stdout.read(1) for process in running if process.stdout] == [b"."] * 4
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    outputs = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0] * 4
     assert [of_value(data) for data in outputs] == [9] * 4
     assert len(list(cache.rglob("*.o"))) == 1
@@ -207,4 +334,4 @@ def test_names_of_headers_with_blanks_and_dollars(
     listed = tmp_path / "rule"
     listed.write_text("made: a.c \\\n  x\\ y/b.h \\\n  /c$$.h\n")
     here = os.getcwd()
-    assert _dependencies(str(listed)) == [f"{here}/a.c", f"{here}/x y/b.h", "/c$.h"]
+    assert read_files(str(listed)) == [f"{here}/a.c", f"{here}/x y/b.h", "/c$.h"]

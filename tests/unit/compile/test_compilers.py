@@ -98,7 +98,7 @@ def test_ziglang_is_taken_where_there_is_no_clang(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`pip install 'ebpf[compile]'` would help nobody."""
-    fake("clang-11", "11.0.1")
+    fake("clang-11", "13.0.1")
     pretended_ziglang(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -114,14 +114,14 @@ def test_without_any_compiler_both_remedies_are_named(
 ) -> None:
     """A user would not know what to install, or why the clang that is there does not do."""
     without_ziglang(monkeypatch)
-    fake("clang-11", "11.0.1")
+    fake("clang-11", "13.0.1")
     fake("clang-15", "15.0.7", targets="x86-64")
     with pytest.raises(CompileError) as caught:
         find_compiler()
     text = str(caught.value)
     assert "apt-get install clang" in text
     assert "pip install 'ebpf[compile]'" in text
-    assert "clang 11 is too old" in text
+    assert "clang 13 is too old" in text
     assert "without the target bpfel" in text
 
 

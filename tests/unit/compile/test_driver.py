@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ebpf
-from ebpf.compile import compile_object
+from ebpf.compile import CompileWarning, compile_object
 
 PROGRAM = """
 struct { int (*type)[2]; int (*max_entries)[4]; int *key; long *value; } counts
@@ -78,6 +78,20 @@ def test_the_machine_is_defined_unless_another_is(clang: str) -> None:
     assert "riscv" in spec.variables
     other = ebpf.compile_c(source, byte_order="big", compiler=clang)
     assert other.variables["value"].value == 0
+
+
+def test_a_macro_that_is_true(clang: str) -> None:
+    """Python's True would be a name that C does not know."""
+    source = "int on = ON, off = OFF, empty = 5 EMPTY;"
+    defines = {"ON": True, "OFF": False, "EMPTY": ""}
+    found = ebpf.compile_c(source, defines=defines, compiler=clang).variables
+    assert {name: one.value for name, one in found.items()} == {"on": 1, "off": 0, "empty": 5}
+
+
+def test_a_misspelt_attribute(clang: str) -> None:
+    """Nobody would be told that the compiler does nothing about it."""
+    with pytest.warns(CompileWarning, match="preserve_acess_index"):
+        ebpf.compile_c("struct a { int b; } __attribute__((preserve_acess_index)) a;\n")
 
 
 def test_include_with_quotes(clang: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
