@@ -356,7 +356,8 @@ def test_tokens_are_where_the_kernel_has_their_type() -> None:
 def test_programs_are_signed_where_the_kernel_has_the_field_and_the_check() -> None:
     """A signature would be refused as a mistake, or left out although the kernel wants it."""
     checks = environment.kernel_has("CONFIG_SYSTEM_DATA_VERIFICATION")
-    assert features.program_signatures() == (checks and "'signature_size'" in kernel_types())
+    has_field = struct_with("signature", "signature_size", "keyring_id")
+    assert features.program_signatures() == (checks and has_field)
 
 
 @pytest.mark.parametrize(
