@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
+import resource
 import select
+import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,12 +21,13 @@ from ebpf import (
     ClosedError,
     Collection,
     CollectionSpec,
+    EbpfError,
     Interface,
     NotSupportedError,
     XskSocket,
 )
 from tests.kernel.net.network import LONG, PATIENCE, Chain, Network, one_cpu
-from tests.kernel.samples import NO_TIMES, wait_until
+from tests.kernel.samples import NO_TIMES, Forked, wait_until
 from tests.objects import compiled
 
 
@@ -181,6 +187,109 @@ def test_python_sends_frames(network: Network) -> None:
         with pytest.raises(BpfError) as refused:
             xsk.send(datagram(b"down", 7777))
         assert refused.value.errno == errno.ENETDOWN
+
+
+def test_what_was_refused_is_not_sent_later(network: Network) -> None:
+    """A frame for which sending failed goes out all the same, as often as it was tried."""
+    near = Interface("near0", netns=network.near)
+    with network.receiver() as receiver, XskSocket(near, frames=8, zero_copy=False) as xsk:
+        network.near.run("link", "set", "near0", "down")
+        for _ in range(3):
+            with pytest.raises(BpfError) as refused:
+                xsk.send(datagram(b"refused", 7777))
+            assert refused.value.errno == errno.ENETDOWN
+        network.near.run("link", "set", "near0", "up")
+        network._wait(network.near, "near0")
+        assert xsk.send(datagram(b"after", 7777)) == 1
+        assert receiver.recv(LONG) == b"after"
+
+
+def test_frames_are_bytes(network: Network) -> None:
+    """Of a memoryview of numbers the first few bytes go out; a number is so many zeros."""
+    near = Interface("near0", netns=network.near)
+    with network.receiver() as receiver, XskSocket(near, frames=8) as xsk:
+        frame = datagram(b"numbers, in a row!", 7777)
+        numbers = memoryview(frame).cast("I")
+        assert xsk.send([numbers, bytearray(datagram(b"another", 7777))]) == 2
+        assert [receiver.recv(LONG) for _ in range(2)] == [b"numbers, in a row!", b"another"]
+        with pytest.raises(TypeError, match="bytes-like"):
+            xsk.send([64])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("timeout", [0, PATIENCE, None])
+def test_an_interface_that_vanishes(network: Network, timeout: float | None) -> None:
+    """Whoever waits for frames waits for ever, or asks in vain."""
+    with XskSocket(Interface("far0", netns=network.far)) as xsk, ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(lambda: xsk.receive(timeout=timeout)) if timeout != 0 else None
+        if waits is not None:
+            wait_until(lambda: xsk._waiting, "it waits")
+        network.near.run("link", "delete", "near0")
+        with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+            print(xsk.receive() if waits is None else waits.result())
+        with pytest.raises(BpfFileNotFoundError, match=r"is gone from"):
+            xsk.send(bytes(64))
+
+
+def test_closing_wakes_who_waits(network: Network) -> None:
+    """A thread waits for ever, and the queue stays taken."""
+    far = Interface("far0", netns=network.far)
+    with ThreadPoolExecutor(2) as threads:
+        xsk = XskSocket(far)
+        waits = [threads.submit(lambda: xsk.receive(timeout=None)) for _ in range(2)]
+        wait_until(lambda: xsk._waiting == 2, "both wait")
+        xsk.close()
+        for one in waits:
+            with pytest.raises(ClosedError):
+                one.result(timeout=PATIENCE)
+    assert xsk._left == xsk._closing == -1
+    XskSocket(far).close()
+
+
+def test_a_forked_child_takes_no_frames(objects: Collection, network: Network) -> None:
+    """It gets zeros for what was the parent's, which gets nothing."""
+    far = Interface("far0", netns=network.far)
+    with XskSocket(far, frames=4) as xsk:
+        objects.maps["sockets"][0] = xsk
+        objects.programs["to_socket"].attach(interface=far)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for use in (xsk.receive, lambda: xsk.send(bytes(64))):
+                    with pytest.raises(EbpfError, match=f"is of process {os.getppid()}; open"):
+                        use()
+                xsk.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        network.send(b"the parent's")
+        assert some(xsk) == [b"the parent's"]
+
+
+def keep_capabilities(*numbers: int) -> None:
+    """Have this thread give all others away (capset(2), its third version)."""
+    held = sum(1 << number for number in numbers)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(held, held)
+    assert ctypes.CDLL(None).capset(header, sets) == 0
+
+
+def test_more_memory_than_may_be_locked(network: Network) -> None:
+    """ENOBUFS is all that is told where systemd's limit of 8 MiB applies."""
+    far = Interface("far0", netns=network.far)
+
+    def limited(tell: Callable[[int], object]) -> None:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 20, 1 << 20))
+        keep_capabilities(12, 13, 21)  # NET_ADMIN, NET_RAW, SYS_ADMIN: not IPC_LOCK.
+        try:
+            XskSocket(far).close()
+        except BpfError as error:
+            message = "takes 16384 KiB of locked memory, and RLIMIT_MEMLOCK is 1024 KiB"
+            tell(int(message in str(error)))
+        signal.pause()
+
+    with Forked(limited) as child:
+        assert child.told == 1
 
 
 def test_a_socket_can_be_waited_for(objects: Collection, network: Network) -> None:
