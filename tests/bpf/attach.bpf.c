@@ -13,3 +13,10 @@ int counts_runs(void *context)
 		__sync_fetch_and_add(&runs, 1);
 	return 0;
 }
+
+/* The same for networks, whose programs have no processes before 6.10. */
+SEC("?socket")
+int passes(void *context)
+{
+	return 2;
+}

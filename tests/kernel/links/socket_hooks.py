@@ -25,7 +25,7 @@ from ebpf import (
     Program,
     ProgramType,
 )
-from ebpf.asm import R0, R1, R6, exit_, ldxw, mov
+from ebpf.asm import R0, R1, R2, R3, R4, R6, call, exit_, ld_map_fd, ldxw, mov
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from tests.kernel import environment
 from tests.kernel.links.hooks import Counts, Hook, Load, cgroup, inside_cgroup, remove_cgroups
@@ -248,6 +248,16 @@ def talks(sender: int) -> Callable[[Link | None], object]:
     return trigger
 
 
+def echoed(link: Link | None) -> None:
+    """A message to a socket that sends it back while something is attached."""
+    ends = tcp_pair()
+    with ends[0] as client, ends[1] as server:
+        if link is not None:
+            sockets().put(0, server)
+        client.sendall(b"1")
+        assert (server if link is None else client).recv(2) == b"1"
+
+
 def counting_length(counts: Counts) -> Program:
     """A parser: the message is as long as what is there."""
     body = count(counts)[2 : -len(PASS)]
@@ -257,12 +267,18 @@ def counting_length(counts: Counts) -> Program:
 
 
 def attach_parser(program: Program) -> Link:
-    """A parser is asked where there is a verdict program, too."""
+    """A parser is asked where there is a verdict program, too.
+
+    That one sends the message back: where it lets it pass to the socket itself, 5.10 locks up, as
+    sk_psock_skb_ingress_enqueue waits for the sk_callback_lock of sk_psock_strp_data_ready.
+    """
 
     def make() -> Program:
         hook = _A.SK_SKB_STREAM_VERDICT
-        passing = [mov(R0, 1), exit_()]
-        return Program.load(ProgramType.SK_SKB, passing, license="GPL", attach_type=hook)
+        # bpf_sk_redirect_map(skb, sockets, 0, 0)
+        redirect = [ld_map_fd(R2, sockets()), mov(R3, 0), mov(R4, 0), call("sk_redirect_map")]
+        insns = [redirect, exit_()]
+        return Program.load(ProgramType.SK_SKB, insns, license="GPL", attach_type=hook)
 
     both = [one.attach_sockmap(sockets()) for one in (program, made("verdict", make))]
     return LinkGroup(both, "parser and verdict")
@@ -305,7 +321,7 @@ SOCKET_HOOKS |= {
         talks(0),
         cleanup=forget,
     ),
-    "sk_skb stream_parser": Hook(counting_length, attach_parser, talks(1), cleanup=forget),
+    "sk_skb stream_parser": Hook(counting_length, attach_parser, echoed, cleanup=forget),
     "sk_skb stream_verdict": Hook(
         counting(ProgramType.SK_SKB, _A.SK_SKB_STREAM_VERDICT),
         lambda program: program.attach_sockmap(sockets()),

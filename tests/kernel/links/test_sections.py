@@ -49,16 +49,17 @@ KERNEL_CALLS = {
 EVERY = [*CALLS, *(pytest.param(name, marks=marks) for name, (_, marks) in KERNEL_CALLS.items())]
 
 
-def with_section(section: str) -> Collection:
-    """The counting program, as if it were compiled into `section`."""
+def with_section(section: str, program_name: str = "counts_runs") -> Collection:
+    """The program, alone, as if it were compiled into `section`."""
     spec = CollectionSpec.from_file(compiled("attach"))
-    name = parse_section_name(section)
-    assert name.definition is not None
-    program = spec.programs["counts_runs"]
-    program.section, program.target = section, name.target
-    program.attach, program.type = name.definition.attach, name.definition.type
-    program.attach_type, program.flags = name.definition.attach_type, name.definition.flags
-    program.btf_target = name.definition.btf_target
+    spec.select(program_name)
+    parsed = parse_section_name(section)
+    assert parsed.definition is not None
+    program = spec.programs[program_name]
+    program.section, program.target = section, parsed.target
+    program.attach, program.type = parsed.definition.attach, parsed.definition.type
+    program.attach_type, program.flags = parsed.definition.attach_type, parsed.definition.flags
+    program.btf_target = parsed.definition.btf_target
     spec.variables["only"].value = os.getpid()
     return spec.load()
 
@@ -103,8 +104,8 @@ def test_a_section_and_an_interface_say_where(section: str) -> None:
     """The program is attached to another hook of the interface."""
     try:
         interface = netkit() if "netkit" in section else near()
-        with with_section(section) as objects:
-            program = objects.programs["counts_runs"]
+        with with_section(section, "passes") as objects:
+            program = objects.programs["passes"]
             with pytest.raises(TypeError, match=r"a program of .* takes interface="):
                 program.attach()
             program.attach(interface=interface)
