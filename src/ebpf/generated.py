@@ -46,11 +46,14 @@ def unpacked(text: str) -> bytes:
 
 
 def record(spec: CollectionSpec, name: str) -> type[Record]:
-    """The class for a struct or union of the object that no dataclass can lay out."""
+    """The class for a struct or union of the object that no dataclass can lay out.
+
+    `name` is ``"struct key"``, ``"union key"``, or that of a typedef.
+    """
     if spec.btf is None:
         raise BtfError(f"{spec.name!r} has no BTF; compile the object with -g")
-    word, _, rest = name.partition(" ")
-    kind = Kind.STRUCT if word == "struct" else Kind.UNION
+    word, _, rest = name.rpartition(" ")
+    kind = {"struct": Kind.STRUCT, "union": Kind.UNION}.get(word, Kind.TYPEDEF)
     made = from_btf(spec.btf, spec.btf.find(rest, kind).id)
     assert isinstance(made, RecordCodec)
     return made._node.cls  # type: ignore[attr-defined,no-any-return]
@@ -80,6 +83,25 @@ class _Members(Mapping[str, M]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__}: {', '.join(self)}>"
+
+    if not TYPE_CHECKING:  # which would take any attribute for one that can be set
+
+        def __setattr__(self, name, value):
+            if name != "_members" and not isinstance(getattr(type(self), name, None), Value):
+                raise AttributeError(self._not_set(name))
+            object.__setattr__(self, name, value)
+
+    def _not_set(self, name: str) -> str:
+        """Why ``self.NAME = ...`` would not reach the program; most often it is misspelt."""
+        if name in self and isinstance(self, Variables):
+            return f"variable {name!r} is no attribute: set [{name!r}].value"
+        if name in self:
+            return f"{name!r} cannot be set"
+        import difflib
+
+        near = difflib.get_close_matches(name, self)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self)}"
+        return f"no {name!r} can be set; {hint}"
 
     def _absent(self, name: str, what: str) -> AttributeError:
         there = ", ".join(self._members) or "none"

@@ -55,6 +55,20 @@ struct spare {
 	u64 bytes; /* a name that another annotation would need, which there is none of here */
 };
 
+typedef struct {
+	u32 pid;
+	u32 cpu;
+} place_t;
+
+typedef struct {
+	u32 low : 3, high : 5;
+	u32 _node; /* a name that the class of the library has for itself */
+} bits_t;
+
+struct task {
+	u32 pid;
+};
+
 struct pointed {
 	u32 first;
 };
@@ -81,6 +95,13 @@ struct {
 } marks SEC(".maps");
 
 struct {
+	NUMBER(type, HASH);
+	NUMBER(max_entries, 2);
+	TYPE(key, place_t);
+	TYPE(value, bits_t);
+} places SEC(".maps");
+
+struct {
 	NUMBER(type, RINGBUF);
 	NUMBER(max_entries, 65536);
 	TYPE(value, struct event);
@@ -93,6 +114,9 @@ union number number = {};
 struct packed packed = {};
 struct keywords keywords = {};
 struct key recent[2] = {};
+/* Called as the class of their type would be. */
+struct task Task = {}, second = {};
+int items = 1;
 struct pointed *unused __attribute__((unused));
 
 /* No map and no variable has the struct. */

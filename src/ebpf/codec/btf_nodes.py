@@ -136,6 +136,10 @@ class Record:
         raise TypeError(f"{type(self).__name__} cannot be pickled; its _asdict() can")
 
 
+#: Names that a field has to be asked for by ``record["name"]``: the class needs them for itself.
+RESERVED = frozenset({*dir(Record), "_node"})
+
+
 class RecordNode(Node):
     """A struct or union as one run of bytes, whose fields are read when they are asked for.
 
@@ -277,7 +281,7 @@ def _record_class(name: str, node: RecordNode) -> type[Record]:
     namespace: dict[str, Any] = {"__slots__": (), "_node": node, "_fields": tuple(node.members)}
     for field, member in node.members.items():
         special = field.startswith("__") and field.endswith("__")
-        if field not in dir(Record) and not special:
+        if field not in RESERVED and not special:
             namespace[field] = property(_reader(node, member))
     return type(name.encode("utf-8", "replace").decode(), (Record,), namespace)
 

@@ -12,6 +12,7 @@ from ebpf import generated
 from ebpf.btf import types as t
 from ebpf.codegen.names import CODECS, MAPS, is_plain, quoted
 from ebpf.codegen.records import Records, Spelling
+from ebpf.elf.strip import without_debug
 from ebpf.errors import BtfError, CodecError
 from ebpf.maps import Map
 from ebpf.maps.base import CLASS_OF
@@ -45,7 +46,7 @@ _TOP = (*sorted([*MAPS, "CollectionSpec", "Program"]), "generated")
 
 
 def generate(data: bytes, *, name: str, file: str, types: Iterable[str] = ()) -> str:
-    """A Python module with the object file `data` in it.
+    """A Python module with the object file `data` in it, less its DWARF, which no loader reads.
 
     Args:
         name: the spec's, as for `CollectionSpec.from_bytes`.
@@ -60,11 +61,15 @@ def generate(data: bytes, *, name: str, file: str, types: Iterable[str] = ()) ->
     spec = CollectionSpec.from_bytes(data, name=name)
     if spec.btf is None:
         raise BtfError(f"{file} has no BTF, which says the types; compile it with -g")
-    writer = _Module(spec, Records(spec.btf))
+    # In the class of the variables one that is called as a struct's class would hide it.
+    writer = _Module(spec, Records(spec.btf, taken=[*spec.maps, *spec.variables]))
     writer.add_types(types)
     parts = [writer.maps(), writer.programs(), writer.variables(), _OBJECTS]
-    body = "\n\n\n".join([_SPEC.format(name=json.dumps(name)), *writer.records.texts, *parts])
-    compiled = f'_OBJECT = """\n{_wrapped(data)}\n"""'
+    start = [_SPEC.format(name=json.dumps(name))]
+    # Read once for all of them, at import.
+    start += ["_SPEC = spec()"] if writer.records.has_records else []
+    body = "\n\n\n".join([*start, *writer.records.texts, *parts])
+    compiled = f'_OBJECT = """\n{_wrapped(without_debug(data))}\n"""'
     return f"{_HEAD.format(file=quoted(file))}{_imports(body)}\n{compiled}\n\n\n{body}\n"
 
 
@@ -147,7 +152,7 @@ class _Module:
                 target = self.btf.resolve(target.type_id)
             if isinstance(target, t.Pointer):
                 pointed = self.btf.resolve(target.type_id)
-                if _has_fields(pointed) and pointed.name:
+                if isinstance(pointed, (t.Struct, t.Union)) and self.records.c_name(pointed):
                     self._spelling(pointed.id)
 
     def maps(self) -> str:

@@ -11,10 +11,14 @@ import json
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.c_type import TypeNames
-from ebpf.codec.btf_nodes import Record
+from ebpf.codec.btf_nodes import RESERVED
 from ebpf.codegen.names import class_name, hidden, is_field, quoted
 from ebpf.errors import CodecError
 from ebpf.plain import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SIZES = (1, 2, 4, 8)
 _ORDERED = {f"__be{bits}": f"be{bits}" for bits in (16, 32, 64)}
@@ -45,14 +49,15 @@ class Spelling(NamedTuple):
 class Records:
     """The classes for structs of `btf`, each written before those that need it.
 
-    ``texts`` are their definitions, ``used`` the names of `ebpf.codec` in them.
+    ``texts`` are their definitions; no class is called by a name of `taken`.
     """
 
-    def __init__(self, btf: Btf) -> None:
+    def __init__(self, btf: Btf, taken: Iterable[str] = ()) -> None:
         self._btf = btf
         self._names = TypeNames(btf)
+        self._typedefs = _typedefs(btf)
         self._known: dict[int, Spelling] = {}
-        self._taken: set[str] = set()
+        self._taken = set(taken)
         self.texts: list[str] = []
         self.has_records = False
 
@@ -81,6 +86,12 @@ class Records:
         if isinstance(target, (t.Struct, t.Union)):
             return self._composite(target)
         raise CodecError(f"{self._names.declare(type_id, '')} has no values")
+
+    def c_name(self, target: t.Struct | t.Union) -> str:
+        """``struct key``, or ``key_t`` where only a typedef names it; ``""`` where nothing does."""
+        if target.name:
+            return self._names.declare(target.id, "")
+        return self._typedefs.get(target.id, "")
 
     def _ordered(self, type_id: int) -> str:
         target = self._btf.type(type_id)
@@ -143,11 +154,13 @@ class Records:
     def _dataclass(
         self, target: t.Struct | t.Union, fields: list[tuple[str, Spelling]]
     ) -> Spelling:
-        name = class_name(target.name, self._taken)
+        c_name = self.c_name(target)
+        name = class_name(target.name or c_name, self._taken)
+        declared = c_name or self._names.declare(target.id, "")
         lines = [
             "@dataclass(frozen=True)",
             f"class {name}:",
-            f'    """``{quoted(self._names.declare(target.id, ""))}``, {target.size} bytes."""',
+            f'    """``{quoted(declared)}``, {target.size} bytes."""',
             "",
         ]
         for field, spelling in fields:
@@ -158,15 +171,15 @@ class Records:
         return Spelling(name, name, target.size, align, custom=True)
 
     def _record(self, target: t.Struct | t.Union) -> Spelling:
-        if not target.name:
+        c_name = self.c_name(target)
+        if not c_name:
             return Spelling("Any", "", target.size, 1)
         self.has_records = True
-        name = class_name(target.name, self._taken)
-        c_name = self._names.declare(target.id, "")
+        name = class_name(target.name or c_name, self._taken)
         members = [
             (member.name, self._field_type(member.type_id))
             for member in target.members
-            if is_field(member.name) and member.name not in dir(Record)
+            if is_field(member.name) and member.name not in RESERVED
         ]
         lost = hidden([name for name, _ in members], "self more Any", *(k for _, k in members))
         members = [(name, kind) for name, kind in members if name not in lost]
@@ -181,7 +194,7 @@ class Records:
             *_constructor(members),
             "",
             "else:",
-            f"    {name} = record(spec(), {json.dumps(c_name)})",
+            f"    {name} = record(_SPEC, {json.dumps(c_name)})",
         ]
         self.texts.append("\n".join(lines))
         return Spelling(name, "", target.size, 1, custom=True)
@@ -194,6 +207,17 @@ class Records:
         if isinstance(target, (t.Struct, t.Union, t.Func, t.FuncProto, t.Void, t.Fwd)):
             return "Any"
         return self.spell(type_id).plain
+
+
+def _typedefs(btf: Btf) -> dict[int, str]:
+    """The first name of each struct and union that has one by a typedef alone."""
+    found: dict[int, str] = {}
+    for one in btf.types():
+        if isinstance(one, t.Typedef):
+            target = btf.resolve(one.id)
+            if isinstance(target, (t.Struct, t.Union)) and not target.name:
+                found.setdefault(target.id, one.name)
+    return found
 
 
 def _constructor(members: list[tuple[str, str]]) -> list[str]:

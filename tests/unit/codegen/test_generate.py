@@ -14,10 +14,14 @@ from types import ModuleType
 
 import pytest
 
+from ebpf import CollectionSpec
 from ebpf.cli import main
 from ebpf.codec import codec, from_btf
 from ebpf.codec.btf_nodes import Record
 from ebpf.codegen import generate
+from ebpf.elf import ElfFile
+from ebpf.elf.strip import without_debug
+from ebpf.generated import unpacked
 from tests.objects import NoCompiler, compiled
 
 SRC = Path(__file__).parents[3] / "src"
@@ -91,6 +95,50 @@ def test_variables_are_set_before_load(tracer: ModuleType) -> None:
     assert tracer.Variables(tracer.spec()).lowest == 1, "another spec was changed"
 
 
+def test_variables_that_are_not_there_are_refused(tracer: ModuleType) -> None:
+    """A misspelt one would be set on the Python object alone, and the program trace everything."""
+    spec = tracer.spec()
+    variables = tracer.Variables(spec)
+    with pytest.raises(AttributeError, match=r"no 'lowst' can be set; did you mean lowest"):
+        variables.lowst = 5
+    with pytest.raises(AttributeError, match=r"'items' is no attribute: set \['items'\].value"):
+        variables.items = 5
+    variables["items"].value = 5
+    assert spec.variables["items"].value == 5
+    with pytest.raises(AttributeError, match=r"no 'useless' can be set"):
+        tracer.Maps({}).useless = 1
+
+
+def test_a_variable_called_as_a_class(tracer: ModuleType) -> None:
+    """The class would be hidden by it from the variables that are of the type."""
+    variables = tracer.Variables(tracer.spec())
+    variables.Task = variables.second = tracer.Task2(pid=4)
+    assert variables.second == tracer.Task2(pid=4)
+
+
+def test_structs_that_only_a_typedef_names(tracer: ModuleType) -> None:
+    """The classes would be called by their order, or not be there."""
+    assert codec(tracer.PlaceT).pack(tracer.PlaceT(pid=1, cpu=2)) == codec("II").pack((1, 2))
+    bits = tracer.BitsT(high=9, _node=7)
+    assert (bits.low, bits.high, bits["_node"]) == (0, 9, 7)
+    assert "_node" in repr(bits)
+
+
+def test_the_object_is_embedded_without_dwarf(built: Path, tracer: ModuleType) -> None:
+    """Modules would be many times as large, and tell where they were built."""
+    kept = unpacked(tracer._OBJECT)
+    before, after = (
+        {one.name: (one.index, one.size, bytes(file.data(one))) for one in file.sections}
+        for file in (ElfFile(built.read_bytes()), ElfFile(kept))
+    )
+    assert before[".debug_info"][1]
+    for name, section in before.items():
+        assert after[name] == ((section[0], 0, b"") if ".debug_" in name else section), name
+    assert len(kept) < len(built.read_bytes()) * 0.9
+    assert without_debug(kept) == kept
+    assert CollectionSpec.from_bytes(kept).functions.keys() == tracer.spec().functions.keys()
+
+
 def test_a_struct_that_nothing_has(built: Path, tracer: ModuleType, tmp_path: Path) -> None:
     """The records of a ring whose map names no type would have no class."""
     path = tmp_path / "more.py"
@@ -124,6 +172,8 @@ with tracer.Objects.load(spec) as objects:
     objects.variables.bits = tracer.Flags(low=1)
     whole: int = objects.variables.number.whole
     objects.programs.run.test_run()
+    place: tracer.BitsT = objects.maps.places[tracer.PlaceT(pid=1, cpu=2)]
+    second: tracer.Task2 = objects.variables.second
 """
 MISTAKES = """\
 objects.maps.uses[tracer.Key(pid="7", kind=3)]
