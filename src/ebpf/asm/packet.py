@@ -16,7 +16,8 @@
 
 Each parser moves `cursor` behind the header that it has checked, and jumps to `otherwise` for a
 packet that is too short or malformed. Functions return lists of instructions, and clobber the
-registers that they are given and `scratch`, no others.
+registers that they are given and `scratch`, no others. The registers of one call are all different;
+`scratch` is R0 where no other is given.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ def need(
 ) -> Code:
     """Jumps to `otherwise` unless there are `size` more bytes, which may be used from then on."""
     in_range("size", size, 0, 0xFFFF)
+    _check_different({"cursor": cursor, "end": end, "scratch": scratch})
     return [mov(scratch, cursor), add(scratch, size), jgt(scratch, end, otherwise)]
 
 
@@ -195,7 +197,7 @@ def ethernet(
     """
     done = fresh("ethernet")
     code: Code = [
-        *_header(14, cursor, end, otherwise, header, scratch),
+        *_header(14, cursor, end, otherwise, header, scratch, protocol),
         ldxh(protocol, cursor + 12), be16(protocol), add(cursor, 14),
     ]  # fmt: skip
     for _ in range(vlans):
@@ -227,7 +229,7 @@ def ipv4(
     transport. `header` gets the start of the IPv4 header, of which 20 bytes may be used.
     """
     return [
-        *_header(20, cursor, end, otherwise, header, scratch),
+        *_header(20, cursor, end, otherwise, header, scratch, protocol),
         # All but the flags: where the fragment belongs.
         ldxh(protocol, cursor + 6),
         be16(protocol),
@@ -263,7 +265,7 @@ def ipv6(
     """
     done = fresh("ipv6")
     code: Code = [
-        *_header(40, cursor, end, otherwise, header, scratch),
+        *_header(40, cursor, end, otherwise, header, scratch, protocol),
         ldxb(scratch, cursor + 0),
         rsh(scratch, 4),
         jne(scratch, 6, otherwise),
@@ -363,11 +365,22 @@ def _header(
     otherwise: str,
     header: Register | None,
     scratch: Register,
+    protocol: Register | None = None,
 ) -> Code:
-    own = [scratch, cursor, end]
-    if header is not None:
-        own.append(header)
-    if len({register("registers", one) for one in own}) < len(own):
-        raise AsmError("cursor, end, header and scratch must be different registers")
+    own = {"cursor": cursor, "end": end, "header": header, "scratch": scratch}
+    _check_different({"protocol": protocol, **own})
     code = need(cursor, end, size, otherwise, scratch)
     return code if header is None else [*code, mov(header, cursor)]
+
+
+def _check_different(registers: dict[str, Register | None]) -> None:
+    taken: dict[int, str] = {}
+    for name, one in registers.items():
+        if one is None:
+            continue
+        other = taken.setdefault(register(name, one), name)
+        if other != name:
+            raise AsmError(
+                f"{', '.join(registers)} must be different registers: {other} and {name} are both"
+                f" {one!r}"
+            )
