@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 LOADS = {1: ldxb, 2: ldxh, 4: ldxw, 8: ldxdw}
 STORES = {1: stxb, 2: stxh, 4: stxw, 8: stxdw}
 _LARGEST = 8
+_HOLDER = "offset() and size() are those of the bytes that hold it, and others"
 _KINDS = (t.Kind.STRUCT, t.Kind.UNION, t.Kind.TYPEDEF)
 
 
@@ -122,17 +123,15 @@ class Struct:
         for hop, name in hops:
             code.append(hop._placed(ldxdw(dst, _at(base, hop._offset(name))), name))
             base = dst
-        field = holder.layout.field(last)
+        field = holder._whole(last, "load", "read() it")
         size, signed = holder._scalar(field)
-        if field.bitfield_size:
-            raise AsmError(f"{self.name}.{path} is a bitfield: read() it")
         code.append(holder._placed(LOADS[size](dst, _at(base, holder._offset(last))), last))
         return [*code, *(holder._sign(dst, last, size) if signed else [])]
 
     def store(self, base: Place, path: str, src: Register) -> Code:
         """base->path = src; the path leads through no pointer. Raises as `load`."""
         holder, last = self._only_hop(path, "store")
-        size, _ = holder._scalar(holder.layout.field(last))
+        size, _ = holder._scalar(holder._whole(last, "store"))
         return [holder._placed(STORES[size](_at(base, holder._offset(last)), src), last)]
 
     def read(
@@ -166,11 +165,14 @@ class Struct:
     ) -> Code:
         """The bytes at target = base->path; R0 is 0, or -EFAULT and the bytes are zeros.
 
-        For fields of any size; the path leads through no pointer. Clobbers R0 to R5. The `size`
-        in bytes is the field's in this struct's BTF where it is not given: `target` has room for
-        that, in every kernel.
+        For fields of any size but bitfields; the path leads through no pointer. Clobbers R0 to R5;
+        `target` is not in R3. The `size` in bytes is the field's in this struct's BTF where it is
+        not given: `target` has room for that, in every kernel.
         """
         holder, last = self._only_hop(path, "copy")
+        holder._whole(last, "copy", "read() it")
+        if memory("target", target)[0] == R3.number:
+            raise AsmError("target must not be in R3, which takes the field's address")
         wanted = holder.layout.sizeof(last) if size is None else size
         return [
             *holder._address(R3, base, last), *address_of(R1, target), mov(R2, wanted),
@@ -178,17 +180,21 @@ class Struct:
         ]  # fmt: skip
 
     def address(self, dst: Register, base: Place, path: str) -> Code:
-        """dst = &base->path; the path leads through no pointer."""
+        """dst = &base->path; the path leads through no pointer, and to no bitfield."""
         holder, last = self._only_hop(path, "address")
+        holder._whole(last, "address")
         return holder._address(dst, base, last)
 
     def offset(self, dst: Register, path: str) -> Code:
-        """dst = the offset of the field, in bytes."""
+        """dst = the offset of the field in bytes; of a bitfield, of the bytes that hold it."""
         holder, last = self._only_hop(path, "offset")
         return [holder._placed(mov(dst, holder._offset(last)), last)]
 
     def size(self, dst: Register, path: str = "") -> Code:
-        """dst = the size in bytes of the field, or of the struct without a `path`."""
+        """dst = the size in bytes of the field, or of the struct without a `path`.
+
+        Of a bitfield, that of the bytes which hold it, and others.
+        """
         if not path:
             layout = self.layout
             return [self._relocated(mov(dst, layout.size), "", CoreKind.TYPE_SIZE)]
@@ -237,6 +243,13 @@ class Struct:
                 f" that, and use pointee({first[1]!r})"
             )
         return first
+
+    def _whole(self, path: str, what: str, remedy: str = _HOLDER) -> Field:
+        """The field, which is no bitfield: that shares its bytes, which `what` would take."""
+        field = self.layout.field(path)
+        if field.bitfield_size:
+            raise AsmError(f"{what}: {self.name}.{path} is a bitfield: {remedy}")
+        return field
 
     def _offset(self, path: str) -> int:
         """Bytes; those of a bitfield begin at a multiple of its type's size, as CO-RE has it."""

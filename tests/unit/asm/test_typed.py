@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ebpf.compile
 from ebpf import asm
-from ebpf.asm import R0, R1, R6, R10, Label, assemble, call_local, exit_, ldxw, mov
+from ebpf.asm import R0, R1, R3, R6, R10, Label, assemble, call_local, exit_, ldxw, mov
 from ebpf.asm.lines import debug_info, identifier
 from ebpf.asm.portable import core_relocations
 from ebpf.asm.prototypes import parse
@@ -123,8 +123,25 @@ def test_bitfields_are_read_with_the_shifts_of_the_target() -> None:
     patched = relocated(code, THERE)
     *_, left, right, _ = (imm for _, _, _, imm in struct.iter_unpack("<BBhi", patched))
     assert (left, right) == (61, 61)
-    with pytest.raises(AsmError, match="bitfield"):
+    with pytest.raises(AsmError, match=r"load: outer.bits is a bitfield: read\(\) it"):
         OUTER.load(R0, R1, "bits")
+
+
+def test_the_neighbours_of_a_bitfield_are_left_alone() -> None:
+    """A store of three bits would set the whole number that they are in."""
+    for code in (
+        lambda: OUTER.store(R1, "bits", R0),
+        lambda: OUTER.address(R0, R1, "bits"),
+        lambda: OUTER.copy(R10 - 8, R1, "bits"),
+    ):
+        with pytest.raises(AsmError, match=r"outer.bits is a bitfield: (offset|read)\(\)"):
+            code()
+
+
+def test_a_copy_goes_where_it_is_to_go() -> None:
+    """What R3 pointed to would be taken for what the field is read from."""
+    with pytest.raises(AsmError, match="target must not be in R3"):
+        OUTER.copy(R3 + 8, R6, "either")
 
 
 def test_pointers_are_followed() -> None:
