@@ -97,6 +97,8 @@ def add_to(map: MapReference, offset: int = 0, by: Register | int = 1) -> Code:
     R1, and R2 for a number.
     """
     if isinstance(by, Register):
+        if by == R1:
+            raise AsmError("by must not be R1, which takes the address of the value")
         return [ld_map_value(R1, map, offset), atomic_add(R1 + 0, by)]
     return [ld_map_value(R1, map, offset), mov(R2, by), atomic_add(R1 + 0, R2)]
 
@@ -246,7 +248,8 @@ def rate_limit(
         *lookup(map, key, over),
         Label(found),
         ldxdw(R1, buffer), ldxdw(R2, R0 + 0), mov(R3, R1), sub(R3, R2),
-        jge(R3, nanoseconds, anew),
+        # Signed: another CPU may have begun the window after this one has looked at the clock.
+        jsge(R3, nanoseconds, anew),
         ldxdw(R2, R0 + 8), jge(R2, events, over),
         mov(R1, 1), atomic_add(R0 + 8, R1), ja(passed),
         Label(anew), stxdw(R0 + 0, R1), stdw(R0 + 8, 1),

@@ -113,6 +113,9 @@ def test_add_to() -> None:
             run(program, 0)
             run(program, 0)
         assert totals[0] == (0, 84, 2)
+    with pytest.raises(AsmError, match="by must not be R1"):
+        # An address of the kernel would be counted.
+        snippets.add_to("totals", by=R1)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -270,3 +273,6 @@ def test_rate_limit() -> None:
                 assert windows[1][1] == 1
                 assert windows[1][0] > start - minute
                 assert 1 <= events <= 3
+                # Begun by another CPU, after this one has looked at the clock: no window of its own.
+                windows[1] = (start + minute, 3)
+                assert run(program, 1) == 0
