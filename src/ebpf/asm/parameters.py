@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 _SLOT = 8
 # A function that is called where the tracepoint is: its parameters have names.
 _NAMED = ("__bpf_trace_", "__traceiter_", "__probestub_")
-_DYNAMIC = "__data_loc "
+# Where a string is: behind the start of the record, or (Linux 5.17) behind the end of the field.
+_DYNAMIC, _RELATIVE = "__data_loc ", "__rel_loc "
 
 
 class Argument(NamedTuple):
@@ -256,7 +257,7 @@ class TracepointRecord:
         return [code, *(extend(dst, field.size, True) if field.signed else [])]
 
     def address(self, dst: Register, base: Place, name: str) -> Code:
-        """dst = the address of the field, or of the string that it leads to (``__data_loc``).
+        """dst = the address of the field, or of what it leads to (``__data_loc``, ``__rel_loc``).
 
         It is to be read with probe_read_kernel or probe_read_kernel_str: see `snippets.read_str`.
         `dst` and `base` differ.
@@ -264,12 +265,14 @@ class TracepointRecord:
         field = self._find(name)
         number, offset = memory("base", base)
         place = Memory(Register(number), offset + field.offset)
-        if not field.declaration.startswith(_DYNAMIC):
+        if not field.declaration.startswith((_DYNAMIC, _RELATIVE)):
             return address_of(dst, place)
         if number == dst.number:
             raise AsmError(f"dst must not be the register of base, {base!r}: both are needed")
-        # The offset from the start of the record is in the lower half, the length above it.
+        # How far behind is in the lower half, the length above it.
         code: Code = [ldxw(dst, place), and32(dst, 0xFFFF), add(dst, Register(number))]
+        if field.declaration.startswith(_RELATIVE):
+            offset += field.offset + field.size
         return [*code, add(dst, offset)] if offset else code
 
     def _find(self, name: str) -> RecordField:

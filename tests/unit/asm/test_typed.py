@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ebpf.compile
 from ebpf import asm
-from ebpf.asm import R0, R1, R3, R6, R10, Label, assemble, call_local, exit_, ldxw, mov
+from ebpf.asm import R0, R1, R3, R6, R7, R10, Label, assemble, call_local, exit_, ldxw, mov
 from ebpf.asm.lines import debug_info, identifier
 from ebpf.asm.portable import core_relocations
 from ebpf.asm.prototypes import parse
@@ -418,6 +418,7 @@ def test_records_of_tracepoints() -> None:
             "error": TracepointField("error", "short error", 8, 2, True),
             "name": TracepointField("name", "__data_loc char[] name", 12, 4, False),
             "comm": TracepointField("comm", "char comm[16]", 16, 16, False),
+            "near": TracepointField("near", "__rel_loc char[] near", 32, 4, False),
         }
     )
     shown = list(map(str, record.load(R6, R1, "error")))
@@ -425,11 +426,14 @@ def test_records_of_tracepoints() -> None:
     shown = list(map(str, record.address(R6, R1, "name")))
     assert shown == ["w6 = *(u32 *)(r1 + 12)", "w6 &= 65535", "r6 += r1"]
     assert list(map(str, record.address(R6, R1, "comm"))) == ["r6 = r1", "r6 += 16"]
+    # Its word counts from where it ends itself: 8 bytes behind R7, and 36.
+    shown = list(map(str, record.address(R6, R7 + 8, "near")))
+    assert shown == ["w6 = *(u32 *)(r7 + 40)", "w6 &= 65535", "r6 += r7", "r6 += 44"]
     with pytest.raises(AsmError, match="common"):
         record.load(R6, R1, "common_pid")
     with pytest.raises(AsmError, match="address"):
         record.load(R6, R1, "comm")
-    with pytest.raises(AsmError, match="it has: error, name, comm"):
+    with pytest.raises(AsmError, match="it has: error, name, comm, near"):
         record.load(R6, R1, "none")
     with pytest.raises(AsmError, match="both are needed"):
         record.address(R1, R1, "name")
