@@ -14,6 +14,7 @@ from ebpf.asm.jumps import call, jeq, jne
 from ebpf.asm.memory import ldxh, stxh
 from ebpf.asm.operands import in_range, memory, register
 from ebpf.asm.registers import R0, R1, R2, R3, R4, R5, Memory, Register
+from ebpf.asm.structs import address_of
 from ebpf.errors import AsmError
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def fold(dst: Register, scratch: Register) -> Code:
     return [instruction for _ in range(5) for instruction in once]
 
 
-def checksum(dst: Register, data: Register, size: int) -> Code:
+def checksum(dst: Register, data: Place, size: int) -> Code:
     """dst = the Internet checksum (RFC 1071) of `size` bytes, as it stands in a packet.
 
     Of a header with its checksum in it the result is 0 where that is right; to make one, the
@@ -46,8 +47,9 @@ def checksum(dst: Register, data: Register, size: int) -> Code:
     Clobbers R0 to R5. For XDP, TC and the like (csum_diff).
     """
     _check_summed(size, _MOST)
+    memory("data", data)
     return [
-        *([] if data == R3 else [mov(R3, data)]),
+        *address_of(R3, data),
         mov(R1, 0), mov(R2, 0), mov(R4, size), mov(R5, 0),
         call("csum_diff"),
         *fold(R0, R1), xor(R0, 0xFFFF),
@@ -56,22 +58,25 @@ def checksum(dst: Register, data: Register, size: int) -> Code:
 
 
 def update_checksum(
-    place: Place, old: Register, new: Register, scratch: Register = R0, other: Register = R1
+    place: Place,
+    old: Register,
+    new: Register,
+    scratch: Register = R0,
+    other: Register = R1,
+    *,
+    udp: bool = False,
 ) -> Code:
     """The checksum at `place` after 16 bits that it covers became `new` from `old` (RFC 1624).
 
-    Both as in the packet (``network_order=True``). Clobbers `old`, `scratch` and `other`.
+    Both as in the packet (``network_order=True``). `udp` is as that of `update_checksum_by`, and
+    UDP packets need it. Clobbers `old`, `scratch` and `other`.
     """
     base, offset = memory("place", place)
     where = Memory(Register(base), offset)
     if len({base, *(register("registers", one) for one in (old, new, scratch, other))}) < 5:
         raise AsmError("place, old, new, scratch and other must be different registers")
-    return [
-        ldxh(scratch, where), xor(scratch, 0xFFFF),
-        xor(old, 0xFFFF), and_(old, 0xFFFF),
-        add(scratch, old), add(scratch, new),
-        *fold(scratch, other), xor(scratch, 0xFFFF), stxh(where, scratch),
-    ]  # fmt: skip
+    change: Code = [xor(old, 0xFFFF), and_(old, 0xFFFF), add(scratch, old), add(scratch, new)]
+    return _changed(where, change, scratch, other, udp)
 
 
 def checksum_diff(
@@ -126,13 +131,21 @@ def update_checksum_by(
     where = Memory(Register(base), offset)
     if len({base, *(register("registers", one) for one in (diff, scratch, other))}) < 4:
         raise AsmError("place, diff, scratch and other must be different registers")
-    code: Code = [ldxh(scratch, where), xor(scratch, 0xFFFF), add(scratch, diff)]
-    code += [*fold(scratch, other), xor(scratch, 0xFFFF)]
+    return _changed(where, [add(scratch, diff)], scratch, other, udp)
+
+
+def _changed(where: Memory, change: Code, scratch: Register, other: Register, udp: bool) -> Code:
+    """The checksum at `where` with what `change` adds to its sum, which is in `scratch`."""
+    code: Code = [xor(scratch, 0xFFFF), *change, *fold(scratch, other), xor(scratch, 0xFFFF)]
     if not udp:
-        return [*code, stxh(where, scratch)]
+        return [ldxh(scratch, where), *code, stxh(where, scratch)]
     none, some = fresh("none"), fresh("some")
-    result: Code = [jne(scratch, 0, some), mov(scratch, 0xFFFF), Label(some)]
-    return [code[0], jeq(scratch, 0, none), *code[1:], *result, stxh(where, scratch), Label(none)]
+    return [
+        ldxh(scratch, where), jeq(scratch, 0, none),
+        *code, jne(scratch, 0, some), mov(scratch, 0xFFFF),
+        Label(some), stxh(where, scratch),
+        Label(none),
+    ]  # fmt: skip
 
 
 def store_bytes(

@@ -138,7 +138,8 @@ def start(type: ProgramType, context: Register, *, cursor: Register, end: Regist
 def pull(context: Register, size: int) -> Code:
     """Has the first `size` bytes of an skb in one piece; afterwards `start` again.
 
-    Clobbers R0 to R5. R0 is 0, or negative where the packet is shorter.
+    Clobbers R0 to R5. R0 is 0, or negative where the packet is shorter. For TC, LWT and SK_SKB
+    programs: others that have an skb, those of cgroups (CGROUP_SKB), see what is there.
     """
     code: Code = [] if context == R1 else [mov(R1, context)]
     return [*code, mov(R2, size), call("skb_pull_data")]

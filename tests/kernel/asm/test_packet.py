@@ -200,7 +200,10 @@ def test_checksum() -> None:
     code = [
         packet.start(ProgramType.XDP, R1, cursor=R6, end=R7),
         packet.need(R6, R7, 20, "no"),
-        packet.checksum(R8, R6, 20),
+        # Of the bytes at `R9 + 4`, which are the packet's first.
+        mov(R9, R6),
+        add(R9, -4),
+        packet.checksum(R8, R9 + 4, 20),
         mov(R0, R8),
         packet.fold(R0, R1),
         Label("no"),
@@ -215,6 +218,8 @@ def test_checksum() -> None:
     for size in (0, 3, 513):
         with pytest.raises(AsmError, match="size"):
             packet.checksum(R0, R6, size)
+    with pytest.raises(AsmError, match="data must be memory"):
+        packet.checksum(R0, 5, 20)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ttl", [0x40, 1, 0xFF])
@@ -243,6 +248,24 @@ def test_update_checksum(ttl: int) -> None:
         assert run.return_value == 1
         assert run.data is not None
         assert bytes(run.data)[10:12] == internet(after + rest)
+
+
+def test_update_checksum_of_udp() -> None:
+    """A packet without a checksum would get a wrong one, or one with a checksum lose it."""
+    code = [
+        packet.start(ProgramType.XDP, R1, cursor=R6, end=R7),
+        packet.need(R6, R7, 14, "no"),
+        packet.load(R4, R6, "udphdr.source", network_order=True),
+        packet.load(R5, R6, "udphdr.dest", network_order=True),
+        packet.update_checksum(R6 + 6, R4, R5, udp=True),
+        packet.load(R0, R6, "udphdr.check", network_order=True),
+        Label("no"),
+        exit_(),
+    ]
+    with Program.load(ProgramType.XDP, code) as program:
+        for old, new, check, expected in ((1, 2, 0, 0), (2, 3, 1, 0xFFFF), (2, 3, 5, 4)):
+            words = struct.pack("=HHHH", old, new, 8, check)
+            assert program.test_run(words + bytes(8)).return_value == expected
 
 
 def internet(data: bytes) -> bytes:

@@ -273,6 +273,6 @@ def test_rate_limit() -> None:
                 assert windows[1][1] == 1
                 assert windows[1][0] > start - minute
                 assert 1 <= events <= 3
-                # Begun by another CPU, after this one has looked at the clock: no window of its own.
+                # Begun by another CPU, after this one has looked at the clock.
                 windows[1] = (start + minute, 3)
                 assert run(program, 1) == 0
