@@ -267,9 +267,10 @@ def _lay_out(
             starts.append(starts[-1] + len(item))
         elif item.name in labels:
             first = labels[item.name][0]
+            again = "" if item.name[0] != "." else ": call what made it again for each use of it"
             raise AsmError(
                 f"{describe_position(item.position)}: label {item.name!r} is already defined at "
-                f"{describe_position(first.position)}"
+                f"{describe_position(first.position)}{again}"
             )
         else:
             labels[item.name] = (item, starts[-1])

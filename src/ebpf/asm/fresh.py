@@ -8,5 +8,5 @@ _numbers = itertools.count(1)
 
 
 def fresh(what: str) -> str:
-    """The name of a label that no other has: ``"found #7"``."""
-    return f"{what} #{next(_numbers)}"
+    """The name of a label that no other has: ``".found7"``; `what` ends in no digit."""
+    return f".{what}{next(_numbers)}"

@@ -8,6 +8,7 @@ from ebpf import opcodes as op
 from ebpf.asm.text import format_instruction
 from ebpf.asm.value import Value, set_field
 from ebpf.errors import AsmError
+from ebpf.patterns import Pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
     MapReference = str | HasFileno
+
+#: What can be told from the rest of an instruction in a listing.
+NAME = r"[A-Za-z_.$][\w.$-]*"
+_NAME = Pattern(NAME)
 
 
 class Position(Value):
@@ -63,7 +68,9 @@ def describe_position(position: Position | None) -> str:
 class Label(Value):
     """A place in a program that jumps and calls can name.
 
-    Two labels are equal if their names are; `position` doesn't count.
+    Names are of letters, digits and ``_ . $ -``, and begin with none of the digits and ``-``; those
+    with a dot in front are of snippets. Two labels are equal if their names are; `position` doesn't
+    count.
     """
 
     __slots__ = ("name", "position")
@@ -75,6 +82,10 @@ class Label(Value):
             raise TypeError(f"name must be a str, not {type(name).__name__} {name!r}")
         if not name:
             raise AsmError("name must not be empty")
+        if not _NAME.fullmatch(name):
+            raise AsmError(
+                f"name must be of letters, digits and _ . $ -, and begin with no digit: {name!r}"
+            )
         set_field(self, "name", name)
         set_field(self, "position", caller_position() if position is CALLER else position)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ebpf import opcodes as op
-from ebpf.asm.instruction import Instruction, Label, Position
+from ebpf.asm.instruction import NAME, Instruction, Label, Position
 from ebpf.asm.text import (
     ALU_SIGNS,
     ATOMIC_NAMES,
@@ -35,22 +35,21 @@ _LOCKED = {sign: operation for operation, sign in ATOMIC_SIGNS.items()}
 _FETCHED = {name: operation for operation, name in ATOMIC_NAMES.items()}
 
 _NUMBER = r"[-+]?(?:0x[0-9a-fA-F]+|\d+)"
-_NAME = r"[A-Za-z_.$][\w.$-]*"
 # r: r or w and a number; a: an address, m: in parentheses; n: a number; p: where to jump; s: bits.
 _PARTS = {
     "r": r"([rw])(\d+)",
     "a": rf"r(\d+) ?([-+]) ?({_NUMBER})",
     "m": rf"\(r(\d+) ?([-+]) ?({_NUMBER})\)",
     "n": f"({_NUMBER})",
-    "p": rf"(?:pc)?({_NUMBER}|{_NAME})(?: <[^>]*>)?",
+    "p": rf"(?:pc(?=[-+]))?({_NUMBER}|{NAME})(?: <[^>]*>)?",
     "s": "(8|16|32|64)",
-    "name": f"({_NAME})",
+    "name": f"({NAME})",
 }
 
 # What tools print around an instruction: the slot, its bytes, and the opcode of the kernel's text.
 _PREFIX = re.compile(r"\d+:\s+(?:(?:[0-9a-f]{2} ){7,15}[0-9a-f]{2}\s+)?(?=\S)")
 _OPCODE = re.compile(r"\(([0-9a-f]{2})\) ")
-_LABEL = re.compile(rf"(?:[0-9a-f]{{16}} )?<?({_NAME})>?:")
+_LABEL = re.compile(rf"(?:[0-9a-f]{{16}} )?<?({NAME})>?:")
 _HEADING = re.compile(r".*:\s+file format elf64-bpf|Disassembly of section .*:")
 _COMMENT = re.compile(r"(?:^|\s)(?:;|//|#(?=\s|$)).*")
 
@@ -354,12 +353,12 @@ _TABLE: list[tuple[re.Pattern[str], Builder]] = [
         (r"r(\d+) = (le|be|bswap)(16|32|64) r(\d+)", _swap),
         (r"{r} = \(s(8|16|32)\) ?{r}", _extend),
         (r"r(\d+) = addr_space_cast\(r(\d+), {n}, {n}\)", _cast),
-        (rf"if {{r}} ({_alternatives(_JUMPS)}) (?:{{r}}|{{n}}) goto (pc)?{{p}}", _branch),
+        (rf"if {{r}} ({_alternatives(_JUMPS)}) (?:{{r}}|{{n}}) goto (pc(?=[-+]))?{{p}}", _branch),
         (r"(goto|gotol|may_goto) {p}", _goto),
         (r"(gotox|callx) r(\d+)", _goto_register),
         (r"call kfunc:{name}", _call_symbol),
         (r"call (\w+)#(-?\d+)(?:@(-?\d+))?", _call_kernel),
-        (r"call (?:(pc)?{n}|{name})", _call),
+        (r"call (?:(pc(?=[-+]))?{n}|{name})", _call),
         (r"r0 = \*\(u(8|16|32) \*\)skb\[(?:r(\d+)(?: ([-+]) {n})?|{n})\]", _packet),
         (r"r(\d+) = {n} ll", _constant),
         (r"ld_pseudo r(\d+), {n}, {n}(?:, {n})?", _pseudo),

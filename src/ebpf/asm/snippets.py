@@ -113,7 +113,7 @@ def log2(dst: Register, value: Register, scratch: Register = R0) -> Code:
     code: Code = [mov(dst, 0)]
     # By halving: is there anything above bit 32, 16, ...?
     for bits in (32, 16, 8, 4, 2, 1):
-        below = fresh(f"below {bits}")
+        below = fresh(f"below{bits}_")
         code += [
             mov(scratch, value), rsh(scratch, bits), jeq(scratch, 0, below),
             mov(value, scratch), add(dst, bits),

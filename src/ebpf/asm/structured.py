@@ -18,7 +18,6 @@ use a block twice, make it twice.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 
 from ebpf import opcodes as op
@@ -26,6 +25,7 @@ from ebpf.asm import jumps
 from ebpf.asm.alu import add, mov
 from ebpf.asm.assemble import flatten
 from ebpf.asm.flow import CALLER_SAVED, clobbers
+from ebpf.asm.fresh import fresh
 from ebpf.asm.instruction import Instruction, Label
 from ebpf.asm.memory import lddw
 from ebpf.asm.operands import in_range, register
@@ -51,7 +51,6 @@ _JUMPS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 _ENDS = (op.JMP | op.JA, op.JA32, op.JAX, op.EXIT_OPCODE)
-_numbers = itertools.count(1)
 
 
 class Condition:
@@ -82,7 +81,7 @@ class _Comparison(Condition):
     def unless(self, target: str) -> list[Item]:
         if self._opposite is not None:
             return [self._opposite(*self._operands, target)]
-        over = _new("true")
+        over = fresh("true")
         return [self._taken(*self._operands, over), jumps.ja(target), Label(over)]
 
 
@@ -93,7 +92,7 @@ class _Both(Condition):
         self._conditions = conditions
 
     def jump(self, target: str) -> list[Item]:
-        over = _new("false")
+        over = fresh("false")
         *first, last = self._conditions
         tests = [item for condition in first for item in condition.unless(over)]
         return [*tests, *last.jump(target), *([Label(over)] if first else [])]
@@ -174,7 +173,7 @@ class Loop(Value):
 def if_(condition: Condition, then: Block, otherwise: Block = ()) -> list[Item]:
     """Run `then` where the condition is true, else `otherwise`."""
     _checked((condition,))
-    name = _new("if")
+    name = fresh("if")
     taken, other = list(flatten(then, "then")), list(flatten(otherwise, "otherwise"))
     if not other:
         return [*condition.unless(f"{name}.end"), *taken, Label(f"{name}.end")]
@@ -233,7 +232,7 @@ def for_range(
             raise AsmError("at_most needs a start that is a number")
         limit = in_range("at_most", at_most, 0, 2**31 - 1) * by + int(start)
         tests.append(jumps.jge(counter, limit, loop.end))
-    top = _new("for.top")
+    top = fresh("for.top")
     turn: list[Item] = [Label(loop.next), add(counter, by), jumps.ja(top)]
     if not _goes_on(body) and not _is_used(loop.next, body):
         turn = []
@@ -253,12 +252,8 @@ def _set(dst: Register, value: Operand) -> list[Instruction]:
     return [mov(dst, number) if -(2**31) <= number < 2**31 else lddw(dst, number)]
 
 
-def _new(kind: str) -> str:
-    return f".{kind}{next(_numbers)}"
-
-
 def _new_loop(kind: str) -> Loop:
-    name = _new(kind)
+    name = fresh(kind)
     return Loop(f"{name}.next", f"{name}.end")
 
 

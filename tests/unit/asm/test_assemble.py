@@ -178,6 +178,13 @@ def test_duplicate_label_names_both_lines() -> None:
     )
 
 
+def test_a_snippet_that_is_used_twice() -> None:
+    """Whoever does so would be told of a label that he has never written."""
+    found = asm.if_(asm.when(R1, "==", 0), [asm.mov(R0, 0)])
+    with pytest.raises(AsmError, match="call what made it again for each use of it"):
+        assemble([found, found, asm.exit_()])
+
+
 def test_a_jump_to_the_end_is_refused() -> None:
     """The verifier would refuse it with nothing but a slot number."""
     end = Label("end")

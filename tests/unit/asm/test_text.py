@@ -83,6 +83,23 @@ def test_names_are_read_back(instruction: Instruction, style: Any) -> None:
     assert assemble(parse(text)) == assemble(program)
 
 
+def test_snippets_are_read_back() -> None:
+    """A program with a parser of packets in it could not be saved as text."""
+    program = [
+        Label("pc5"), asm.snippets.log2(R1, R2), asm.packet.ethernet(R2, R6, R1, "pc5"),
+        asm.if_(asm.when(R1, "==", 0), [asm.ja("pc5")]), asm.call_local("pc5"), asm.exit_(),
+    ]  # fmt: skip
+    for style in ("llvm", "objdump"):
+        assert assemble(parse(listing(program, style=style))) == assemble(program)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a b", "x #1", "5", "-a", "a:", "a;b"])
+def test_labels_that_a_listing_cannot_show_are_refused(name: str) -> None:
+    """The listing of the program would be another program, or none."""
+    with pytest.raises(AsmError, match="name must be of letters"):
+        Label(name)
+
+
 def test_a_listing_reads_as_the_tools_do() -> None:
     """Somebody who knows LLVM's or the kernel's text would have to learn another one."""
     program = [
