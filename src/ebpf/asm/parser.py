@@ -50,7 +50,11 @@ _PARTS = {
 _PREFIX = re.compile(r"\d+:\s+(?:(?:[0-9a-f]{2} ){7,15}[0-9a-f]{2}\s+)?(?=\S)")
 _OPCODE = re.compile(r"\(([0-9a-f]{2})\) ")
 _LABEL = re.compile(rf"(?:[0-9a-f]{{16}} )?<?({NAME})>?:")
-_HEADING = re.compile(r".*:\s+file format elf64-bpf|Disassembly of section .*:")
+# Of llvm-objdump, then of bpftool: the declaration of a function, and with `opcodes` the bytes.
+_HEADING = re.compile(
+    r".*:\s+file format elf64-bpf|Disassembly of section .*:"
+    r"|[\w ]+[ *]\w+\(.*\):|(?:[0-9a-f]{2} ){7,15}[0-9a-f]{2}"
+)
 _COMMENT = re.compile(r"(?:^|\s)(?:;|//|#(?=\s|$)).*")
 
 
@@ -58,10 +62,12 @@ def parse(text: str, *, filename: str = "<text>") -> list[Instruction | Label]:
     """The instructions and labels of a text, one a line; what they were made of is not checked.
 
     Read are the text of this library (``str(instruction)``, `listing`) and of llvm-objdump,
-    relative jumps and jumps to ``name:`` alike, and what the kernel's verifier and bpftool print,
-    with the numbers and bytes that they put before each instruction. The kernel does not say what
-    kind of reference a 64-bit load is: that becomes a plain number. Comments start with ``;``,
-    ``//`` or ``#``.
+    relative jumps and jumps to ``name:`` alike, what ``bpftool prog dump xlated`` prints, and the
+    instructions of the verifier's log, with the numbers and bytes that these put before each. A
+    log's lines on its states are to be left out: it has instructions in the order in which they
+    were verified. The kernel does not say what kind of reference a 64-bit load is: that becomes a
+    plain number, bpftool's ``map[id:5]`` too. Where it gives a call the name of something that is
+    no helper, that is taken for a kfunc. Comments start with ``;``, ``//`` or ``#``.
 
     Args:
         filename: what the position of each instruction names, with the line in `text`.
@@ -245,6 +251,18 @@ def _pseudo(m: Match) -> Instruction:
     return Instruction(op.LDDW, int(dst), _signed(kind), imm=imm, position=None)
 
 
+def _map_by_id(m: Match) -> Instruction:
+    dst, number, offset = m.groups()
+    imm = _signed(number) & 0xFFFF_FFFF | _signed(offset or "0") << 32
+    return Instruction(op.LDDW, int(dst), imm=imm, position=None)
+
+
+def _callback(m: Match) -> Instruction:
+    dst, distance = m.groups()
+    imm = _signed(distance) & 0xFFFF_FFFF
+    return Instruction(op.LDDW, int(dst), op.PSEUDO_FUNC, imm=imm, position=None)
+
+
 def _reference(m: Match) -> Instruction:
     dst, mark, name, offset = m.groups()
     number = int(dst)
@@ -358,9 +376,12 @@ _TABLE: list[tuple[re.Pattern[str], Builder]] = [
         (r"(gotox|callx) r(\d+)", _goto_register),
         (r"call kfunc:{name}", _call_symbol),
         (r"call (\w+)#(-?\d+)(?:@(-?\d+))?", _call_kernel),
-        (r"call (?:(pc(?=[-+]))?{n}|{name})", _call),
+        # bpftool names the function that is called.
+        (r"call (?:(pc(?=[-+]))?{n}(?:#\S+)?|{name})", _call),
         (r"r0 = \*\(u(8|16|32) \*\)skb\[(?:r(\d+)(?: ([-+]) {n})?|{n})\]", _packet),
         (r"r(\d+) = {n} ll", _constant),
+        (r"r(\d+) = map\[idx?:{n}\](?:(?:\[0\])?\+{n})? ll", _map_by_id),
+        (r"r(\d+) = subprog\[{n}\] ll", _callback),
         (r"ld_pseudo r(\d+), {n}, {n}(?:, {n})?", _pseudo),
         (r"r(\d+) = (&|kernel:)?{name}(?:\+{n})? ll", _reference),
         (r"{r} = \*\(([us]){s} \*\){m}", _load),

@@ -128,6 +128,38 @@ def test_a_listing_reads_as_the_tools_do() -> None:
     assert listing(program, style="objdump").splitlines()[0] == "       0: r6 = -0x1 ll"
 
 
+# bpftool prog dump xlated id N opcodes, on Linux 6.18.
+DUMP = """\
+int main(struct xdp_md * ctx):
+; return count(ctx);
+   0: (62) *(u32 *)(r10 -4) = 0
+       62 0a fc ff 00 00 00 00
+   1: (18) r1 = map[id:202973][0]+8
+       18 21 00 00 dd 18 03 00 00 00 00 00 08 00 00 00
+   3: (18) r1 = map[id:202974]
+       18 11 00 00 de 18 03 00 00 00 00 00 00 00 00 00
+   5: (18) r2 = subprog[+3]
+   7: (85) call pc+1#bpf_prog_a846f2ec071dbb6d_f
+       85 10 02 00 01 00 00 00
+   8: (95) exit
+int f(unsigned int a):
+   9: (85) call __htab_map_lookup_elem#330864
+"""
+
+
+def test_dumps_of_bpftool_are_read() -> None:
+    """What another program has loaded could be looked at by eye only."""
+    assert parse(DUMP) == [
+        asm.stw(R10 - 4, 0),
+        asm.lddw(R1, 202973 | 8 << 32),
+        asm.lddw(R1, 202974),
+        Instruction(LDDW, 2, 4, imm=3),
+        Instruction(0x85, src=1, imm=1),
+        asm.exit_(),
+        asm.call_kfunc(330864),
+    ]
+
+
 def test_comments_and_positions() -> None:
     """An error in a text would not say which line it is in."""
     text = "; a comment\nr0 = 0 ; why\n\n  exit // the end\n# nothing\nend:\n"
