@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from ebpf._sys import bpf
 from ebpf.errors import BpfError, from_errno
@@ -69,6 +70,8 @@ def create_interface_link(
                 target_fd=interface.index,
                 **fields,
             ),
+            # Of an attachment that nobody has: closing ends it.
+            os.close,
         )
     except BpfError as error:
         # Several errors stand for an interface that went since it was named.

@@ -86,17 +86,21 @@ class Interface:
             return False
         return True
 
-    def inside(self, function: Callable[[], T]) -> T:
+    def inside(self, function: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
         """What `function` returns, called in the interface's network namespace.
 
         For what the kernel looks up where the caller is: an index that is put into a DEVMAP, the
         address of a socket.
 
+        Args:
+            discard: what to do with a result that the caller does not get, because it was
+                interrupted (Ctrl-C) while `function` ran in another namespace.
+
         Raises:
             BpfFileNotFoundError: ENODEV, `netns` stands for another namespace now; ENOENT, for
                 none.
         """
-        return run_in(self.netns, lambda: self._checked(function))
+        return run_in(self.netns, lambda: self._checked(function), discard)
 
     def _checked(self, function: Callable[[], T]) -> T:
         if self._space != _identity(self.netns):

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from _thread import get_native_id
 
 from ebpf._sys import check, lib
 from ebpf._sys.arguments import check_number
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # SO_NETNS_COOKIE (5.14, uapi asm-generic/socket.h).
 _SO_NETNS_COOKIE = 71
+
+# Seconds in which a thread begins.
+_START = 2.0
 
 # Where `ip netns add` keeps its namespaces.
 NAMED = "/run/netns"
@@ -76,11 +80,18 @@ def _copy(netns: HasFileno) -> int:
         raise from_errno(code, f"{describe(netns)}: its descriptor was closed") from None
 
 
-def run_in(netns: Namespace | None, function: Callable[[], T]) -> T:
+def run_in(
+    netns: Namespace | None,
+    function: Callable[[], T],
+    discard: Callable[[T], object] | None = None,
+) -> T:
     """What `function` returns or raises, called in the network namespace `netns`.
 
     None is the caller's own. Another one is entered by a thread that ends with the call, so that
     nothing else of the process is moved.
+
+    Args:
+        discard: what to do with a result that the caller does not get: it was interrupted.
 
     Raises:
         BpfPermissionError: entering a namespace takes CAP_SYS_ADMIN.
@@ -88,29 +99,44 @@ def run_in(netns: Namespace | None, function: Callable[[], T]) -> T:
     """
     if netns is None:
         return function()
-    from threading import Thread
+    from threading import Event, Thread
 
+    begun, done = Event(), Event()
     fd = open_namespace(netns)
+    caller = get_native_id()
     outcome: list[T] = []
     failure: list[BaseException] = []
 
     def enter() -> None:
+        _enter(fd, netns)
+        outcome.append(function())
+
+    def run() -> None:
         # The descriptor is this thread's: the caller may have been interrupted meanwhile.
+        begun.set()
         try:
-            _enter(fd, netns)
-            outcome.append(function())
+            # Some frameworks (gevent) have threads that are none of the kernel's.
+            _there_and_back(enter) if get_native_id() == caller else enter()
         except BaseException as error:  # noqa: BLE001 raised by the caller's thread
             failure.append(error)
         finally:
             os.close(fd)
+            done.set()
 
     try:
-        thread = Thread(target=enter, name="ebpf-netns", daemon=True)
-        thread.start()
-        thread.join()
+        Thread(target=run, name="ebpf-netns", daemon=True).start()
+        # Not by join(), which takes a thread whose end it did not wait for to have ended (3.11).
+        done.wait()
     except RuntimeError:
         # Some Pythons start no thread any more when the process ends.
-        _there_and_back(enter)
+        run()
+    except BaseException:
+        # What interrupted may have come before the thread was.
+        if begun.wait(_START):
+            done.wait()
+        if outcome and discard is not None:
+            discard(outcome[0])
+        raise
     if failure:
         try:
             raise failure[0]
@@ -123,8 +149,11 @@ def _there_and_back(enter: Callable[[], None]) -> None:
     """Call what moves this thread to another namespace, and move it back."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter()
-        check(int(lib.ebpf_enter_network(own)), "return to the own network namespace")
+        try:
+            enter()
+        finally:
+            back = "return to the own network namespace, which this thread has left"
+            check(int(lib.ebpf_enter_network(own)), back)
     finally:
         os.close(own)
 

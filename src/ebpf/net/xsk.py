@@ -355,12 +355,17 @@ class XskSocket(Descriptor):
 
 
 def _socket(interface: Interface) -> int:
-    fd = interface.inside(lambda: int(lib.ebpf_xsk_socket()))
+    fd = interface.inside(lambda: int(lib.ebpf_xsk_socket()), _close)
     if fd == -errno.EAFNOSUPPORT:
         raise NotSupportedError("make an AF_XDP socket: not built (CONFIG_XDP_SOCKETS)")
     if fd < 0:
         fail(-fd, "make an AF_XDP socket", "CAP_NET_RAW")
     return fd
+
+
+def _close(fd: int) -> None:
+    if fd >= 0:
+        os.close(fd)
 
 
 def _cut(buffer: Any, ends: Any, count: int) -> list[bytes]:

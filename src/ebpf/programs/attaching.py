@@ -332,14 +332,15 @@ class Attaching(Watching):
 
         Args:
             interface: a name or index where the calling thread is, or an `Interface`.
-            mode: DRIVER, GENERIC or OFFLOAD; by default in the driver where that is possible, and
-                generic elsewhere.
+            mode: DRIVER, GENERIC or OFFLOAD; by default in the driver where that has XDP at all,
+                even if it refuses this program, and generic elsewhere.
 
         Raises:
             BpfFileNotFoundError: ENODEV, there is no such interface.
             BpfError: EBUSY, a program is attached there already; EINVAL, the program is of another
                 type, or was loaded for a map or another device; ERANGE, frames may be longer than
-                the driver takes for a program without XDP_HAS_FRAGS.
+                the driver takes for a program without XDP_HAS_FRAGS; EINVAL, ENOSPC, ENOMEM, the
+                driver takes none as the interface is set up (queues, MTU, offloads).
             BpfFileExistsError: a program is attached in another mode.
             NotSupportedError: the driver has no XDP in this mode.
         """

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ebpf import BpfError, BpfFileNotFoundError, Interface, ProgramType, XdpAction, query
+from ebpf.links import device
 from tests.kernel.net.network import Namespace, Network
 from tests.kernel.net.programs import returning
 
@@ -110,6 +115,48 @@ def test_the_own_namespace_is_not_left(network: Network) -> None:
     before = os.readlink("/proc/thread-self/ns/net")
     Interface("far0", netns=network.far)
     assert os.readlink("/proc/thread-self/ns/net") == before
+
+
+def test_threads_that_are_none(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gevent's in the place of threads, the process moves to the other namespace for good."""
+
+    class Inline:
+        def __init__(self, target: Callable[[], None], **more: object) -> None:
+            self.start = target
+
+    monkeypatch.setattr("threading.Thread", Inline)
+    before = os.readlink("/proc/thread-self/ns/net")
+    assert Interface("far0", netns=network.far).exists()
+    with pytest.raises(BpfFileNotFoundError):
+        Interface("far1", netns=network.far)
+    assert os.readlink("/proc/thread-self/ns/net") == before
+
+
+def test_an_interrupted_attachment_ends(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the driver takes its time leaves a program that nobody can detach."""
+    far = Interface("far0", netns=network.far)
+    real, interrupted = device.bpf.link_create, threading.Event()
+
+    def slow(*arguments: Any, **fields: Any) -> int:
+        made = real(*arguments, **fields)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert interrupted.wait(60)
+        return made
+
+    def interrupt(*arguments: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with returning(ProgramType.XDP, XdpAction.DROP) as program:
+            with monkeypatch.context() as slowly:
+                slowly.setattr(device.bpf, "link_create", slow)
+                with pytest.raises(KeyboardInterrupt):
+                    program.attach_xdp(far)
+            assert query(far)["xdp"].programs == []
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_interface_that_is_not_there(network: Network) -> None:

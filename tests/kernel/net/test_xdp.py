@@ -105,11 +105,30 @@ def test_a_mode_that_the_driver_does_not_have(network: Network) -> None:
     with returning(XDP, XdpAction.PASS) as program:
         with pytest.raises(NotSupportedError, match=r"has no XDP in this mode; mode=XdpMode.GENER"):
             program.attach_xdp(Interface("lo", netns=network.far), mode=XdpMode.DRIVER)
-        with pytest.raises(BpfError, match=r"offload.*(loaded for .*device|no XDP in this mode)"):
+        with pytest.raises(
+            BpfError, match=r"offload.*(loaded for another device|no XDP in this mode)"
+        ):
             program.attach_xdp(far, mode=XdpMode.OFFLOAD)
         with pytest.raises(ValueError, match=r"mode: .*MULTI.* is not XdpMode"):
             program.attach_xdp(far, mode=XdpMode.MULTI)
     assert query(far)["xdp"].programs == []
+
+
+def test_what_the_driver_refuses(network: Network) -> None:
+    """A number without a reason, or with an untrue one; and what would work is not told."""
+    queues = ("numrxqueues", "1", "numtxqueues", "1", "type", "veth", "peer", "name", "four0")
+    network.near.run("link", "add", "one0", *queues, "numtxqueues", "4", "numrxqueues", "4")
+    network.near.run_all("link set one0 up", "link set four0 up")
+    one = Interface("one0", netns=network.near)
+    with returning(XDP, XdpAction.PASS) as program:
+        for mode in (None, XdpMode.DRIVER):
+            with pytest.raises(BpfError, match=r"driver of one0 refused it.*XdpMode.GENERIC") as no:
+                program.attach_xdp(one, mode=mode)
+            assert no.value.errno == errno.ENOSPC
+            with pytest.raises(BpfError, match=r"number of rx queues|No space left"):
+                program.attach_xdp_netlink(one, mode=mode)
+        with program.attach_xdp(one, mode=XdpMode.GENERIC):
+            assert query(one)["xdp"].program_ids == [program.info().id]
 
 
 def test_programs_of_another_type_or_for_maps(network: Network) -> None:
