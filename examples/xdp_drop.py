@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import os
 import select
 import signal
 import sys
@@ -165,18 +166,22 @@ def follow(drops: DropList, seconds: float | None) -> None:
     """Obey what is typed, until "quit" or that many seconds are over."""
     end = None if seconds is None else time.monotonic() + seconds
     # Without input it goes on: started in the background, it has none.
-    sources = [sys.stdin]
+    sources = [sys.stdin.fileno()]
+    typed = b""
     while end is None or time.monotonic() < end:
         left = None if end is None else max(end - time.monotonic(), 0)
         if not select.select(sources, [], [], left)[0]:
             continue
-        line = sys.stdin.readline()
-        if not line:
+        # Not by readline(), which keeps lines back that select() knows nothing of.
+        data = os.read(sources[0], 4096)
+        if not data:
             sources = []
-        elif line.strip() == "quit":
-            return
-        elif line.strip():
-            print(drops.obey(line), flush=True)
+        *lines, typed = (typed + (data or b"\n")).split(b"\n")
+        for line in (line.decode(errors="replace") for line in lines):
+            if line.strip() == "quit":
+                return
+            if line.strip():
+                print(drops.obey(line), flush=True)
 
 
 def main() -> None:

@@ -83,8 +83,10 @@ def test_xdp_drop_changes_its_list_while_it_runs() -> None:
         assert say(process, "pass 10.77.0.1/32") == "pass 10.77.0.1/32"
         network.deliver(b"passes again")
         # A longer prefix takes what a shorter one has, too.
-        assert say(process, "drop 10.0.0.0/8") == "drop 10.0.0.0/8"
-        assert say(process, "drop 2001:db8::/32") == "drop 2001:db8::/32"
+        # Two in one write: the second one is not left until there is more.
+        assert process.stdout is not None
+        assert say(process, "drop 10.0.0.0/8\ndrop 2001:db8::/32") == "drop 10.0.0.0/8"
+        assert process.stdout.readline() == "drop 2001:db8::/32\n"
         network.send(b"dropped")
         has_dropped(process, 4, 2)
         assert say(process, "drop 10.77.0.0/24") == "drop 10.77.0.0/24"
