@@ -141,6 +141,8 @@ class Link(Descriptor):
                 `expected` is attached; ENOLINK where what it was attached to is gone.
         """
         check_objects(program=program, expected=expected)
+        if isinstance(expected, Link):
+            raise TypeError(f"expected: {expected!r} is a link; give the program that it attached")
         fields = {"link_fd": self.fileno(), "new_prog_fd": program.fileno()}
         if expected is not None:
             fields |= {"old_prog_fd": expected.fileno(), "flags": int(AttachFlags.REPLACE)}
@@ -170,6 +172,10 @@ class Link(Descriptor):
             NotSupportedError: the attachment is not a link on this kernel.
         """
         pin.pin(self.fileno(), path, repr(self))
+
+    def _anchor(self) -> tuple[int, bool]:
+        """The descriptor that stands for its place among others, and whether that is a link's."""
+        return self.fileno(), True
 
     @staticmethod
     def unpin(path: str | os.PathLike[str]) -> None:

@@ -260,8 +260,16 @@ def _mode_fields(mode: Mode, replace: HasFileno | None, order: dict[str, Any]) -
     del fields["flags"]
     if replace is not None:
         fields["attach_flags"] |= int(AttachFlags.REPLACE)
-        fields["replace_bpf_fd"] = replace.fileno()
+        fields["replace_bpf_fd"] = _replaced(replace)
     return fields
+
+
+def _replaced(replace: HasFileno) -> int:
+    """The program that is to be replaced, by itself or by what attached it in this mode."""
+    fd, is_link = replace._anchor() if isinstance(replace, Link) else (replace.fileno(), False)
+    if is_link:
+        raise TypeError(f"replace: {replace!r} is a link, whose program update() replaces")
+    return fd
 
 
 def _attach_unlinked(

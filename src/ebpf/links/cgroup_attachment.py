@@ -74,6 +74,9 @@ class CgroupAttachment(Link):
         """Not to be had: attach with ``replace=``."""
         raise self._not_a_link("update")
 
+    def _anchor(self) -> tuple[int, bool]:
+        return self._program.fileno(), False
+
     def detach(self) -> None:
         """Detach by closing."""
         self.close()

@@ -21,7 +21,8 @@ def order_fields(
 ) -> dict[str, Any]:
     """The fields ``flags``, ``relative_fd`` and ``expected_revision`` of attaching.
 
-    `before` and `after` are a program or a link of the hook. All zero: behind what is there.
+    `before` and `after` are a program or a link of the hook, where a program that was attached
+    without a link stands for itself. All zero: behind what is there.
     """
     check_objects(before=before, after=after)
     check_number("expected_revision", expected_revision, 64)
@@ -33,10 +34,14 @@ def order_fields(
         flags |= AttachFlags.BEFORE
     elif after is not None:
         flags |= AttachFlags.AFTER
+    relative = 0
     if isinstance(anchor, Link):
-        flags |= AttachFlags.LINK
+        relative, is_link = anchor._anchor()
+        flags |= AttachFlags.LINK if is_link else 0
+    elif anchor is not None:
+        relative = anchor.fileno()
     return {
         "flags": int(flags),
-        "relative_fd": 0 if anchor is None else anchor.fileno(),
+        "relative_fd": relative,
         "expected_revision": expected_revision,
     }

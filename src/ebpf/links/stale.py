@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ebpf.errors import BpfFileNotFoundError
+from ebpf.errors import BpfFileNotFoundError, EbpfError
 from ebpf.links.cgroup_attachment import remove_stale_cgroup_programs
 from ebpf.links.lwt import remove_stale_routes
 from ebpf.links.tc import remove_stale_filters
@@ -11,6 +11,8 @@ from ebpf.links.xdp_netlink import remove_stale_xdp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebpf.net.namespace import Namespace
 
 
@@ -30,13 +32,31 @@ def cleanup(netns: Namespace | None = None) -> list[str]:
         netns: the network namespace, as for `ebpf.Interface`; by default the calling thread's.
 
     Raises:
-        BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for another namespace.
+        BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for XDP over netlink, cgroups
+            and another namespace. Of several failures it is the first; what can be removed was.
     """
-    removed = remove_stale_xdp(netns) + remove_stale_filters(netns)
-    removed += remove_stale_routes(netns) + remove_stale_cgroup_programs()
+    removed: list[str] = []
+    failed: list[EbpfError] = []
+    steps: tuple[Callable[[], list[str]], ...] = (
+        lambda: remove_stale_xdp(netns),
+        lambda: remove_stale_filters(netns),
+        lambda: remove_stale_routes(netns),
+        remove_stale_cgroup_programs,
+        _remove_events,
+    )
+    for step in steps:
+        try:
+            removed += step()
+        except EbpfError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return removed
+
+
+def _remove_events() -> list[str]:
     try:
-        removed += [f"event {name}" for name in remove_stale_events()]
+        return [f"event {name}" for name in remove_stale_events()]
     except BpfFileNotFoundError:
         # No tracefs, no events.
-        return removed
-    return removed
+        return []

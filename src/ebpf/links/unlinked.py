@@ -85,6 +85,11 @@ class Unlinked(Link):
         """Detach by closing: the kernel has no object that others could hold."""
         self.close()
 
+    def _anchor(self) -> tuple[int, bool]:
+        raise TypeError(
+            f"{self!r} has no place among the programs of a hook; give a program or link of that"
+        )
+
     def info(self) -> LinkInfo:
         """Not to be had: the kernel keeps no link. `ebpf.query` tells what is attached."""
         raise self._not_a_link("describe")

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _UPDATE_IF_NOEXIST, _REPLACE = 1 << 0, 1 << 4
 
 RECORDS = "/run/ebpf/xdp"
+
+# Whoever may attach (CAP_NET_ADMIN, CAP_BPF) need not be able to write there.
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 # Process, number of the namespace, index of the interface, id of the program, a number.
 _RECORD = re.compile(rf"({MARK})_(\d+)_(\d+)_(\d+)_\d+")
 _numbers = count(1)
@@ -65,7 +69,8 @@ def attach_xdp_netlink(
         BpfError: EBUSY, a program is attached there already, or a link; EINVAL, the program is of
             another type, or was loaded for a map or another device.
         NotSupportedError: the driver has no XDP in this mode.
-        BpfPermissionError: it takes CAP_NET_ADMIN, and the right to write in /run.
+        BpfPermissionError: it takes CAP_NET_ADMIN. Who may not write in /run leaves nothing there
+            by which `ebpf.links.cleanup` could know it.
     """
     found = Interface.of(interface)
     flags = mode_flags(mode) | (_UPDATE_IF_NOEXIST if replace is None else _REPLACE)
@@ -129,8 +134,7 @@ class NetlinkXdp(Unlinked):
             raise
         before, self._record = self._record, record
         _latest[self._place] = self._number
-        if before:
-            _forget(before)
+        _forget(before)
 
     def _interrupted(self, program: HasFileno, record: str) -> None:
         """Detach what may be attached, unless another link of this process stands for it."""
@@ -139,7 +143,7 @@ class NetlinkXdp(Unlinked):
             _forget(record)
 
     def _written(self, program: HasFileno) -> str:
-        """Write down that this process attaches `program`; the file."""
+        """Write down that this process attaches `program`; the file, "" where it may not."""
         id = bpf.prog_info(program.fileno())["id"]
         inode, index, _ = self._place
         # One program may be attached twice, and the second attachment be refused.
@@ -148,6 +152,8 @@ class NetlinkXdp(Unlinked):
             os.makedirs(RECORDS, mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
+            if error.errno in _NOT_ALLOWED:
+                return ""
             raise from_errno(
                 error.errno or 0, f"write down in {RECORDS} what is attached to {self.interface}"
             ) from None
@@ -161,8 +167,7 @@ class NetlinkXdp(Unlinked):
         if _latest.get(self._place) == self._number:
             del _latest[self._place]
             self._detach(fd)
-        if self._record:
-            _forget(self._record)
+        _forget(self._record)
 
 
 def _detach(netlink: Netlink, index: int, fd: int, flags: int, action: str) -> bool:
@@ -178,6 +183,8 @@ def _detach(netlink: Netlink, index: int, fd: int, flags: int, action: str) -> b
 
 
 def _forget(record: str) -> None:
+    if not record:
+        return
     try:
         os.unlink(record)
     except FileNotFoundError:
@@ -185,11 +192,22 @@ def _forget(record: str) -> None:
         return
 
 
+def _records() -> list[str]:
+    """What is written down, of all processes."""
+    try:
+        return sorted(os.listdir(RECORDS))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        what = f"list {RECORDS}, where it is written down what processes attached"
+        raise from_errno(error.errno or 0, what) from None
+
+
 def remove_stale_xdp(netns: Namespace | None = None) -> list[str]:
     """Detach the programs that processes which are gone attached over netlink; the interfaces."""
     removed: list[str] = []
     here = inode(netns)
-    for name in sorted(os.listdir(RECORDS)) if os.path.isdir(RECORDS) else ():
+    for name in _records():
         match = _RECORD.fullmatch(name)
         if match is None or not is_gone(match[1]):
             continue
@@ -212,16 +230,13 @@ def remove_stale_xdp(netns: Namespace | None = None) -> list[str]:
 
 def _detach_everywhere(index: int, netns: Namespace | None, id: int, fd: int) -> list[str]:
     """Detach the program from the interface `index`, in whatever mode; its name if it was there."""
-    try:
-        interface = Interface(index, netns=netns)
-    except BpfFileNotFoundError:
-        return []
     with Netlink(netns) as netlink:
-        modes = [
-            attached.mode
-            for attached in xdp_attached(netlink, index, interface.name)
-            if attached.program_id == id
-        ]
+        try:
+            interface = Interface(index, netns=netns)
+            there = xdp_attached(netlink, index, interface.name)
+        except BpfFileNotFoundError:
+            return []
+        modes = [attached.mode for attached in there if attached.program_id == id]
         action = f"detach what a process that is gone attached to {interface}"
         done = [_detach(netlink, index, fd, MODE_FLAGS[mode], action) for mode in modes]
     return [f"xdp of {interface}"] if any(done) else []

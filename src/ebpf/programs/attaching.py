@@ -369,7 +369,8 @@ class Attaching(Watching):
             BpfError: EBUSY, a program is attached there already, or a link; EINVAL, the program is
                 of another type, or was loaded for a map or another device.
             NotSupportedError: the driver has no XDP in this mode.
-            BpfPermissionError: it takes CAP_NET_ADMIN, and the right to write in /run.
+            BpfPermissionError: it takes CAP_NET_ADMIN. Who may not write in /run leaves nothing
+                there by which `ebpf.links.cleanup` could know it.
         """
         return self._own(links.attach_xdp_netlink(self, interface, mode=mode, replace=replace))
 

@@ -25,12 +25,14 @@ from ebpf import (
     NotSupportedError,
     Program,
     ProgramType,
+    features,
     links,
     query,
 )
 from ebpf._sys import Descriptor, bpf
 from ebpf.asm import R0, R1, R2, exit_, mov, stxw
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
+from ebpf.links.order import order_fields
 from ebpf.links.owner import mark
 from ebpf.queries import AttachedHook
 from ebpf.types import AttachFlags
@@ -280,6 +282,27 @@ def test_multi_runs_all_and_replaces_one(group: Path) -> None:
                 with pytest.raises(BpfFileNotFoundError, match="replace, is not attached there"):
                     one.attach_cgroup(group, mode="multi", replace=one)
         assert ids(group) == []
+
+
+def test_an_attachment_stands_for_its_program(group: Path) -> None:
+    """What attaching returned is refused where a program is asked for, for untrue reasons."""
+    with returning(1, EGRESS) as one, returning(1, EGRESS) as two, returning(1, EGRESS) as other:
+        link = one.attach_cgroup(group, mode="multi")
+        with two.attach_cgroup(group, mode="multi", replace=link):
+            assert ids(group) == [two.info().id]
+        with one.attach_cgroup(group) as linked:
+            with pytest.raises(TypeError, match=r"^replace: .* is a link, whose program update"):
+                two.attach_cgroup(group, mode="multi", replace=linked)
+            with pytest.raises(TypeError, match=r"^expected: .* is a link; give the program"):
+                linked.update(two, expected=linked)
+        anchor = one.attach_cgroup(group, mode="multi")
+        fields = order_fields(anchor, None, False, 0)
+        assert AttachFlags(fields["flags"]) == AttachFlags.BEFORE
+        with Descriptor(os.dup(fields["relative_fd"])) as named:
+            assert bpf.prog_info(named.fileno())["id"] == one.info().id
+        if features.cgroup_order():
+            with other.attach_cgroup(group, mode="multi", before=anchor):
+                assert ids(group) == [other.info().id, one.info().id]
 
 
 def test_what_an_attachment_without_a_link_has_not(group: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Here, so that forked children need not: an emulated machine takes half a minute for it.
@@ -15,7 +16,7 @@ import pyroute2  # noqa: F401
 import pytest
 
 from ebpf import BpfError, Interface, ProgramType, XdpAction, query
-from ebpf.links import cleanup, unlinked
+from ebpf.links import cleanup, unlinked, xdp_netlink
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import returning
 from tests.kernel.samples import ROOT, Forked
@@ -143,6 +144,22 @@ sys.stdin.readline()
         assert process.returncode == 0
         assert not error
     assert attached(far) == {}
+
+
+def test_one_kind_that_cannot_be_cleaned_up(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where root's records of XDP cannot be read, filters and routes are left, too."""
+    far = Interface("far0", netns=network.far)
+    with forked(far) as child:
+        child.end()
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(xdp_netlink, "RECORDS", str(tmp_path / "file"))
+        with pytest.raises(BpfError, match=r"list .*, where it is written down"):
+            cleanup(network.far)
+    assert attached(far) == {"xdp": 1}
+    assert len(cleanup(network.far)) == 1
 
 
 def test_what_others_attached_since_stays(network: Network) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ebpf import (
+    AttachType,
     BpfError,
     BpfFileExistsError,
     BpfFileNotFoundError,
@@ -220,6 +221,17 @@ def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPat
             with pytest.raises(EbpfError, match=r"takes pyroute2 .*; pip install 'ebpf\[tc\]'"):
                 other.attach_tc(far, "ingress")
         assert len(filters(network)) == 1
+
+
+def test_a_filter_is_no_anchor(network: Network) -> None:
+    """The kernel takes it for a program, and says something untrue of that."""
+    far = Interface("far0", netns=network.far)
+    with (
+        returning(CLS, OK) as program,
+        program.attach_tc(far, "ingress") as link,
+        pytest.raises(TypeError, match=r"TcFilter .* has no place among the programs"),
+    ):
+        program.attach_tcx(far, AttachType.TCX_INGRESS, before=link)
 
 
 def test_a_kernel_without_the_qdisc(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,17 @@ def test_the_first_link_does_not_detach_what_came_back(network: Network) -> None
     assert records() == []
 
 
+def test_who_may_not_write_it_down(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that may attach, but not write in /run, is refused."""
+    far = Interface("far0", netns=network.far)
+    monkeypatch.setattr(xdp_netlink, "RECORDS", "/sys/ebpf/xdp")
+    with returning(XDP, XdpAction.DROP) as program:
+        with program.attach_xdp_netlink(far) as link:
+            link.update(program)
+            assert network.arrived() == []
+        assert query(far)["xdp"].programs == []
+
+
 def test_an_interrupted_attachment_leaves_nothing(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
