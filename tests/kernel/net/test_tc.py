@@ -167,15 +167,15 @@ def test_threads_that_attach_and_close_at_one_interface(network: Network) -> Non
     with returning(CLS, OK) as one, returning(CLS, OK) as two:
 
         def rounds(program: Program) -> int:
-            for _ in range(30):
+            for _ in range(10):
                 with program.attach_tc(far, "ingress") as link:
                     name = link._row.name  # type: ignore[attr-defined]
                     there = query(far)["clsact/ingress"].programs
                     assert name in [found.details["name"] for found in there]
-            return 30
+            return 10
 
         with ThreadPoolExecutor(2) as threads:
-            assert list(threads.map(rounds, (one, two))) == [30, 30]
+            assert list(threads.map(rounds, (one, two))) == [10, 10]
     assert "clsact" not in qdiscs(network)
 
 
