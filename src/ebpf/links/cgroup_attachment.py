@@ -14,7 +14,7 @@ import weakref
 
 from ebpf._sys import Descriptor, bpf
 from ebpf._sys.closing import close_all
-from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
 from ebpf.links.owner import MARK, is_gone, mark
@@ -177,6 +177,8 @@ def remove_stale_cgroup_programs() -> list[str]:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise from_errno(error.errno or 0, f"open the cgroup {path}") from None
         with Descriptor(fd):
             removed += _remove_stale(fd, path)
     return removed

@@ -111,6 +111,7 @@ class XskSocket(Descriptor):
         self._lock = RLock()
         # Threads that wait, and what wakes them when the socket is closed.
         self._waiting = 0
+        self._asked = -_SLICE
         self._closing = -1
         self._left = -1
         self._xsk: Any = ffi.new("struct ebpf_xsk *")
@@ -173,7 +174,7 @@ class XskSocket(Descriptor):
             Nothing where none came in time.
 
         Raises:
-            BpfFileNotFoundError: ENODEV, the interface is gone; it is noticed within a second.
+            BpfFileNotFoundError: ENODEV, the interface is gone; it is noticed within seconds.
             ClosedError: the socket was closed, also while this waits.
         """
         self._check_process()
@@ -334,14 +335,22 @@ class XskSocket(Descriptor):
             ready = ready and self._poll(fd, _SLICE if seconds is None else min(seconds, _SLICE))
             with self._lock:
                 self._opened()
-                if not ready and int(lib.ebpf_xsk_wake(fd)) == -errno.ENXIO:
-                    raise self.interface.missing()
+                if not ready:
+                    self._check_interface(fd)
         finally:
             with self._lock:
                 self._waiting -= 1
                 if self._left >= 0 and not self._waiting:
                     self._give_back()
         return ready
+
+    def _check_interface(self, fd: int) -> None:
+        """Ask the kernel whether it is still bound, which it tells by no event; once in a while."""
+        now = time.monotonic()
+        if now - self._asked >= _SLICE:
+            self._asked = now
+            if int(lib.ebpf_xsk_wake(fd)) == -errno.ENXIO:
+                raise self.interface.missing()
 
     def _poll(self, fd: int, seconds: float) -> bool:
         poll = select.poll()
