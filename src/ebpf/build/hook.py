@@ -10,13 +10,14 @@ A project that needs options derives from it in its ``setup.py``::
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError as BuildError
 
-from ebpf.build.sources import SUFFIX, build_module
+from ebpf.build.sources import SUFFIX, build_module, check_targets, module_path
 from ebpf.errors import EbpfError
 
 
@@ -28,18 +29,18 @@ class BuildPy(build_py):
 
     def run(self) -> None:
         super().run()
-        self._made = [self._build(source, folder) for source, folder in self._sources()]
+        sources = self._sources()
+        try:
+            check_targets((source, module_path(source, folder)) for source, folder in sources)
+            self._made = [self._build(source, folder) for source, folder in sources]
+        except EbpfError as error:
+            raise BuildError(str(error)) from error
 
     def _build(self, source: Path, folder: Path) -> str:
         # What is installed in place (pip install -e) is imported from the source tree.
         in_place = bool(getattr(self, "editable_mode", False))
-        try:
-            made = build_module(
-                source, source.parent if in_place else folder, **self.compile_options
-            )
-        except EbpfError as error:
-            raise BuildError(str(error)) from error
-        return str(made)
+        folder = source.parent if in_place else folder
+        return str(build_module(source, folder, **self.compile_options))
 
     def _sources(self) -> list[tuple[Path, Path]]:
         """Each source, and the directory of its package in the build."""
@@ -51,13 +52,19 @@ class BuildPy(build_py):
         return found
 
     def get_source_files(self) -> list[str]:
-        """What a source distribution needs: the sources, and the headers beside them."""
-        folders = {source.parent for source, _ in self._sources()}
-        headers = [str(path) for folder in sorted(folders) for path in sorted(folder.glob("*.h"))]
-        sources = [str(source) for source, _ in self._sources()]
+        """What a source distribution needs: the sources, the headers beside them, and those in
+        ``include_dirs`` of the project."""
+        sources = [source for source, _ in self._sources()]
+        headers = {path for source in sources for path in source.parent.glob("*.h")}
+        for folder in self.compile_options.get("include_dirs", ()):
+            below = Path(os.path.relpath(folder))
+            if ".." not in below.parts:
+                # Not what tools keep in the project: .tox, .venv.
+                found = below.rglob("*.h")
+                headers |= {one for one in found if not any(p[0] == "." for p in one.parts)}
         # Not every release of setuptools has types here.
         inherited: Any = super()
-        return [*inherited.get_source_files(), *sources, *headers]
+        return [*inherited.get_source_files(), *map(str, [*sources, *sorted(headers)])]
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """What was made: modules of Python and of BPF."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ebpf.codegen import generate
-from ebpf.compile import compile_object
+from ebpf.compile import compile_object, get_include
 from ebpf.errors import CompileError
 
 TYPE_CHECKING = False
@@ -21,10 +21,12 @@ SUFFIX = ".bpf.c"
 def find_sources(path: str | os.PathLike[str]) -> Iterator[Path]:
     """`path` itself, or the sources in the directory `path` and those below, in order.
 
-    Raises CompileError for a file of another name, and where a directory has none.
+    Raises CompileError for a file of another name or none, and where a directory has no source.
     """
     start = Path(path)
     if not start.is_dir():
+        if not start.exists():
+            raise CompileError(f"{start} does not exist")
         if not start.name.endswith(SUFFIX):
             raise CompileError(f"{start} is no source: its name has to end with {SUFFIX}")
         yield start
@@ -35,13 +37,45 @@ def find_sources(path: str | os.PathLike[str]) -> Iterator[Path]:
     yield from found
 
 
+def placed_sources(
+    path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """Each source of `find_sources`, and the directory for what is made of it.
+
+    That is its own, or in `output` the one that has the place of its own in `path`.
+    """
+    start = Path(path)
+    base = start if start.is_dir() else start.parent
+    for source in find_sources(start):
+        folder = source.parent
+        yield source, folder if output is None else Path(output) / folder.relative_to(base)
+
+
+def module_path(source: Path, folder: Path | None = None) -> Path:
+    """Where `build_module` writes."""
+    return (folder or source.parent) / f"{_identifier(_name(source))}_bpf.py"
+
+
+def object_path(source: Path, folder: Path | None = None) -> Path:
+    """Where `build_object` writes."""
+    return (folder or source.parent) / f"{_name(source)}.bpf.o"
+
+
+def check_targets(made: Iterable[tuple[Path, Path]]) -> None:
+    """Raises CompileError where two of the (source, file) have one file: one would be lost."""
+    first: dict[Path, Path] = {}
+    for source, target in made:
+        other = first.setdefault(target.absolute(), source)
+        if other.absolute() != source.absolute():
+            raise CompileError(f"{other} and {source} both become {target}; rename one of them")
+
+
 def build_object(source: Path, folder: Path | None = None, **options: Any) -> Path:
     """Compile ``tracer.bpf.c`` to ``tracer.bpf.o`` in `folder`, by default beside the source.
 
     `options` are those of `ebpf.compile_c`. Returns the path; raises what compile_c raises.
     """
-    made = (folder or source.parent) / f"{_name(source)}.bpf.o"
-    return _write(made, compile_object(source, **options))
+    return _write(object_path(source, folder), _compiled(source, **options))
 
 
 def build_module(
@@ -52,19 +86,32 @@ def build_module(
     `types` are structs that get a class in any case, see `ebpf.codegen.generate`; `options` are
     those of `ebpf.compile_c`. Returns the path; raises what the two raise.
     """
-    name = _name(source)
-    text = generate(compile_object(source, **options), name=name, file=source.name, types=types)
-    made = (folder or source.parent) / f"{''.join(_letters(name))}_bpf.py"
-    return _write(made, text.encode())
+    data = _compiled(source, **options)
+    text = generate(data, name=_name(source), file=source.name, types=types)
+    return _write(module_path(source, folder), text.encode())
+
+
+def _compiled(source: Path, *, flags: Iterable[str] = (), **options: Any) -> bytes:
+    """The object, the same wherever the project lies: paths in it begin at the working directory,
+    or where the source lies elsewhere, at the source's own."""
+    # The compiler takes the name that the shell has for the directory, if it is one of it.
+    here = sorted({os.getcwd(), os.environ.get("PWD", "")} - {"", "/"})
+    places = dict.fromkeys(here, ".")
+    if not any(source.absolute().is_relative_to(one) for one in here):
+        places[str(source.parent.absolute())] = "."
+    places[get_include()] = "ebpf"
+    mapped = [f"-fdebug-prefix-map={path}={short}" for path, short in places.items()]
+    return compile_object(source, flags=[*mapped, *flags], **options)
 
 
 def _name(source: Path) -> str:
     return source.name.removesuffix(SUFFIX)
 
 
-def _letters(name: str) -> Iterator[str]:
-    """What a module's name may have: ``tcp-life`` is imported as ``tcp_life``."""
-    return (letter if letter.isalnum() else "_" for letter in name)
+def _identifier(name: str) -> str:
+    """What a module's name may be: ``tcp-life`` is imported as ``tcp_life``, ``9p`` as ``_9p``."""
+    letters = "".join(one if f"_{one}".isidentifier() else "_" for one in name)
+    return letters if letters.isidentifier() else f"_{letters}"
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -40,7 +40,12 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add = parser.add_argument
     add("path", nargs="+", metavar="PATH", help="a source, or a directory")
-    add("-o", "--output", metavar="DIRECTORY", help="write there, not beside the sources")
+    add(
+        "-o",
+        "--output",
+        metavar="DIRECTORY",
+        help="write there, in the tree of PATH, not beside the sources",
+    )
     add("--object", action="store_true", help="make NAME.bpf.o, not a module")
     for option, name, metavar, meaning in (
         ("--type", "type", "NAME", "as of gen: a struct that gets a class"),
@@ -72,18 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from ebpf.build import build_module, build_object, find_sources
+    from ebpf.build import build_module, build_object
+    from ebpf.build.sources import check_targets, module_path, object_path, placed_sources
 
     options = {
         "include_dirs": arguments.include,
-        "defines": {name: value or None for name, value in map(_macro, arguments.define)},
+        "defines": dict(map(_macro, arguments.define)),
         "cpu": arguments.cpu,
         "compiler": arguments.compiler,
     }
-    folder = None if arguments.output is None else Path(arguments.output)
-    for source in [one for path in arguments.path for one in find_sources(path)]:
+    sources = [
+        placed for path in arguments.path for placed in placed_sources(path, arguments.output)
+    ]
+    target = object_path if arguments.object else module_path
+    check_targets((source, target(source, folder)) for source, folder in sources)
+    for source, folder in dict.fromkeys(sources):
         if arguments.object:
             made = build_object(source, folder, **options)
         else:
@@ -91,6 +99,7 @@ def _build(arguments: argparse.Namespace) -> None:
         print(made)
 
 
-def _macro(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
+def _macro(text: str) -> tuple[str, str | None]:
+    """``NAME=`` is empty, ``NAME`` is 1, as compilers have it."""
+    name, sign, value = text.partition("=")
+    return name, value if sign else None
