@@ -23,6 +23,8 @@ from ebpf.asm.excerpt import Excerpt
 from ebpf.asm.flow import refers_to_function
 from ebpf.asm.instruction import Instruction, Label, describe_position
 from ebpf.asm.lines import Lines, Piece, called_slot, pieces, placed
+from ebpf.asm.map_defaults import KEYS, needed_flags
+from ebpf.asm.map_defaults import value as default_value
 from ebpf.asm.prototypes import Prototype, add_prototype, parse
 from ebpf.asm.relocated import Relocated
 from ebpf.asm.value import set_field
@@ -57,8 +59,6 @@ if TYPE_CHECKING:
     from ebpf.btf.raw import ByteOrder
 
 _TEXT = ".text"
-# Whose keys are always positions.
-_NUMBERED = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 
 
 class Function:
@@ -79,7 +79,7 @@ class Function:
         self.prototype: Prototype = parse(prototype)
         self.name: str = self.prototype.name
         self.section = section
-        self.code = code
+        self.code: tuple[Instruction | Label, ...] = tuple(flatten(code, "code"))
 
     def __repr__(self) -> str:
         return f"<Function {self.name}{self.section and ' in '}{self.section}>"
@@ -92,7 +92,7 @@ class Function:
 
 
 class TypedMap:
-    """A map whose keys and values have types, as `ebpf.Map.create` takes them.
+    """A map whose keys and values have types, as `ebpf.Map.create` takes them and supplies them.
 
         asm.TypedMap("counts", MapType.HASH, key="I", value="Q", max_entries=1024)
         asm.TypedMap("events", MapType.RINGBUF, value=Event, max_entries=1 << 18)
@@ -111,8 +111,9 @@ class TypedMap:
         max_entries: int = 0,
         flags: MapFlags | int = 0,
     ) -> None:
-        if key is None and type in _NUMBERED:
-            key = "I"
+        flags = MapFlags(flags) | needed_flags(type)
+        key = KEYS.get(type) if key is None else key
+        value = default_value(type, flags) if value is None else value
         self._key = None if key is None else codec(key)
         self._value = None if value is None else codec(value)
         sized = type is not MapType.RINGBUF
@@ -122,7 +123,7 @@ class TypedMap:
             key_size=self._key.size if self._key else 0,
             value_size=self._value.size if self._value and sized else 0,
             max_entries=max_entries,
-            flags=MapFlags(flags),
+            flags=flags,
         )
 
     def spec(self, builder: BtfBuilder) -> MapSpec:
@@ -244,7 +245,7 @@ class _Collector:
 
     def _cut(self, function: Function) -> tuple[list[Any], dict[int, str]]:
         """The code with calls of other functions open, and {number of the instruction: callee}."""
-        items = list(flatten(function.code, "code"))
+        items = function.code
         labels = {item.name for item in items if isinstance(item, Label)}
         outside: dict[int, str] = {}
         code: list[Any] = []

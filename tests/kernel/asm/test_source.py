@@ -246,3 +246,12 @@ def test_a_map_must_be_named() -> None:
     with pytest.raises(AsmError, match="name the map"):
         asm.collection(asm.Function("main", code, "xdp"))
     code[0].map.close()  # type: ignore[union-attr]
+
+
+def test_a_map_gets_what_its_type_decides() -> None:
+    """A map that Map.create makes would be refused for the key and value that it leaves out."""
+    main = asm.Function("main", [ld_map_fd(R1, "jumps"), mov(R0, 0), exit_()], "xdp")
+    jumps = asm.TypedMap("jumps", MapType.PROG_ARRAY, max_entries=2)
+    with asm.collection(main, maps=[jumps]).load() as objects:
+        objects.maps["jumps"][1] = objects.programs["main"]
+        assert objects.maps["jumps"][1] == objects.programs["main"].info().id

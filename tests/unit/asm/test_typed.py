@@ -243,6 +243,15 @@ def test_functions_that_are_not_there() -> None:
         asm.collection(asm.Function("f", [mov(R0, 0), exit_()], "nothing"))
 
 
+def test_code_of_a_function_is_read_once() -> None:
+    """A second collection of a function with a generator would be empty."""
+    function = asm.Function("main", (one for one in [mov(R0, 0), exit_()]), "xdp")
+    first, second = asm.collection(function), asm.collection(function)
+    assert first.functions["main"].code == second.functions["main"].code
+    with pytest.raises(TypeError, match="code"):
+        asm.Function("main", [mov(R0, 0), 5], "xdp")
+
+
 MACHINES = {"x86_64": "x86", "aarch64": "arm64", "riscv64": "riscv", "s390x": "s390"}
 
 
