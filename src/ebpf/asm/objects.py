@@ -37,6 +37,7 @@ from ebpf.codec import codec
 from ebpf.codec.to_btf import add_codec
 from ebpf.elf.sections import parse_section_name
 from ebpf.errors import AsmError
+from ebpf.patterns import Pattern
 from ebpf.spec import (
     CollectionSpec,
     ExternKind,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from ebpf.btf.raw import ByteOrder
 
 _TEXT = ".text"
+_NO_NUMBER = Pattern(r".*\*|(?:struct|union) ")
 
 
 class Function:
@@ -79,6 +81,13 @@ class Function:
         self.prototype: Prototype = parse(prototype)
         self.name: str = self.prototype.name
         self.section = section
+        returns = self.prototype.returns
+        # The kernel verifies those of programs by their types.
+        if self.linkage is Linkage.GLOBAL and not section and _NO_NUMBER.match(returns):
+            raise AsmError(
+                f"prototype {prototype!r}: a function that is verified by itself returns a number,"
+                f" not {returns!r}; put static in front"
+            )
         self.code: tuple[Instruction | Label, ...] = tuple(flatten(code, "code"))
 
     def __repr__(self) -> str:
@@ -148,7 +157,8 @@ def collection(
         maps: what the instructions name.
         license: "GPL", "Dual MIT/GPL", ...: some helpers are for GPL-compatible programs only.
         name: begins the names of data maps.
-        btf: has the structs that prototypes name; the contexts of programs need none.
+        btf: has the structs, enums and typedefs that prototypes name; the contexts of programs
+            need none.
 
     Raises:
         AsmError: a function is there twice, or calls what is not there; a map is unknown; a

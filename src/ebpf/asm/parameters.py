@@ -183,17 +183,24 @@ def _slot(dst: Register, base: Place, slot: int) -> Code:
 
 
 def arguments(function: str, btf: BtfSource, *, registers: PtRegs | None = None) -> Arguments:
-    """The arguments of a function of the kernel; of an LSM hook it is ``bpf_lsm_NAME``.
+    """The arguments of a function of the kernel; of an LSM hook it is ``bpf_lsm_NAME``, of a
+    struct_ops program ``STRUCT.MEMBER``: ``"tcp_congestion_ops.ssthresh"``.
 
     For programs whose arguments are in R1, or with `registers` for kprobes and kretprobes, which
     have ``struct pt_regs`` in it: arguments at the function's entry, its result at its return.
 
     Raises:
-        BtfError: `btf` has no such function.
+        BtfError: `btf` has no such function, or no such member, or that is no function.
     """
     source = btf_of(btf)
-    prototype = _prototype(source, function)
-    names = [parameter.name for parameter in prototype.parameters]
+    struct, _, member = function.partition(".")
+    if member:
+        prototype = _member_prototype(source, struct, member)
+        # What stands for it in the kernel, under such a name in some subsystems.
+        names = _names(source, prototype.parameters, [f"{struct}__{member}"])
+    else:
+        prototype = _prototype(source, function)
+        names = [parameter.name for parameter in prototype.parameters]
     return Arguments(function, source, prototype, names, registers)
 
 
@@ -213,15 +220,31 @@ def tracepoint_arguments(name: str, btf: BtfSource) -> Arguments:
     assert isinstance(found, t.FuncProto)
     # The first is the data of whoever registered, which programs do not get.
     own = t.FuncProto(type_id=0, parameters=found.parameters[1:])
-    names = [parameter.name for parameter in own.parameters]
-    for prefix in _NAMED:
+    names = _names(source, own.parameters, [prefix + name for prefix in _NAMED], skip=1)
+    return Arguments(f"tracepoint {name}", source, own, names)
+
+
+def _names(
+    btf: Btf, parameters: tuple[t.Parameter, ...], functions: list[str], skip: int = 0
+) -> list[str]:
+    """The names of parameters: their own, or those in one of `functions` behind its first ones."""
+    names = [parameter.name for parameter in parameters]
+    for function in functions:
         try:
-            named = _prototype(source, prefix + name).parameters[1:]
+            named = _prototype(btf, function).parameters[skip:]
         except BtfError:
             continue
         if len(named) == len(names) and not all(names):
             names = [parameter.name for parameter in named]
-    return Arguments(f"tracepoint {name}", source, own, names)
+    return names
+
+
+def _member_prototype(btf: Btf, struct: str, member: str) -> t.FuncProto:
+    pointer = btf.resolve(btf.find_struct(struct).field(member).type_id)
+    found = btf.resolve(pointer.type_id) if isinstance(pointer, t.Pointer) else pointer
+    if not isinstance(found, t.FuncProto):
+        raise BtfError(f"struct {struct}: {member} is no function")
+    return found
 
 
 def _prototype(btf: Btf, function: str) -> t.FuncProto:

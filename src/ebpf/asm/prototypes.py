@@ -8,6 +8,7 @@ NULL, and everything else a number.
 from __future__ import annotations
 
 from ebpf.asm.contexts import CONTEXTS
+from ebpf.asm.excerpt import Excerpt
 from ebpf.btf import types as t
 from ebpf.errors import AsmError
 from ebpf.patterns import Pattern
@@ -23,6 +24,7 @@ _PARAMETER = Pattern(r"(?a)(.*?)\b([A-Za-z_]\w*)")
 _SPACE = Pattern(r"\s+")
 
 _SIGNED = t.IntEncoding.SIGNED
+_MOST = 5
 
 
 def _numbers() -> dict[str, t.Int]:
@@ -84,6 +86,8 @@ def parse(text: str) -> Prototype:
     static, returns, name, inside = match.groups()
     inside = inside.strip()
     parameters = [] if inside in ("", "void") else inside.split(",")
+    if len(parameters) > _MOST:
+        raise AsmError(f"prototype {text!r}: {len(parameters)} parameters, and R1 to R5 for them")
     return Prototype(
         name,
         _type_text(returns, text) or "int",
@@ -96,7 +100,8 @@ def _parameter(text: str, whole: str) -> tuple[str, str]:
     match = _PARAMETER.fullmatch(text.strip())
     kind = _type_text(match[1], whole) if match else ""
     if match is None or not kind:
-        raise AsmError(f"prototype {whole!r}: {text.strip()!r} is not a type and a name")
+        array = "; an array is passed as a pointer" if "[" in text else ""
+        raise AsmError(f"prototype {whole!r}: {text.strip()!r} is not a type and a name{array}")
     return kind, match[2]
 
 
@@ -109,7 +114,7 @@ def _type_text(text: str, whole: str) -> str:
 
 
 def add_prototype(builder: BtfBuilder, prototype: Prototype, source: BtfSource | None) -> int:
-    """The FuncProto of `prototype` in `builder`; structs come from `source`.
+    """The FuncProto of `prototype` in `builder`; structs, enums and typedefs come from `source`.
 
     Raises:
         AsmError: a type is unknown.
@@ -122,14 +127,26 @@ def add_prototype(builder: BtfBuilder, prototype: Prototype, source: BtfSource |
     return builder.add_once(t.FuncProto(type_id=returns, parameters=parameters))
 
 
+def add_scalar(builder: BtfBuilder, text: str, what: str) -> int:
+    """A number or a pointer, to anything, in `builder`. Raises AsmError; `what` has the type."""
+    kind = _type_text(text, text)
+    if kind.endswith("*"):
+        return builder.add_once(t.Pointer(type_id=0))
+    if kind not in NUMBERS:
+        raise AsmError(f"{what}: {text!r} is no number such as u32 or long, and no pointer")
+    return builder.add_once(NUMBERS[kind])
+
+
 def _add_type(builder: BtfBuilder, text: str, source: BtfSource | None, function: str) -> int:
     base, star, more = text.partition(" *")
     if base == "void":
         made = 0
     elif base in NUMBERS:
         made = builder.add_once(NUMBERS[base])
-    else:
+    elif base.startswith(("struct ", "union ")):
         made = _add_struct(builder, base, source, function)
+    else:
+        made = _add_named(builder, base, source, function)
     for _ in range((star + more).count("*")):
         made = builder.add_once(t.Pointer(type_id=made))
     return made
@@ -137,15 +154,24 @@ def _add_type(builder: BtfBuilder, text: str, source: BtfSource | None, function
 
 def _add_struct(builder: BtfBuilder, text: str, source: BtfSource | None, function: str) -> int:
     word, _, name = text.partition(" ")
-    kind = {"struct": t.Kind.STRUCT, "union": t.Kind.UNION}.get(word)
-    if kind is None or not name:
-        raise AsmError(
-            f"function {function}: unknown type {text!r}; known are {', '.join(sorted(NUMBERS))},"
-            " void, and 'struct NAME' and pointers"
-        )
+    kind = {"struct": t.Kind.STRUCT, "union": t.Kind.UNION}[word]
     size = _size(kind, name, source, function)
     make = t.Struct if kind is t.Kind.STRUCT else t.Union
     return builder.add_once(make(name=name, size=size))
+
+
+def _add_named(builder: BtfBuilder, text: str, source: BtfSource | None, function: str) -> int:
+    """A typedef, or an enum, as `source` has it."""
+    btf = source() if callable(source) else source
+    word, _, name = text.partition(" ")
+    kinds = (t.Kind.ENUM, t.Kind.ENUM64) if word == "enum" else (t.Kind.TYPEDEF,)
+    found = [one for kind in kinds for one in btf.find_all(name or text, kind)] if btf else []
+    if btf and found:
+        return Excerpt(builder).add(btf, found[0].id)
+    raise AsmError(
+        f"function {function}: unknown type {text!r}; known are {', '.join(sorted(NUMBERS))},"
+        " void, 'struct NAME', pointers, and the enums and typedefs of the BTF in btf="
+    )
 
 
 def _size(kind: t.Kind, name: str, source: BtfSource | None, function: str) -> int:

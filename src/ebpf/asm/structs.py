@@ -22,9 +22,11 @@ from ebpf.asm.instruction import Instruction
 from ebpf.asm.jumps import call
 from ebpf.asm.memory import ldxb, ldxdw, ldxh, ldxw, stdw, stxb, stxdw, stxh, stxw
 from ebpf.asm.operands import memory, register
+from ebpf.asm.prototypes import add_scalar
 from ebpf.asm.registers import R1, R2, R3, Memory, Register
 from ebpf.asm.relocated import Access, Relocated
 from ebpf.btf import types as t
+from ebpf.btf.build import BtfBuilder
 from ebpf.btf.ext import CoreKind
 from ebpf.btf.fields import Field, Layout
 from ebpf.errors import AsmError, BtfError
@@ -32,7 +34,7 @@ from ebpf.types import ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from ebpf.btf import Btf
@@ -90,6 +92,25 @@ class Struct:
         made = cls(name, btf, portable=portable and name != "(anonymous)")
         made._layout, made._type_id = layout, layout.type.id if layout.name else type_id
         return made
+
+    @classmethod
+    def declared(cls, name: str, fields: Mapping[str, str]) -> Struct:
+        """A struct with fields that the BTF at hand may lack, as a program in C declares it.
+
+            task = asm.Struct.declared("task_struct", {"tgid": "int", "newest": "u64"})
+
+        Whether the kernel has them is to be asked with `exists`, before they are read.
+
+        Args:
+            fields: the type of each in C, a number or a pointer; pointers are not followed.
+        """
+        builder = BtfBuilder()
+        members = tuple(
+            t.Member(field, add_scalar(builder, kind, f"{name}.{field}"), 64 * number)
+            for number, (field, kind) in enumerate(fields.items())
+        )
+        builder.add(t.Struct(name=name, size=_LARGEST * len(members), members=members))
+        return cls(name, builder.to_btf())
 
     @property
     def layout(self) -> Layout:
@@ -203,11 +224,19 @@ class Struct:
         return [holder._relocated(mov(dst, size), last, CoreKind.FIELD_BYTE_SIZE)]
 
     def exists(self, dst: Register, path: str = "") -> Code:
-        """dst = 1 if the kernel that loads this has the field, or the struct; else 0."""
+        """dst = 1 if the kernel that loads this has the field, or the struct; else 0.
+
+        Of what the BTF of this struct lacks itself: see `declared`.
+        """
         if not path:
             _ = self.layout
             return [self._relocated(mov(dst, 1), "", CoreKind.TYPE_EXISTS)]
-        holder, last = self._only_hop(path, "exists")
+        try:
+            holder, last = self._only_hop(path, "exists")
+        except BtfError as error:
+            raise BtfError(
+                f"{error}; asm.Struct.declared({self.name!r}, ...) asks for what this BTF lacks"
+            ) from None
         return [holder._relocated(mov(dst, 1), last, CoreKind.FIELD_EXISTS)]
 
     def pointee(self, path: str) -> Struct:

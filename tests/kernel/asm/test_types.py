@@ -443,3 +443,24 @@ def test_the_registers_are_where_the_kernels_types_have_them() -> None:
     assert registers.instruction_pointer(R0, R1)[0].offset == layout.offsetof(instruction)
     assert registers.stack_pointer(R0, R1)[0].offset == layout.offsetof(stack)
     assert registers.frame_pointer(R0, R1)[0].offset == layout.offsetof(frame)
+
+
+def test_what_only_some_kernels_have() -> None:
+    """A program for two kernels would be refused by the one that lacks a field."""
+    task = asm.Struct.declared("task_struct", {"tgid": "int", "nowhere": "u64"})
+    code = [
+        call("get_current_task"),
+        mov(R6, R0),
+        mov(R0, 1),
+        task.exists(R1, "nowhere"),
+        asm.jne(R1, 0, "there"),
+        task.exists(R1, "tgid"),
+        asm.jeq(R1, 0, "there"),
+        task.read(R0, R6, "tgid", buffer=R10 - 8),
+        exit_(),
+        asm.Label("there"),
+        task.read(R0, R6, "nowhere", buffer=R10 - 8),
+        exit_(),
+    ]
+    with Program.load(ProgramType.RAW_TRACEPOINT, code, license="GPL") as program:
+        assert program.test_run(ctx=bytes(8)).return_value == os.getpid()

@@ -230,6 +230,65 @@ def test_the_types_of_a_prototype() -> None:
         asm.collection(asm.Function("int f(struct outer *o)", code))
 
 
+def test_types_of_a_prototype_that_the_kernel_has() -> None:
+    """What C calls a parameter could not be said."""
+    b = BtfBuilder("little")
+    long = b.add(t.Int(name="long unsigned int", size=8, bits=64))
+    b.add(t.Typedef(name="size_t", type_id=b.add(t.Typedef(name="kernel_size", type_id=long))))
+    values = (t.Enumerator("ONE", 1),)
+    b.add(t.Enum(name="kind", size=4, values=values))
+    body = b.add(t.Struct(name="", size=8, members=(t.Member("x", long, 0),)))
+    b.add(t.Typedef(name="key_t", type_id=body))
+    text = "size_t f(enum kind a, key_t *key)"
+    made = asm.collection(asm.Function(text, [mov(R0, 0), exit_()]), btf=b.to_btf()).btf
+    assert made is not None
+    func = made.find("f", t.Kind.FUNC)
+    assert isinstance(func, t.Func)
+    prototype = made.resolve(func.type_id)
+    assert isinstance(prototype, t.FuncProto)
+    kinds = [made.resolve(parameter.type_id) for parameter in prototype.parameters]
+    assert made.resolve(prototype.type_id) == t.Int(
+        id=prototype.type_id, name="long unsigned int", size=8, bits=64
+    )
+    assert isinstance(kinds[0], t.Enum)
+    assert kinds[0].size == 4
+    assert isinstance(kinds[1], t.Pointer)
+    assert made.sizeof(kinds[1].type_id) == 8
+    with pytest.raises(AsmError, match="unknown type 'enum kind'"):
+        asm.collection(asm.Function("int f(enum kind a)", [mov(R0, 0), exit_()]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int f(int a, int b, int c, int d, int e, int f)", "6 parameters"),
+        ("void *f(void)", "static"),
+        ("struct key f(int a)", "static"),
+        ("int f(char a[4])", "an array is passed as a pointer"),
+    ],
+)
+def test_prototypes_that_no_kernel_takes(text: str, message: str) -> None:
+    """The verifier would speak of a compiler."""
+    with pytest.raises(AsmError, match=message):
+        asm.Function(text, [mov(R0, 0), exit_()])
+
+
+def test_fields_that_the_types_at_hand_lack() -> None:
+    """Nobody could ask on an old kernel for what a newer one has."""
+    declared = asm.Struct.declared("outer", {"gone": "struct file *", "a": "int", "whole": "u64"})
+    target = THERE.find_struct("outer")
+    for code, found in (
+        (declared.exists(R0, "gone"), 0),
+        (declared.exists(R0, "a"), 1),
+        (declared.offset(R0, "a"), target.offsetof("a")),
+    ):
+        assert struct.unpack_from("<i", relocated(code, THERE), 4)[0] == found
+    with pytest.raises(BtfError, match=r"Struct.declared\('outer'"):
+        OUTER.exists(R0, "gone")
+    with pytest.raises(AsmError, match=r"outer\.a: 'size_t' is no number"):
+        asm.Struct.declared("outer", {"a": "size_t"})
+
+
 def test_functions_that_are_not_there() -> None:
     """A call would go wherever its number leads."""
     calls = [call_local("nowhere"), exit_()]
@@ -405,6 +464,28 @@ def test_arguments_in_registers(machine: str) -> None:
             by_value.load(R6, R1, behind)
     with pytest.raises(AsmError, match="by value: where that is"):
         by_value.load(R6, R1, "two")
+
+
+def test_arguments_of_members() -> None:
+    """A program for struct_ops would have to count its arguments itself."""
+    b = BtfBuilder("little")
+    number = b.add(t.Int(name="int", size=4, bits=32, encoding=SIGNED))
+    bare = t.FuncProto(type_id=number, parameters=(t.Parameter("", number),) * 2)
+    pointer = b.add(t.Pointer(type_id=b.add(bare)))
+    members = (t.Member("pick", pointer, 0), t.Member("turn", pointer, 64))
+    b.add(t.Struct(name="ops", size=24, members=(*members, t.Member("flags", number, 128))))
+    named = (t.Parameter("first", number), t.Parameter("second", number))
+    proto = b.add(t.FuncProto(type_id=number, parameters=named))
+    b.add(t.Func(name="ops__pick", type_id=proto))
+    btf = b.to_btf()
+    assert asm.arguments("ops.pick", btf).names == ("first", "second")
+    turn = asm.arguments("ops.turn", btf)
+    assert turn.names == ("0", "1")
+    assert str(turn.load(R6, R1, 1)[0]) == "r6 = *(u64 *)(r1 + 8)"
+    with pytest.raises(BtfError, match="flags is no function"):
+        asm.arguments("ops.flags", btf)
+    with pytest.raises(BtfError, match="did you mean turn"):
+        asm.arguments("ops.turns", btf)
 
 
 def test_arguments_of_tracepoints() -> None:
