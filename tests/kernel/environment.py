@@ -49,6 +49,14 @@ def kernel_has(option: str) -> bool:
     return kernel_config().get(option) in ("y", "m")
 
 
+@functools.cache
+def kernel_has_variables() -> bool:
+    """Whether the kernel's BTF has variables: bpftool prints each with its linkage."""
+    command = ["bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return re.search(r"^\[\d+\] VAR ", printed, re.MULTILINE) is not None
+
+
 def private_mounts() -> None:
     """Mount bpffs and tracefs where they are missing; only this process and its children see it."""
     libc = ctypes.CDLL(None, use_errno=True)

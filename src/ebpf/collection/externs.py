@@ -215,7 +215,8 @@ class Externs:
         if found is None:
             if extern.weak:
                 return None
-            raise self._missing(extern, "a variable in the kernel's BTF")
+            where = "a variable in the kernel's BTF" + self._kernel.why_no_variable()
+            raise self._missing(extern, where)
         module, variable = found
         assert isinstance(variable, Var)
         assert self._spec.btf is not None

@@ -93,6 +93,13 @@ class KernelTypes:
                 return module, found[0]
         return None
 
+    def why_no_variable(self) -> str:
+        """What to add where a variable is not found: the reason, if it is that there are none."""
+        if any(type.kind is Kind.VAR for type in self.vmlinux.types()):
+            return ""
+        # scripts/pahole-flags.sh leaves them out with pahole 1.18 to 1.21.
+        return ": this kernel's BTF was made without variables, by pahole before 1.22"
+
     def close(self) -> None:
         for module in self._modules or []:
             if module.fd:

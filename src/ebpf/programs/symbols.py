@@ -39,12 +39,11 @@ class KernelSymbols:
         wanted = Kind.FUNC if kind == "function" else Kind.VAR
         found = self._types.find(name, wanted)
         if found is None:
-            near = (
-                kallsyms.nearest(name)
-                if kind == "function"
-                else nearest_type(self._types.vmlinux, "", wanted, name)
-            )
-            raise missing(f"no {kind} {name} in the BTF of the kernel or its modules", near)
+            what = f"no {kind} {name} in the BTF of the kernel or its modules"
+            if kind == "function":
+                raise missing(what, kallsyms.nearest(name))
+            near = nearest_type(self._types.vmlinux, "", wanted, name)
+            raise missing(what + self._types.why_no_variable(), near)
         module, type = found
         return type.id, self._place(module.fd) if kind == "function" else module.fd
 

@@ -50,7 +50,7 @@ from ebpf.asm import (
 from ebpf.asm.lines import identifier
 from ebpf.codec import u32, u64
 from ebpf.kernel_btf import kernel_btf
-from tests.kernel.environment import kernel_has, kernel_version
+from tests.kernel.environment import kernel_has, kernel_has_variables, kernel_version
 
 FILTER = ProgramType.SOCKET_FILTER
 FILE = os.path.basename(__file__)
@@ -231,7 +231,10 @@ def test_variables_of_the_kernel() -> None:
     """Another variable would be read."""
     code = [ld_btf_id(R1, "runqueues"), call("this_cpu_ptr"), mov(R0, 3), exit_()]
     spec = asm.collection(asm.Function("main", code, "tc"), license="GPL")
-    if kernel_has("CONFIG_KALLSYMS_ALL"):
+    if not kernel_has_variables():
+        with pytest.raises(BpfFileNotFoundError, match="was made without variables"):
+            spec.load()
+    elif kernel_has("CONFIG_KALLSYMS_ALL"):
         with spec.load() as objects:
             assert objects.programs["main"].test_run(PACKET).return_value == 3
     else:
