@@ -37,7 +37,7 @@ _KEY = bytes(4)
 _HINTS = {
     errno.EBUSY: "the kernel registers a map's value only once; load the object again",
     errno.EEXIST: "functions of that name are registered already",
-    errno.EINVAL: "a function or a name is missing that the kernel needs",
+    errno.EINVAL: "a function, a name or the device that they are for is missing",
 }
 # By a link the value may be there already.
 _LINK_HINTS = _HINTS | {
