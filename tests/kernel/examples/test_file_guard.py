@@ -31,8 +31,9 @@ def test_file_guard_denies_some_files_to_some_programs(tmp_path: Path) -> None:
     ).close()
     found = shutil.which("cat")
     assert found is not None
-    guarded, other = tmp_path / "guarded", tmp_path / "other"
+    guarded, other = tmp_path / "guarded" / "cat", tmp_path / "other" / "cat"
     for program in (guarded, other):
+        program.parent.mkdir()
         shutil.copy(found, program)
     secret, public, link = (tmp_path / name for name in ("secret", "public", "link"))
     secret.write_text("secret")
@@ -48,7 +49,7 @@ def test_file_guard_denies_some_files_to_some_programs(tmp_path: Path) -> None:
     assert reads(guarded, secret).stdout == "secret"
     titles, *rows = [line.split()[1:] for line in output.text.splitlines()]
     assert titles == ["PID", "UID", "NAME", "DENIED"]
-    assert [row[1:] for row in rows] == [["0", "guarded", str(secret)]] * 2
+    assert [row[1:] for row in rows] == [["0", "cat", str(secret)]] * 2
     assert len({row[0] for row in rows}) == 1
 
 
