@@ -83,8 +83,9 @@ def serve(server: socket.socket, first: int, last: int) -> None:
     ):
         servers[0] = server
         looking_up.attach_netns()
-        print(f"port_range: serving {first} to {last}; Ctrl-C ends it", file=sys.stderr, flush=True)
         try:
+            tell = f"port_range: serving {first} to {last}; Ctrl-C ends it"
+            print(tell, file=sys.stderr, flush=True)
             while True:
                 answer(server)
         except KeyboardInterrupt:

@@ -3,9 +3,9 @@
 
     sudo python socket_proxy.py 8080 192.168.1.5:80        until Ctrl-C
 
-Python accepts a connection and opens one to the other side. Then both sockets are put in a map, and
+Python accepts a connection and opens one to the other side. Then both sockets are put in maps, and
 what arrives at one is sent by the other in the kernel (SK_SKB, SOCKHASH). Python sees the ends of
-the connections, and what had come before the sockets were in the map.
+the connections.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ebpf
 from ebpf.asm import (
@@ -39,6 +40,9 @@ from ebpf.asm import (
     stxdw,
 )
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 SO_COOKIE = 57
 # Where struct __sk_buff has it.
 LENGTH = 0
@@ -48,7 +52,10 @@ BYTES = struct.Struct("=120xQQ")
 INTERVAL = 0.01
 
 
-def program(others: ebpf.HashMap[int, socket.socket]) -> list[object]:
+Sockets: TypeAlias = "ebpf.HashMap[int, socket.socket]"
+
+
+def program(others: Sockets) -> list[object]:
     """Sends data by the socket that the map has for the cookie of the one where it arrived."""
     return [
         mov(R6, R1),
@@ -99,10 +106,16 @@ class Way:
 
 
 class Proxy:
-    """The connections, and the map in which each socket is found by the cookie of the other."""
+    """The connections. In `others` each socket is found by the cookie of its other one; what comes
+    to those in `watched` goes through the program.
 
-    def __init__(self, others: ebpf.HashMap[int, socket.socket], target: tuple[str, int]) -> None:
+    These are two maps because nothing may come to the program before it finds the other socket: it
+    would be lost.
+    """
+
+    def __init__(self, others: Sockets, watched: Sockets, target: tuple[str, int]) -> None:
         self._others = others
+        self._watched = watched
         self._target = target
         self._poll = select.epoll()
         self._ways: dict[int, tuple[Way, Way]] = {}
@@ -138,10 +151,10 @@ class Proxy:
         for way, other in ((there, back), (back, there)):
             self._ways[way.source.fileno()] = (way, other)
             self._poll.register(way.source, select.EPOLLRDHUP | select.EPOLLET)
-            # What was there before: the kernel looks at what comes from now on.
-            with contextlib.suppress(BlockingIOError):
-                while data := way.source.recv(1 << 16, socket.MSG_DONTWAIT):
-                    way.target.sendall(data)
+            self._watched[cookie(way.source)] = way.source
+            # What came before waits for what comes next, unless the kernel looks again (which
+            # tcp_set_rcvlowat does).
+            way.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def _has_ended(self, fd: int, events: int) -> None:
         way, back = self._ways[fd]
@@ -171,13 +184,18 @@ class Proxy:
         self._poll.close()
 
 
+def sockets(name: str) -> Sockets:
+    return ebpf.HashMap.create(
+        ebpf.MapType.SOCKHASH, key="Q", value="Q", max_entries=4096, name=name
+    )
+
+
 def run(port: int, target: tuple[str, int]) -> None:
     """Attach, and serve until Ctrl-C."""
     with (
         socket.create_server(("127.0.0.1", port)) as server,
-        ebpf.HashMap.create(
-            ebpf.MapType.SOCKHASH, key="Q", value="Q", max_entries=4096, name="others"
-        ) as others,
+        sockets("others") as others,
+        sockets("watched") as watched,
         ebpf.Program.load(
             ebpf.ProgramType.SK_SKB,
             program(others),
@@ -186,11 +204,11 @@ def run(port: int, target: tuple[str, int]) -> None:
         ) as redirecting,
     ):
         # Before the sockets: they have the programs that the map has when they are put in.
-        redirecting.attach_sockmap(others)
+        redirecting.attach_sockmap(watched)
         listening = server.getsockname()[1]
-        print(f"socket_proxy: listening at port {listening}", file=sys.stderr, flush=True)
-        proxy = Proxy(others, target)
+        proxy = Proxy(others, watched, target)
         try:
+            print(f"socket_proxy: listening at port {listening}", file=sys.stderr, flush=True)
             proxy.serve(server)
         except KeyboardInterrupt:
             pass

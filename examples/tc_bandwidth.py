@@ -121,8 +121,8 @@ def measure(options: argparse.Namespace) -> None:
                 )
             )
             attach(counting, options.interface, direction)
-        print("tc_bandwidth: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
         try:
+            print("tc_bandwidth: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
             tables(counts, options)
         except KeyboardInterrupt:
             print(file=sys.stderr)

@@ -152,8 +152,8 @@ def run(options: argparse.Namespace) -> None:
         code = program(drops.networks, drops.totals)
         with ebpf.Program.load(ebpf.ProgramType.XDP, code, name="xdp_drop") as judging:
             judging.attach_xdp(options.interface)
-            print("xdp_drop: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
             try:
+                print("xdp_drop: counting; Ctrl-C ends it", file=sys.stderr, flush=True)
                 follow(drops, options.seconds)
             except KeyboardInterrupt:
                 print(file=sys.stderr)
