@@ -8,13 +8,12 @@ import os
 from ebpf._sys import bpf, perf
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfError, BpfFileNotFoundError
-from ebpf.features.programs import LOG_SIZE, TARGET_MISSING, program_type, refusal
+from ebpf.features.programs import LOG_SIZE, RETURN_0, TARGET_MISSING, program_type, refusal
 from ebpf.types import AttachType, ProgramType
 
 # No process has this descriptor: what the kernel finds wrong before it looks the descriptor up
 # is not EBADF.
 _NO_FD = 0xFFFFFFFF
-_RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")
 
 
 @cached
@@ -33,7 +32,7 @@ def perf_event_cookie() -> bool:
 
 
 def _perf_event_link_create(cookie: int) -> bool:
-    loaded = bpf.prog_load(prog_type=ProgramType.TRACEPOINT, insns=_RETURN_0, license=b"GPL\0")
+    loaded = bpf.prog_load(prog_type=ProgramType.TRACEPOINT, insns=RETURN_0, license=b"GPL\0")
     prog_fd = loaded.checked("load a TRACEPOINT program")
     try:
         bpf.link_create(
@@ -97,7 +96,7 @@ def _verified(type: ProgramType, attach_type: AttachType) -> bool:
     loaded = bpf.prog_load(
         LOG_SIZE,
         prog_type=type,
-        insns=_RETURN_0,
+        insns=RETURN_0,
         license=b"GPL\0",
         expected_attach_type=attach_type,
     )

@@ -8,11 +8,10 @@ import os
 from ebpf._sys import bpf, facts
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError
-from ebpf.features.programs import helper
+from ebpf.features.programs import RETURN_0, helper
 from ebpf.types import ProgramType
 
 _VMLINUX = "/sys/kernel/btf/vmlinux"
-_RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")
 
 
 @cached
@@ -50,7 +49,7 @@ def jit() -> bool:
     Raises:
         BpfPermissionError: the kernel does not show this process the code of programs.
     """
-    loaded = bpf.prog_load(prog_type=ProgramType.SOCKET_FILTER, insns=_RETURN_0, license=b"GPL\0")
+    loaded = bpf.prog_load(prog_type=ProgramType.SOCKET_FILTER, insns=RETURN_0, license=b"GPL\0")
     fd = loaded.checked("load a SOCKET_FILTER program")
     try:
         info = bpf.prog_info(fd)

@@ -11,14 +11,13 @@ import os
 from ebpf._sys import bpf
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfError
-from ebpf.features.programs import program_type
+from ebpf.features.programs import RETURN_0, program_type
 from ebpf.types import AttachFlags, AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")
 
 # No interface has this index, no file this descriptor.
 _NONE = 0x7FFFFFFF
@@ -117,7 +116,7 @@ def _links(
     action = f"probe links of {what}"
     loaded = bpf.prog_load(
         prog_type=type,
-        insns=_RETURN_0,
+        insns=RETURN_0,
         license=b"GPL\0",
         expected_attach_type=hook if type in _LOADED_FOR else 0,
     )

@@ -20,6 +20,9 @@ _MOV_R0_0 = bytes.fromhex("b700000000000000")
 _EXIT = bytes.fromhex("9500000000000000")
 _CALL = 0x85
 
+#: The shortest program, for probes of what else is asked for with it.
+RETURN_0 = _MOV_R0_0 + _EXIT
+
 # What each type is verified for, where 0 is not one of its hooks.
 _ATTACH_TYPES = {
     ProgramType.CGROUP_SOCK_ADDR: AttachType.CGROUP_INET4_CONNECT,

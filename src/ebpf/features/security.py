@@ -8,11 +8,11 @@ import os
 from ebpf._sys import bpf
 from ebpf._sys.cache import cached
 from ebpf.errors import BpfError
+from ebpf.features.programs import RETURN_0
 from ebpf.types import ProgramType
 
 # No process has this descriptor.
 _NO_FD = 0xFFFFFFFF
-_RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")
 
 
 @cached
@@ -42,7 +42,7 @@ def program_signatures() -> bool:
     """
     loaded = bpf.prog_load(
         prog_type=ProgramType.SOCKET_FILTER,
-        insns=_RETURN_0,
+        insns=RETURN_0,
         license=b"GPL\0",
         signature=b"none",
         signature_size=4,
