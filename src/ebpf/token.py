@@ -42,6 +42,9 @@ _REFUSALS = {
     errno.EOPNOTSUPP: "this process is in the first user namespace, which needs no token",
 }
 
+# Of Token.find: no such directory, no BPF file system, nothing delegated here, or no tokens at all.
+_NONE_TO_FIND = (*_REFUSALS, errno.ENOTDIR, errno.EACCES, errno.E2BIG)
+
 
 class TokenInfo(Info):
     """What a token allows; where that is any, all that this library knows."""
@@ -106,8 +109,10 @@ class Token(Descriptor):
             return None
         try:
             return cls.create()
-        except BpfError:
-            # Nobody asked for one.
+        except BpfError as error:
+            # Nobody asked for one; but what has nothing to do with tokens is told.
+            if error.errno not in _NONE_TO_FIND:
+                raise
             return None
 
     def info(self) -> TokenInfo:

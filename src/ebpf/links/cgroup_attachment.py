@@ -53,6 +53,7 @@ class CgroupAttachment(Link):
     def __init__(
         self, cgroup_fd: int, program: HasFileno, attach_type: AttachType, target: str
     ) -> None:
+        self._id = bpf.prog_info(program.fileno())["id"]
         super().__init__(os.dup(cgroup_fd), target)
         try:
             self._program = Descriptor(os.dup(program.fileno()))
@@ -61,7 +62,6 @@ class CgroupAttachment(Link):
             raise
         self.attach_type = attach_type
         self._pid = os.getpid()
-        self._id = bpf.prog_info(self._program.fileno())["id"]
         self._marked = _set_attribute(self._fd, _attribute(attach_type, self._id))
         at_exit(_close_own)
         _open.add(self)
