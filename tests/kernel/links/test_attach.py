@@ -175,10 +175,13 @@ def test_cookies_of_two_links_are_apart() -> None:
         program.attach_tracepoint("sched", "sched_process_exit", cookie=2),
         program.attach_tracepoint(*CLONED, cookie=3),
     ):
-        pid = os.posix_spawn("/bin/true", ["true"], {})
-        os.waitpid(pid, 0)
-        assert kept[os.getpid()] == 3
-        assert kept[pid] == 2
+        # Not this process: when one of its threads ends, that is the last of it which is kept.
+        command = ["sh", "-c", "true & wait $!; echo $!; read end"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+            assert parent.stdout
+            child = int(parent.stdout.readline())
+            assert kept[parent.pid] == 3
+            assert kept[child] == 2
 
 
 def test_before_5_15_the_attachment_is_the_event_itself() -> None:

@@ -16,7 +16,7 @@ _LENGTH: dict[ProgramType, list[Any]] = {
 _PASS = {ProgramType.XDP: int(XdpAction.PASS), ProgramType.SCHED_CLS: -1}
 
 
-def returning(
+def deciding(
     type: ProgramType,
     value: int,
     attach_type: AttachType | None = None,

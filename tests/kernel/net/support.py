@@ -1,16 +1,20 @@
-"""Cgroups that a test makes, and programs for their sockets."""
+"""Cgroups and sockets that a test makes, and programs for them."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ebpf import AttachType, Program, ProgramType
+from ebpf import AttachType, Program, ProgramType, query
 from ebpf.asm import R0, exit_, mov
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
+from ebpf.queries import AttachedHook
 from tests.kernel.links.hooks import cgroup, remove_cgroups
+from tests.kernel.links.socket_hooks import tcp_pair
+from tests.kernel.net.network import Namespace
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def made_cgroup() -> Iterator[Path]:
 def returning(
     number: int, hook: AttachType | None = None, type: ProgramType | None = None
 ) -> Program:
-    """A program that returns `number`, for a hook of a cgroup."""
+    """A program that returns `number`: for a hook of a cgroup, where no type is given."""
     type = type or CGROUP_HOOKS[hook or AttachType.CGROUP_INET_EGRESS]
     return Program.load(type, [mov(R0, number), exit_()], license="GPL", attach_type=hook)
 
@@ -39,3 +43,46 @@ def removed(path: Path) -> int:
     fd = os.open(path, os.O_RDONLY)
     path.rmdir()
     return fd
+
+
+def attached(path: Path, *, effective: bool = False) -> AttachedHook:
+    """What is attached to a cgroup for packets that go out."""
+    return query(path, effective=effective)["cgroup_skb/egress"]
+
+
+def ids(path: Path, *, effective: bool = False) -> list[int]:
+    return attached(path, effective=effective).program_ids
+
+
+class Numbered:
+    """A descriptor and nothing else."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+
+def bound(space: Namespace, port: int = 0, *options: tuple[int, int, int]) -> socket.socket:
+    """A UDP socket on the loopback interface."""
+    made = space.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for option in options:
+        made.setsockopt(*option)
+    made.bind(("127.0.0.1", port))
+    return made
+
+
+def port_of(one: socket.socket) -> int:
+    return int(one.getsockname()[1])
+
+
+@contextmanager
+def connections() -> Iterator[list[socket.socket]]:
+    """Two connections: both ends of one, both ends of the other."""
+    ends = [*tcp_pair(), *tcp_pair()]
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            end.close()

@@ -17,7 +17,7 @@ import pytest
 from ebpf import BpfError, BpfFileNotFoundError, Interface, ProgramType, XdpAction, query
 from ebpf.links import device
 from tests.kernel.net.network import Namespace, Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 
 def test_an_interface_is_found_by_name_and_by_index(network: Network) -> None:
@@ -54,7 +54,7 @@ def test_a_name_that_stands_for_another_namespace(network: Network, tmp_path: Pa
     name.symlink_to(network.far.path)
     far = Interface("far0", netns=name)
     index = far.index
-    with Namespace() as other, returning(ProgramType.XDP, XdpAction.PASS) as program:
+    with Namespace() as other, deciding(ProgramType.XDP, XdpAction.PASS) as program:
         other.run(
             "link",
             "add",
@@ -85,8 +85,8 @@ def test_closing_when_the_namespace_has_no_name_any_more(network: Network, tmp_p
     far = Interface("far0", netns=name)
     here = Interface("far0", netns=network.far)
     with (
-        returning(ProgramType.XDP, XdpAction.DROP) as xdp,
-        returning(ProgramType.SCHED_CLS, 2) as filter,
+        deciding(ProgramType.XDP, XdpAction.DROP) as xdp,
+        deciding(ProgramType.SCHED_CLS, 2) as filter,
     ):
         links = [xdp.attach_xdp_netlink(far), filter.attach_tc(far, "ingress")]
         name.unlink()
@@ -149,7 +149,7 @@ def test_an_interrupted_attachment_ends(network: Network, monkeypatch: pytest.Mo
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
-        with returning(ProgramType.XDP, XdpAction.DROP) as program:
+        with deciding(ProgramType.XDP, XdpAction.DROP) as program:
             with monkeypatch.context() as slowly:
                 slowly.setattr(device.bpf, "link_create", slow)
                 with pytest.raises(KeyboardInterrupt):

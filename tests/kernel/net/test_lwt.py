@@ -16,24 +16,19 @@ from ebpf import (
     BpfFileExistsError,
     BpfFileNotFoundError,
     Interface,
-    Program,
     ProgramType,
     links,
 )
 from ebpf.links.lwt import LwtRoute
-from tests.kernel.net import support
 from tests.kernel.net.network import Network
 from tests.kernel.net.segments import SEGMENT, Segments
+from tests.kernel.net.support import returning
 from tests.kernel.samples import Forked, python
 
 pytestmark = pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF")
 
 OK, DROP = 0, 2
 SENDING = [ProgramType.LWT_OUT, ProgramType.LWT_XMIT]
-
-
-def returning(type: ProgramType, value: int) -> Program:
-    return support.returning(value, type=type)
 
 
 def near(network: Network) -> Interface:
@@ -50,7 +45,7 @@ def routes(network: Network) -> list[str]:
 def test_a_program_drops_what_goes_by_its_route(network: Network, type: ProgramType) -> None:
     """Packets pass that it drops, or those of other routes do not."""
     alone = f"{network.far_address}/32"
-    with returning(type, DROP) as drop, returning(type, OK) as passing:
+    with returning(DROP, type=type) as drop, returning(OK, type=type) as passing:
         with drop.attach_lwt(alone, near(network)) as link:
             with pytest.raises(PermissionError):
                 network.send()
@@ -71,8 +66,8 @@ def test_a_program_sees_what_goes_on_to_others(network: Network) -> None:
     network.near.run("route", "add", "10.99.0.0/24", "via", network.far_address)
     far = Interface("far0", netns=network.far)
     with (
-        returning(ProgramType.LWT_IN, OK) as passing,
-        returning(ProgramType.LWT_IN, DROP) as drop,
+        returning(OK, type=ProgramType.LWT_IN) as passing,
+        returning(DROP, type=ProgramType.LWT_IN) as drop,
         network.near.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
         network.far.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as watching,
     ):
@@ -100,7 +95,7 @@ def test_a_program_sees_what_goes_on_to_others(network: Network) -> None:
 
 def test_the_route_is_as_iproute2_shows_it(network: Network) -> None:
     """The place, the name or the metric is another; or closing leaves the route."""
-    with returning(ProgramType.LWT_XMIT, OK) as program:
+    with returning(OK, type=ProgramType.LWT_XMIT) as program:
         with program.attach_lwt("10.99.0.0/24", near(network), metric=7, headroom=64):
             (line,) = routes(network)
             assert line.startswith("10.99.0.0/24")
@@ -113,7 +108,7 @@ def test_ipv6_has_such_routes(network: Network) -> None:
     """IPv4 is meant, or the route cannot be found again to be removed."""
     enable = Path("/proc/sys/net/ipv6/conf/near0/disable_ipv6")
     network.near.inside(lambda: enable.write_text("0"))
-    with returning(ProgramType.LWT_OUT, DROP) as program:
+    with returning(DROP, type=ProgramType.LWT_OUT) as program:
         with program.attach_lwt("fd99::/64", near(network)) as link:
             assert "fd99::/64  encap bpf" in network.near.run("-6", "route", "show")
             assert "fd99::/64" in repr(link)
@@ -124,8 +119,8 @@ def test_ipv6_has_such_routes(network: Network) -> None:
 def test_a_program_is_what_a_segment_does() -> None:
     """Packets go on that it drops, or none does; or it is another action to iproute2."""
     with (
-        returning(ProgramType.LWT_SEG6LOCAL, DROP) as drop,
-        returning(ProgramType.LWT_SEG6LOCAL, OK) as passing,
+        returning(DROP, type=ProgramType.LWT_SEG6LOCAL) as drop,
+        returning(OK, type=ProgramType.LWT_SEG6LOCAL) as passing,
         closing(Segments()) as network,
         network.watching() as watching,
     ):
@@ -142,7 +137,7 @@ def test_a_program_is_what_a_segment_does() -> None:
 def test_a_segment_is_ipv6(network: Network) -> None:
     """The kernel's errno says nothing of it."""
     with (
-        returning(ProgramType.LWT_SEG6LOCAL, OK) as program,
+        returning(OK, type=ProgramType.LWT_SEG6LOCAL) as program,
         pytest.raises(ValueError, match=r"10.99.0.0/24 is no segment, which is an IPv6 network"),
     ):
         program.attach_lwt("10.99.0.0/24", near(network))
@@ -150,7 +145,7 @@ def test_a_segment_is_ipv6(network: Network) -> None:
 
 def test_a_route_that_somebody_removed(network: Network) -> None:
     """Closing fails, or removes the route that took its place."""
-    with returning(ProgramType.LWT_OUT, OK) as program:
+    with returning(OK, type=ProgramType.LWT_OUT) as program:
         link = program.attach_lwt("10.99.0.0/24", near(network))
         network.near.run("route", "delete", "10.99.0.0/24")
         with pytest.raises(BpfFileNotFoundError, match="the route was removed"):
@@ -162,7 +157,7 @@ def test_a_route_that_somebody_removed(network: Network) -> None:
 
 def test_an_interface_that_vanishes(network: Network) -> None:
     """Closing fails although nothing is left."""
-    with returning(ProgramType.LWT_OUT, OK) as program:
+    with returning(OK, type=ProgramType.LWT_OUT) as program:
         link = program.attach_lwt("10.99.0.0/24", near(network))
         network.near.run("link", "delete", "near0")
         link.close()
@@ -172,9 +167,9 @@ def test_an_interface_that_vanishes(network: Network) -> None:
 def test_mistakes(network: Network) -> None:
     """Something is attached, or the kernel's errno is all."""
     with (
-        returning(ProgramType.LWT_OUT, OK) as program,
-        returning(ProgramType.LWT_IN, OK) as other,
-        returning(ProgramType.XDP, OK) as wrong,
+        returning(OK, type=ProgramType.LWT_OUT) as program,
+        returning(OK, type=ProgramType.LWT_IN) as other,
+        returning(OK, type=ProgramType.XDP) as wrong,
     ):
         attached = program.attach_lwt("10.99.0.0/24", near(network))
         with pytest.raises(BpfFileExistsError, match="another metric"):
@@ -203,7 +198,7 @@ def test_what_a_killed_process_leaves(network: Network) -> None:
     """The route stays for good, or goes with a process that is there."""
 
     def attach_and_wait(tell: Callable[[int], object]) -> None:
-        program = returning(ProgramType.LWT_OUT, 0)
+        program = returning(0, type=ProgramType.LWT_OUT)
         program.attach_lwt("10.99.0.0/24", near(network))
         tell(program.info().id)
         signal.pause()

@@ -18,7 +18,7 @@ from ebpf import (
 )
 from tests.kernel.links.network_hooks import NETKIT, netkit
 from tests.kernel.net.network import NetkitNetwork, Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 pytestmark = list(NETKIT)
 
@@ -41,7 +41,7 @@ def pair() -> Iterator[Network]:
 def test_what_the_primary_sends_is_dropped(pair: Network) -> None:
     """The program runs for the other end, or not at all."""
     near = Interface("near0", netns=pair.near)
-    with returning(CLS, DROP) as drops:
+    with deciding(CLS, DROP) as drops:
         with drops.attach_netkit(near, PRIMARY):
             assert pair.arrived() == []
             pair.deliver_back()
@@ -51,7 +51,7 @@ def test_what_the_primary_sends_is_dropped(pair: Network) -> None:
 def test_anchors_replacement_and_revision(pair: Network) -> None:
     """Programs run in another order than was asked for, or at another state."""
     near = Interface("near0", netns=pair.near)
-    with returning(CLS, PASS) as one, returning(CLS, DROP) as two, returning(CLS, NEXT) as new:
+    with deciding(CLS, PASS) as one, deciding(CLS, DROP) as two, deciding(CLS, NEXT) as new:
         ids = [program.info().id for program in (one, two, new)]
         link = one.attach_netkit(near, PRIMARY)
         revision = query(near)["netkit/primary"].revision
@@ -70,7 +70,7 @@ def test_anchors_replacement_and_revision(pair: Network) -> None:
 
 def test_interfaces_that_take_none(pair: Network) -> None:
     """ENXIO and EACCES do not say which interface it takes."""
-    with returning(CLS, PASS) as program:
+    with deciding(CLS, PASS) as program:
         with pytest.raises(BpfError, match="lo is no netkit interface") as refused:
             program.attach_netkit(Interface("lo", netns=pair.near), PRIMARY)
         assert refused.value.errno == errno.ENXIO

@@ -15,7 +15,7 @@ from ebpf import Interface, ProgramType, query
 from ebpf.links import cleanup
 from ebpf.links.owner import is_gone, mark
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 from tests.kernel.samples import Forked, wait_until
 
 _NEWNS, _NEWPID = 0x20000, 0x20000000
@@ -46,7 +46,7 @@ def own_processes(run: Callable[[], int]) -> Callable[[Callable[[int], object]],
 def test_processes_of_another_pid_namespace_are_not_gone(network: Network) -> None:
     """A container that shares the network takes off what runs on the host."""
     far = Interface("far0", netns=network.far)
-    with returning(ProgramType.SCHED_CLS, 0) as program, program.attach_tc(far, "ingress"):
+    with deciding(ProgramType.SCHED_CLS, 0) as program, program.attach_tc(far, "ingress"):
         with Forked(own_processes(lambda: len(cleanup(network.far)))) as container:
             assert container.told == 0
         assert query(far)["clsact/ingress"].program_ids == [program.info().id]

@@ -9,7 +9,7 @@ import pytest
 
 from ebpf import AttachType, Interface, ProgramType, XdpAction, query
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 
 def bpftool_net(network: Network) -> dict[str, list[dict[str, object]]]:
@@ -22,9 +22,9 @@ def test_what_is_attached_is_what_bpftool_shows(network: Network, bpffs: Path) -
     """A hook, a program or its mode is missing, or belongs to another interface."""
     far = Interface("far0", netns=network.far)
     with (
-        returning(ProgramType.XDP, XdpAction.PASS) as xdp,
-        returning(ProgramType.SCHED_CLS, 0) as first,
-        returning(ProgramType.SCHED_CLS, 0) as second,
+        deciding(ProgramType.XDP, XdpAction.PASS) as xdp,
+        deciding(ProgramType.SCHED_CLS, 0) as first,
+        deciding(ProgramType.SCHED_CLS, 0) as second,
     ):
         # The hooks of the kernel's older interface, filled by the tools that come with it.
         first.pin(bpffs / "first")
@@ -61,8 +61,8 @@ def test_links_of_a_hook_are_in_the_order_of_their_programs(network: Network) ->
     """The id of a link is told of another program."""
     far = Interface("far0", netns=network.far)
     with (
-        returning(ProgramType.SCHED_CLS, -1) as first,
-        returning(ProgramType.SCHED_CLS, -1) as second,
+        deciding(ProgramType.SCHED_CLS, -1) as first,
+        deciding(ProgramType.SCHED_CLS, -1) as second,
     ):
         links = [one.attach_tcx(far, AttachType.TCX_EGRESS) for one in (first, second)]
         assert [(one.id, one.link_id) for one in query(far)["tcx/egress"].programs] == [
@@ -75,7 +75,7 @@ def test_links_of_a_hook_are_in_the_order_of_their_programs(network: Network) ->
 def test_no_program_of_many_is_left_out(network: Network, count: int) -> None:
     """The list ends where the first buffer does."""
     far = Interface("far0", netns=network.far)
-    programs = [returning(ProgramType.SCHED_CLS, -1) for _ in range(count)]
+    programs = [deciding(ProgramType.SCHED_CLS, -1) for _ in range(count)]
     try:
         for program in programs:
             program.attach_tcx(far, AttachType.TCX_INGRESS)

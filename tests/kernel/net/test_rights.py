@@ -23,9 +23,9 @@ CODE = """
 import ctypes, json
 from ebpf import *
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 from tests.kernel.net.test_rights import ATTEMPTS
-xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+xdp, cls = deciding(ProgramType.XDP, 2), deciding(ProgramType.SCHED_CLS, 0)
 network = Network()
 libc = ctypes.CDLL(None)
 assert libc.setns(network.far.fileno(), 0x40000000) == 0

@@ -18,15 +18,15 @@ import pytest
 from ebpf import BpfError, Interface, ProgramType, XdpAction, query
 from ebpf.links import cleanup, unlinked, xdp_netlink
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 from tests.kernel.samples import ROOT, Forked
 
 ATTACHED = """
 import sys
 from ebpf import Interface, ProgramType
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 far = Interface("far0", netns=sys.argv[1])
-xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+xdp, cls = deciding(ProgramType.XDP, 2), deciding(ProgramType.SCHED_CLS, 0)
 links = xdp.attach_xdp_netlink(far), cls.attach_tc(far, "ingress"), cls.attach_tc(far, "egress")
 print("attached", flush=True)
 """
@@ -50,7 +50,7 @@ def forked(far: Interface) -> Forked:
     """A child of this process that attaches the same, and waits."""
 
     def attach_and_wait(tell: Callable[[int], object]) -> None:
-        xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+        xdp, cls = deciding(ProgramType.XDP, 2), deciding(ProgramType.SCHED_CLS, 0)
         made: list[Any] = [xdp.attach_xdp_netlink(far)]
         made += [cls.attach_tc(far, direction) for direction in ("ingress", "egress")]
         tell(len(made))
@@ -95,7 +95,7 @@ def test_a_process_that_ends_by_itself_leaves_nothing(network: Network) -> None:
 def test_one_that_cannot_be_removed(network: Network) -> None:
     """The others, which the process has attached too, stay when it ends."""
     far = Interface("far0", netns=network.far)
-    with returning(ProgramType.SCHED_CLS, 0) as program:
+    with deciding(ProgramType.SCHED_CLS, 0) as program:
         links = [program.attach_tc(far, "ingress") for _ in range(3)]
         broken: Any = next(iter(unlinked._open))
         assert broken in links
@@ -112,11 +112,11 @@ def test_a_child_of_multiprocessing_leaves_nothing(network: Network, parent_has_
     kept = []
 
     def work() -> None:
-        xdp, cls = returning(ProgramType.XDP, 2), returning(ProgramType.SCHED_CLS, 0)
+        xdp, cls = deciding(ProgramType.XDP, 2), deciding(ProgramType.SCHED_CLS, 0)
         kept.extend([xdp, cls, xdp.attach_xdp_netlink(far), cls.attach_tc(far, "egress")])
         assert attached(far) == {"xdp": 1, "clsact/egress": 1} | there
 
-    with returning(ProgramType.SCHED_CLS, 0) as program:
+    with deciding(ProgramType.SCHED_CLS, 0) as program:
         if parent_has_one:
             program.attach_tc(far, "ingress")
         there = attached(far)
@@ -168,7 +168,7 @@ def test_what_others_attached_since_stays(network: Network) -> None:
     with forked(far) as child:
         child.end()
     network.far.run("link", "set", "dev", "far0", "xdp", "off")
-    with returning(ProgramType.XDP, XdpAction.PASS) as ours, ours.attach_xdp_netlink(far):
+    with deciding(ProgramType.XDP, XdpAction.PASS) as ours, ours.attach_xdp_netlink(far):
         removed = cleanup(network.far)
         assert sorted(one.split(" of ")[0] for one in removed) == ["tc egress", "tc ingress"]
         assert attached(far) == {"xdp": 1}

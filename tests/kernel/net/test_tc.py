@@ -25,7 +25,7 @@ from ebpf import (
 )
 from ebpf.links import tc
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 CLS = ProgramType.SCHED_CLS
 UNSPEC, OK, SHOT = -1, 0, 2
@@ -45,7 +45,7 @@ def test_a_packet_is_dropped_while_attached(network: Network) -> None:
     """The filter does nothing, or it and its qdisc stay when it is closed."""
     far = Interface("far0", netns=network.far)
     before = qdiscs(network)
-    with returning(CLS, SHOT) as program:
+    with deciding(CLS, SHOT) as program:
         with program.attach_tc(far, "ingress") as link:
             assert network.arrived() == []
             (row,) = filters(network)
@@ -65,7 +65,7 @@ def test_a_packet_is_dropped_while_attached(network: Network) -> None:
 def test_egress_priorities_protocols_and_handles(network: Network) -> None:
     """A filter is at another place than was asked for."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, UNSPEC) as first, returning(CLS, OK) as second:
+    with deciding(CLS, UNSPEC) as first, deciding(CLS, OK) as second:
         first.attach_tc(far, "egress", protocol="ip", priority=10, handle=3)
         second.attach_tc(far, "egress", protocol=0x86DD, priority=20)
         links = [one.attach_tc(far, "egress") for one in (first, second)]
@@ -84,7 +84,7 @@ def test_egress_priorities_protocols_and_handles(network: Network) -> None:
 def test_filters_run_in_the_order_of_their_priorities(network: Network) -> None:
     """The first verdict is not the one that counts."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, SHOT) as drops, returning(CLS, OK) as passes:
+    with deciding(CLS, SHOT) as drops, deciding(CLS, OK) as passes:
         drops.attach_tc(far, "ingress", priority=20)
         assert network.arrived() == []
         with passes.attach_tc(far, "ingress", priority=10):
@@ -95,7 +95,7 @@ def test_filters_run_in_the_order_of_their_priorities(network: Network) -> None:
 def test_replacing(network: Network) -> None:
     """The new program is another filter, or the old one goes on."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, SHOT) as drops, returning(CLS, OK) as passes:
+    with deciding(CLS, SHOT) as drops, deciding(CLS, OK) as passes:
         with passes.attach_tc(far, "ingress", priority=5) as link:
             link.update(drops)
             assert network.arrived() == []
@@ -110,7 +110,7 @@ def test_what_others_made_stays(network: Network, bpffs: Path) -> None:
     """A qdisc or filter of somebody else goes with ours."""
     far = Interface("far0", netns=network.far)
     network.far.command("tc", "qdisc", "add", "dev", "far0", "clsact")
-    with returning(CLS, OK) as program:
+    with deciding(CLS, OK) as program:
         program.attach_tc(far, "ingress").close()
         assert "clsact" in qdiscs(network)
         network.far.command("tc", "qdisc", "delete", "dev", "far0", "clsact")
@@ -127,7 +127,7 @@ def test_the_older_ingress_qdisc(network: Network, direction: str) -> None:
     """What is to filter what goes out, filters what comes in."""
     far = Interface("far0", netns=network.far)
     network.far.command("tc", "qdisc", "add", "dev", "far0", "ingress")
-    with returning(CLS, SHOT) as program:
+    with deciding(CLS, SHOT) as program:
         if direction == "egress":
             with pytest.raises(BpfError, match=r"ingress qdisc, which has no egress; use attach_t"):
                 program.attach_tc(far, direction)
@@ -154,7 +154,7 @@ def test_a_qdisc_that_goes_while_a_filter_is_added(
         asked(interface, target, command, kind, **rest)
 
     monkeypatch.setattr(tc, "_tc", without)
-    with returning(CLS, SHOT) as program:
+    with deciding(CLS, SHOT) as program:
         with program.attach_tc(far, "ingress"):
             assert len(gone) == 2
             assert network.arrived() == []
@@ -164,7 +164,7 @@ def test_a_qdisc_that_goes_while_a_filter_is_added(
 def test_threads_that_attach_and_close_at_one_interface(network: Network) -> None:
     """One removes the qdisc that the other has just asked for, or is told that it is busy."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, OK) as one, returning(CLS, OK) as two:
+    with deciding(CLS, OK) as one, deciding(CLS, OK) as two:
 
         def rounds(program: Program) -> int:
             for _ in range(10):
@@ -182,7 +182,7 @@ def test_threads_that_attach_and_close_at_one_interface(network: Network) -> Non
 def test_a_later_interface_with_the_same_number(network: Network) -> None:
     """Its administrator's qdisc is taken for the one that was made at the earlier one."""
     add = ("link", "add", "eth9", "index", "99", "type", "veth", "peer", "name", "peer9")
-    with returning(CLS, OK) as program:
+    with deciding(CLS, OK) as program:
         network.far.run(*add)
         link = program.attach_tc(Interface("eth9", netns=network.far), "ingress")
         network.far.run("link", "delete", "eth9")
@@ -196,7 +196,7 @@ def test_a_later_interface_with_the_same_number(network: Network) -> None:
 def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's numbers, or pyroute2's errors, reach the caller."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, OK) as program, returning(CLS, OK) as other:
+    with deciding(CLS, OK) as program, deciding(CLS, OK) as other:
         link = program.attach_tc(far, "ingress", priority=7, handle=1)
         with pytest.raises(BpfFileExistsError, match=r"priority and handle is there already"):
             other.attach_tc(far, "ingress", priority=7, handle=1)
@@ -210,7 +210,7 @@ def test_what_cannot_be_attached(network: Network, monkeypatch: pytest.MonkeyPat
         with pytest.raises(ValueError, match=r"priority: 65536 does not fit"):
             other.attach_tc(far, "ingress", priority=65536)
         with (
-            returning(ProgramType.XDP, 2) as wrong,
+            deciding(ProgramType.XDP, 2) as wrong,
             pytest.raises(BpfError, match=r"another type .XDP.; it takes SCHED_CLS"),
         ):
             wrong.attach_tc(far, "ingress")
@@ -227,7 +227,7 @@ def test_a_filter_is_no_anchor(network: Network) -> None:
     """The kernel takes it for a program, and says something untrue of that."""
     far = Interface("far0", netns=network.far)
     with (
-        returning(CLS, OK) as program,
+        deciding(CLS, OK) as program,
         program.attach_tc(far, "ingress") as link,
         pytest.raises(TypeError, match=r"TcFilter .* has no place among the programs"),
     ):
@@ -244,7 +244,7 @@ def test_a_kernel_without_the_qdisc(network: Network, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(tc, "_tc", without)
     with (
-        returning(CLS, OK) as program,
+        deciding(CLS, OK) as program,
         pytest.raises(NotSupportedError, match=r"not built .CONFIG_NET_SCH_INGRESS, CONFIG"),
     ):
         program.attach_tc(far, "ingress")
@@ -253,7 +253,7 @@ def test_a_kernel_without_the_qdisc(network: Network, monkeypatch: pytest.Monkey
 def test_an_interface_or_filter_that_vanishes(network: Network) -> None:
     """Closing fails, or a filter is made anew by an update."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, OK) as program:
+    with deciding(CLS, OK) as program:
         link = program.attach_tc(far, "ingress")
         network.far.command("tc", "filter", "delete", "dev", "far0", "ingress")
         with pytest.raises(BpfFileNotFoundError, match=r"it was removed"):

@@ -18,7 +18,7 @@ from ebpf import (
     query,
 )
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 CLS = ProgramType.SCHED_CLS
 NEXT, PASS, DROP = -1, 0, 2
@@ -36,7 +36,7 @@ def id(program: Program) -> int:
 def test_the_first_program_that_decides_is_the_last_to_run(network: Network) -> None:
     """An anchor is taken for another place."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, PASS) as passes, returning(CLS, DROP) as drops, returning(CLS, NEXT) as on:
+    with deciding(CLS, PASS) as passes, deciding(CLS, DROP) as drops, deciding(CLS, NEXT) as on:
         link = passes.attach_tcx(far, INGRESS)
         drops.attach_tcx(far, INGRESS)
         assert order(far) == [id(passes), id(drops)]
@@ -44,7 +44,7 @@ def test_the_first_program_that_decides_is_the_last_to_run(network: Network) -> 
         first = on.attach_tcx(far, INGRESS, before=passes)
         assert order(far) == [id(on), id(passes), id(drops)]
         assert network.arrived() == [b"tested"]
-        with returning(CLS, DROP) as before, returning(CLS, NEXT) as after:
+        with deciding(CLS, DROP) as before, deciding(CLS, NEXT) as after:
             at = before.attach_tcx(far, INGRESS, after=first)
             assert order(far) == [id(on), id(before), id(passes), id(drops)]
             assert network.arrived() == []
@@ -58,7 +58,7 @@ def test_the_first_program_that_decides_is_the_last_to_run(network: Network) -> 
 def test_egress_is_the_sender_s_side(network: Network) -> None:
     """The direction is the other one."""
     near = Interface("near0", netns=network.near)
-    with returning(CLS, DROP, EGRESS) as drops:
+    with deciding(CLS, DROP, EGRESS) as drops:
         with drops.attach_tcx(near) as link:
             assert network.arrived() == []
             network.deliver_back()
@@ -70,7 +70,7 @@ def test_egress_is_the_sender_s_side(network: Network) -> None:
 def test_a_revision_that_has_passed(network: Network) -> None:
     """A program is put where others have changed what is there."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, PASS) as one, returning(CLS, PASS) as two:
+    with deciding(CLS, PASS) as one, deciding(CLS, PASS) as two:
         one.attach_tcx(far, INGRESS)
         revision = query(far)["tcx/ingress"].revision
         with pytest.raises(BpfError, match="has changed since `expected_revision`") as refused:
@@ -83,7 +83,7 @@ def test_a_revision_that_has_passed(network: Network) -> None:
 def test_replacing_in_place(network: Network) -> None:
     """The new program comes last, or replaces one that is not meant."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, NEXT) as one, returning(CLS, PASS) as two, returning(CLS, DROP) as new:
+    with deciding(CLS, NEXT) as one, deciding(CLS, PASS) as two, deciding(CLS, DROP) as new:
         link = one.attach_tcx(far, INGRESS)
         two.attach_tcx(far, INGRESS)
         with pytest.raises(BpfPermissionError, match="another program than `expected`"):
@@ -96,7 +96,7 @@ def test_replacing_in_place(network: Network) -> None:
 def test_what_cannot_be_attached(network: Network) -> None:
     """The kernel's EINVAL, ENOENT or EEXIST is not put into words."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, PASS) as one, returning(CLS, PASS) as two:
+    with deciding(CLS, PASS) as one, deciding(CLS, PASS) as two:
         one.attach_tcx(far, INGRESS)
         with pytest.raises(BpfFileExistsError, match="the program is attached there already"):
             one.attach_tcx(far, INGRESS)
@@ -111,7 +111,7 @@ def test_what_cannot_be_attached(network: Network) -> None:
         with pytest.raises(TypeError, match="TCX_EGRESS, not XDP"):
             two.attach_tcx(far, AttachType.XDP)
         with (
-            returning(ProgramType.XDP, 2) as other,
+            deciding(ProgramType.XDP, 2) as other,
             pytest.raises(BpfError, match=r"another type .XDP.; it takes SCHED_CLS"),
         ):
             other.attach_tcx(far, INGRESS)
@@ -121,7 +121,7 @@ def test_what_cannot_be_attached(network: Network) -> None:
 def test_an_interface_that_vanishes(network: Network) -> None:
     """The link acts on nothing without saying so."""
     far = Interface("far0", netns=network.far)
-    with returning(CLS, PASS) as program, returning(CLS, PASS) as other:
+    with deciding(CLS, PASS) as program, deciding(CLS, PASS) as other:
         link = program.attach_tcx(far, INGRESS)
         network.near.run("link", "delete", "near0")
         with pytest.raises(BpfError, match="the interface is gone") as refused:

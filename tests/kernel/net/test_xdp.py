@@ -22,7 +22,7 @@ from ebpf import (
     query,
 )
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 XDP = ProgramType.XDP
 
@@ -31,7 +31,7 @@ XDP = ProgramType.XDP
 def test_a_frame_is_dropped_while_attached(network: Network, mode: XdpMode | None) -> None:
     """The frame is received, or is not received afterwards either; or it is another mode."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as program:
+    with deciding(XDP, XdpAction.DROP) as program:
         assert network.arrived() == [b"tested"]
         with program.attach_xdp(far, mode=mode) as link:
             assert network.arrived() == []
@@ -46,14 +46,14 @@ def test_a_frame_is_dropped_while_attached(network: Network, mode: XdpMode | Non
 def test_replacing_is_atomic_and_only_of_what_is_expected(network: Network) -> None:
     """The wrong program is replaced, or the old one goes on."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as drops, returning(XDP, XdpAction.PASS) as passes:
+    with deciding(XDP, XdpAction.DROP) as drops, deciding(XDP, XdpAction.PASS) as passes:
         link = drops.attach_xdp(far)
         with pytest.raises(BpfPermissionError, match="another program than `expected`"):
             link.update(passes, expected=passes)
         assert network.arrived() == []
         link.update(passes, expected=drops)
         assert network.arrived() == [b"tested"]
-        with returning(ProgramType.SCHED_CLS, 0) as other:
+        with deciding(ProgramType.SCHED_CLS, 0) as other:
             with pytest.raises(BpfError, match="the program is of another type") as refused:
                 link.update(other)
             assert refused.value.errno == errno.EINVAL
@@ -62,7 +62,7 @@ def test_replacing_is_atomic_and_only_of_what_is_expected(network: Network) -> N
 
 def test_a_link_that_is_opened_again_knows_that_its_interface_is_gone(network: Network) -> None:
     """A stale link acts on the interface that has the index now."""
-    with returning(XDP, XdpAction.PASS) as program:
+    with deciding(XDP, XdpAction.PASS) as program:
         link = program.attach_xdp(Interface("far0", netns=network.far))
         with Link.from_id(link.info().id) as again:
             network.near.run("link", "delete", "near0")
@@ -76,7 +76,7 @@ def test_a_link_that_is_opened_again_knows_that_its_interface_is_gone(network: N
 def test_a_hook_that_is_taken(network: Network) -> None:
     """The program of another user is replaced."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as first, returning(XDP, XdpAction.DROP) as second:
+    with deciding(XDP, XdpAction.PASS) as first, deciding(XDP, XdpAction.DROP) as second:
         first.attach_xdp(far, mode=XdpMode.GENERIC)
         with pytest.raises(BpfError, match="a program is attached there already") as refused:
             second.attach_xdp(far, mode=XdpMode.GENERIC)
@@ -90,7 +90,7 @@ def test_an_interface_that_is_missing_or_vanished(network: Network) -> None:
     """EINVAL, with which the kernel says that, is reported as something else."""
     far = Interface("far0", netns=network.far)
     network.near.run("link", "delete", "near0")
-    with returning(XDP, XdpAction.PASS) as program:
+    with deciding(XDP, XdpAction.PASS) as program:
         with pytest.raises(BpfFileNotFoundError, match=r"far0 .index .*. is gone from"):
             program.attach_xdp(far)
         with pytest.raises(BpfFileNotFoundError, match="'no-such0' is not in this network"):
@@ -102,7 +102,7 @@ def test_an_interface_that_is_missing_or_vanished(network: Network) -> None:
 def test_a_mode_that_the_driver_does_not_have(network: Network) -> None:
     """The program runs in another mode than was asked for."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as program:
+    with deciding(XDP, XdpAction.PASS) as program:
         with pytest.raises(NotSupportedError, match=r"has no XDP in this mode; mode=XdpMode.GENER"):
             program.attach_xdp(Interface("lo", netns=network.far), mode=XdpMode.DRIVER)
         with pytest.raises(
@@ -120,7 +120,7 @@ def test_what_the_driver_refuses(network: Network) -> None:
     network.near.run("link", "add", "one0", *queues, "numtxqueues", "4", "numrxqueues", "4")
     network.near.run_all("link set one0 up", "link set four0 up")
     one = Interface("one0", netns=network.near)
-    with returning(XDP, XdpAction.PASS) as program:
+    with deciding(XDP, XdpAction.PASS) as program:
         for mode in (None, XdpMode.DRIVER):
             with pytest.raises(BpfError, match=r"driver of one0 refused it.*XdpMode.GENERIC") as no:
                 program.attach_xdp(one, mode=mode)
@@ -135,12 +135,12 @@ def test_programs_of_another_type_or_for_maps(network: Network) -> None:
     """EINVAL does not say what is wrong."""
     far = Interface("far0", netns=network.far)
     with (
-        returning(ProgramType.SCHED_CLS, 0) as other,
+        deciding(ProgramType.SCHED_CLS, 0) as other,
         pytest.raises(BpfError, match=r"another type \(SCHED_CLS\); it takes XDP"),
     ):
         other.attach_xdp(far)
     with (
-        returning(XDP, XdpAction.PASS, AttachType.XDP_DEVMAP) as for_map,
+        deciding(XDP, XdpAction.PASS, AttachType.XDP_DEVMAP) as for_map,
         pytest.raises(BpfError, match="loaded for a map"),
     ):
         for_map.attach_xdp(far)
@@ -151,9 +151,9 @@ def test_frames_of_several_buffers_take_a_program_that_knows_of_them(network: Ne
     far = Interface("far0", netns=network.far)
     network.near.run("link", "set", "near0", "mtu", "9000")
     network.far.run("link", "set", "far0", "mtu", "9000")
-    with returning(XDP, XdpAction.PASS, flags=ProgramFlags.XDP_HAS_FRAGS) as whole:
+    with deciding(XDP, XdpAction.PASS, flags=ProgramFlags.XDP_HAS_FRAGS) as whole:
         with (
-            returning(XDP, XdpAction.PASS) as program,
+            deciding(XDP, XdpAction.PASS) as program,
             pytest.raises(BpfError, match="XDP_HAS_FRAGS"),
         ):
             program.attach_xdp(far, mode=XdpMode.DRIVER)

@@ -25,7 +25,7 @@ from ebpf.links import xdp_netlink
 from ebpf.links.owner import MARK
 from ebpf.links.xdp_netlink import RECORDS
 from tests.kernel.net.network import Network
-from tests.kernel.net.programs import returning
+from tests.kernel.net.programs import deciding
 
 XDP = ProgramType.XDP
 
@@ -40,7 +40,7 @@ def records() -> list[str]:
 def test_a_frame_is_dropped_until_it_is_closed(network: Network, mode: XdpMode | None) -> None:
     """The program stays on the interface, or never was there."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as program:
+    with deciding(XDP, XdpAction.DROP) as program:
         with program.attach_xdp_netlink(far, mode=mode) as link:
             assert network.arrived() == []
             (attached,) = query(far)["xdp"].programs
@@ -57,7 +57,7 @@ def test_a_frame_is_dropped_until_it_is_closed(network: Network, mode: XdpMode |
 def test_closing_the_program_detaches(network: Network) -> None:
     """It outlives the program that owns it."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as program:
+    with deciding(XDP, XdpAction.DROP) as program:
         program.attach_xdp_netlink(far)
     assert query(far)["xdp"].programs == []
     assert records() == []
@@ -66,7 +66,7 @@ def test_closing_the_program_detaches(network: Network) -> None:
 def test_replacing_what_is_expected(network: Network) -> None:
     """Another program than the expected one is replaced."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as drops, returning(XDP, XdpAction.PASS) as passes:
+    with deciding(XDP, XdpAction.DROP) as drops, deciding(XDP, XdpAction.PASS) as passes:
         link = drops.attach_xdp_netlink(far)
         with pytest.raises(BpfFileExistsError, match=r"does not match expected|File exists"):
             link.update(passes, expected=passes)
@@ -87,7 +87,7 @@ def test_replacing_what_is_expected(network: Network) -> None:
 def test_what_is_taken_is_not_replaced(network: Network) -> None:
     """A program that is there goes without a word."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as one, returning(XDP, XdpAction.DROP) as two:
+    with deciding(XDP, XdpAction.PASS) as one, deciding(XDP, XdpAction.DROP) as two:
         with one.attach_xdp_netlink(far):
             with pytest.raises(BpfError) as refused:
                 two.attach_xdp_netlink(far)
@@ -106,17 +106,17 @@ def test_refusals_have_words(network: Network) -> None:
     """What the kernel says is left out, or the reason is another."""
     far = Interface("far0", netns=network.far)
     lo = Interface("lo", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as program:
+    with deciding(XDP, XdpAction.PASS) as program:
         with pytest.raises(NotSupportedError, match=r"has no XDP in this mode; mode=XdpMode"):
             program.attach_xdp_netlink(lo, mode=XdpMode.DRIVER)
         with (
-            returning(XDP, XdpAction.PASS, AttachType.XDP_CPUMAP) as for_map,
+            deciding(XDP, XdpAction.PASS, AttachType.XDP_CPUMAP) as for_map,
             pytest.raises(BpfError, match=r"CPUMAP") as refused,
         ):
             for_map.attach_xdp_netlink(far)
         assert refused.value.errno == errno.EINVAL
         with (
-            returning(ProgramType.SCHED_CLS, 0) as other,
+            deciding(ProgramType.SCHED_CLS, 0) as other,
             pytest.raises(BpfError, match=r"another type .SCHED_CLS.; it takes XDP"),
         ):
             other.attach_xdp_netlink(far)
@@ -135,7 +135,7 @@ def test_refusals_have_words(network: Network) -> None:
 def test_a_refused_attachment_leaves_the_record_of_the_first(network: Network) -> None:
     """The same program a second time: cleaning up after SIGKILL knows nothing of the first."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far):
+    with deciding(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far):
         written = records()
         with pytest.raises(BpfError, match=r"busy|force|already"):
             program.attach_xdp_netlink(far)
@@ -145,7 +145,7 @@ def test_a_refused_attachment_leaves_the_record_of_the_first(network: Network) -
 def test_the_first_link_does_not_detach_what_came_back(network: Network) -> None:
     """A program that was replaced and put back, is off when its first link is closed."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.DROP) as old, returning(XDP, XdpAction.PASS) as new:
+    with deciding(XDP, XdpAction.DROP) as old, deciding(XDP, XdpAction.PASS) as new:
         first = old.attach_xdp_netlink(far)
         second = new.attach_xdp_netlink(far, replace=old)
         with old.attach_xdp_netlink(far, replace=new):
@@ -160,7 +160,7 @@ def test_who_may_not_write_it_down(network: Network, monkeypatch: pytest.MonkeyP
     """A service that may attach, but not write in /run, is refused."""
     far = Interface("far0", netns=network.far)
     monkeypatch.setattr(xdp_netlink, "RECORDS", "/sys/ebpf/xdp")
-    with returning(XDP, XdpAction.DROP) as program:
+    with deciding(XDP, XdpAction.DROP) as program:
         with program.attach_xdp_netlink(far) as link:
             link.update(program)
             assert network.arrived() == []
@@ -180,7 +180,7 @@ def test_an_interrupted_attachment_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(xdp_netlink, "set_xdp", interrupted)
-    with returning(XDP, XdpAction.DROP) as program:
+    with deciding(XDP, XdpAction.DROP) as program:
         with pytest.raises(KeyboardInterrupt):
             program.attach_xdp_netlink(far)
         assert query(far)["xdp"].programs == []
@@ -190,7 +190,7 @@ def test_an_interrupted_attachment_leaves_nothing(
 def test_a_forked_child_does_not_detach(network: Network) -> None:
     """A child that ends takes its parent's attachment along."""
     far = Interface("far0", netns=network.far)
-    with returning(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far) as link:
+    with deciding(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far) as link:
         child = os.fork()
         if child == 0:
             link.close()
