@@ -8,19 +8,14 @@ from ebpf._sys.arguments import check_objects
 from ebpf.links.base import Link
 from ebpf.links.create import check_type, create_link
 from ebpf.net.namespace import describe, run_in
+from ebpf.net.nfnetlink import FAMILIES
 from ebpf.types import AttachType, NetfilterFlags, NetfilterHook, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
-
     from ebpf.links.base import HasFileno
     from ebpf.net.namespace import Namespace
-
-    Family: TypeAlias = Literal["ipv4", "ipv6"]
-
-# NFPROTO_*, which are AF_INET and AF_INET6.
-_FAMILIES = {"ipv4": 2, "ipv6": 10}
+    from ebpf.net.nfnetlink import Family
 
 # The kernel's own priorities at both ends, and that of reassembling fragments.
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1
@@ -74,7 +69,7 @@ def attach_netfilter(
             refusals=_REFUSALS,
             attach_type=AttachType.NETFILTER,
             needs=NetfilterFlags.IP_DEFRAG.since if defrag else AttachType.NETFILTER.since,
-            pf=_FAMILIES[family],
+            pf=FAMILIES[family],
             hooknum=hook,
             priority=priority,
             netfilter_flags=int(NetfilterFlags.IP_DEFRAG) if defrag else 0,
@@ -87,7 +82,7 @@ def _check(hook: NetfilterHook, family: str, priority: int, defrag: bool) -> Non
     if hook.since is None:
         names = ", ".join(known.name for known in NetfilterHook)
         raise ValueError(f"hook: {int(hook)} is none of {names}")
-    if family not in _FAMILIES:
+    if family not in FAMILIES:
         raise ValueError(f"family: {family!r} is not 'ipv4' or 'ipv6'")
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise TypeError(f"priority: {priority!r} is not an int")

@@ -2,7 +2,7 @@
 
 interface   Interface: by name or by index
 namespace   doing something in another network namespace
-netlink     the kernel's messages; rtnetlink: those about XDP and filters
+netlink     the kernel's messages; rtnetlink: about XDP and filters; nfnetlink: about netfilter
 xsk         XskSocket: frames to and from Python (AF_XDP)
 """
 

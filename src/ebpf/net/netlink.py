@@ -80,24 +80,31 @@ def number(data: bytes | None) -> int:
 
 
 class Netlink:
-    """A socket for the routing messages of one network namespace; a context manager.
+    """A socket for messages about one network namespace; a context manager.
 
     It keeps the namespace, also when that has no name and no process any more. Threads may share
     it.
 
     Args:
         where: the namespace, or an interface that is in it; None for the calling thread's.
+        protocol: what the messages are about: interfaces and routes, or NETLINK_NETFILTER.
 
     Raises:
         BpfFileNotFoundError, BpfPermissionError: the namespace cannot be entered.
+        NotSupportedError: EPROTONOSUPPORT, the kernel was built without this protocol.
     """
 
-    def __init__(self, where: Namespace | Interface | None = None) -> None:
+    def __init__(
+        self, where: Namespace | Interface | None = None, protocol: int = socket.NETLINK_ROUTE
+    ) -> None:
+        def make() -> tuple[socket.socket, int]:
+            return _socket(protocol)
+
         # A socket stays in the namespace that it was made in, whoever uses it.
         if isinstance(where, Interface):
-            self._socket, self.inode = where.inside(_socket)
+            self._socket, self.inode = where.inside(make)
         else:
-            self._socket, self.inode = run_in(where, _socket)
+            self._socket, self.inode = run_in(where, make)
         self._sequence = 0
         self._lock = RLock()
         try:
@@ -174,12 +181,15 @@ class Netlink:
         self.close()
 
 
-def _socket() -> tuple[socket.socket, int]:
+def _socket(protocol: int) -> tuple[socket.socket, int]:
     """A socket of the namespace of the calling thread, and the number of that."""
     number = inode()
     try:
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     except OSError as error:
+        if error.errno == errno.EPROTONOSUPPORT:
+            what = f"the kernel has no netlink protocol {protocol}"
+            raise NotSupportedError(what, None, errno.EPROTONOSUPPORT) from None
         raise from_errno(error.errno or 0, "make a netlink socket") from None
     return made, number
 

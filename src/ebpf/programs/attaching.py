@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ebpf.links import IteratorLink, Link, LwtRoute, TcFilter
     from ebpf.links.base import HasFileno
     from ebpf.links.cgroup import Cgroup, Mode
-    from ebpf.links.netfilter import Family
     from ebpf.net.interface import AnyInterface
     from ebpf.net.namespace import Namespace
+    from ebpf.net.nfnetlink import Family
     from ebpf.net.routes import Address, Network
     from ebpf.spec import ProgramSpec
     from ebpf.types import AttachType, CgroupIterOrder, NetfilterHook, XdpMode

@@ -35,7 +35,8 @@ def query(
               "tcx/ingress", "tcx/egress" (6.6), "netkit/primary", "netkit/peer" (6.7, on the
               primary interface of a pair);
             - a cgroup, by its directory: "cgroup_skb/egress", "cgroup/connect4", "sockops", ...;
-            - a network namespace, by its file: "sk_lookup", "flow_dissector".
+            - a network namespace, by its file: "sk_lookup", "flow_dissector", and "netfilter" where
+              the kernel tells its functions (CONFIG_NETFILTER_NETLINK_HOOK, programs since 6.4).
 
             A text with a slash is a path; an object with a descriptor stands for what it is of.
         effective: of a cgroup, all programs that run for what its processes do, also those of the
@@ -47,7 +48,8 @@ def query(
 
     Raises:
         BpfFileNotFoundError: ENODEV, there is no such interface; ENOENT, no such file.
-        BpfPermissionError: asking takes CAP_NET_ADMIN.
+        BpfPermissionError: asking takes CAP_NET_ADMIN, and CAP_SYS_ADMIN in a network namespace
+            that is not the calling thread's.
         BpfError: EBADF, the directory is no cgroup v2; EINVAL, the file is no network namespace.
     """
     if isinstance(target, os.PathLike) or (isinstance(target, str) and "/" in target):

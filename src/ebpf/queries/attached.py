@@ -14,10 +14,11 @@ class AttachedProgram(Info):
     """One program of a hook."""
 
     id: int  #: of the program
-    link_id: int  #: 0 where it is attached without a link, or the kernel does not tell (XDP)
+    link_id: int  #: 0 where it has no link, or the kernel does not tell (XDP, netfilter)
     flags: AttachFlags  #: with which it was attached, where the hook keeps them
     link_flags: AttachFlags  #: with which its link was made, where the hook keeps them
-    details: dict[str, Any]  #: "mode" of XDP; "name", "protocol", "priority", ... of a filter
+    details: dict[str, Any]  #: "mode" of XDP; "name", "protocol", "priority", ... of a filter;
+    #: "family", "hook" and "priority" of netfilter
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from ebpf import (
     LinkType,
     NetfilterHook,
     ProgramType,
+    query,
 )
 from tests.kernel.links.socket_hooks import NETFILTER, counting
 from tests.kernel.net.network import Namespace
 from tests.kernel.net.support import bound, returning
-from tests.kernel.samples import per_process
+from tests.kernel.samples import bpftool, per_process
 
 A = AttachType
 
@@ -119,3 +121,35 @@ def test_mistakes_with_netfilter(space: Namespace) -> None:
         pytest.raises(BpfError, match="takes NETFILTER"),
     ):
         other.attach_netfilter(hook, netns=space)
+
+
+@netfilter
+@pytest.mark.needs_config("CONFIG_NETFILTER_NETLINK_HOOK")
+def test_what_is_attached_is_told(space: Namespace) -> None:
+    """A function of another family, hook or namespace; bpftool tells the same of all there are."""
+    with (
+        closing(Namespace()) as elsewhere,
+        returning(1, A.NETFILTER, ProgramType.NETFILTER) as one,
+        returning(1, A.NETFILTER, ProgramType.NETFILTER) as other,
+        one.attach_netfilter(NetfilterHook.LOCAL_IN, priority=7, netns=space),
+        other.attach_netfilter(NetfilterHook.LOCAL_IN, priority=-7, netns=space),
+        other.attach_netfilter(NetfilterHook.POST_ROUTING, "ipv6", netns=space),
+        one.attach_netfilter(NetfilterHook.FORWARD, netns=elsewhere),
+    ):
+        first, second = one.info().id, other.info().id
+        wanted = [
+            (second, "ipv4", NetfilterHook.LOCAL_IN, -7),
+            (first, "ipv4", NetfilterHook.LOCAL_IN, 7),
+            (second, "ipv6", NetfilterHook.POST_ROUTING, 0),
+        ]
+        found = query(space)["netfilter"].programs
+        assert [(program.id, *program.details.values()) for program in found] == wanted
+        (answer,) = bpftool("net", "show")
+        shown = {(row["id"], row["pf"], row["hook"], row["prio"]) for row in answer["nf"]}
+        assert shown == {
+            (second, "ipv4", "local_in", -7),
+            (first, "ipv4", "local_in", 7),
+            (second, "ipv6", "post_routing", 0),
+            (first, "ipv4", "forward", 0),
+        }
+    assert query(space)["netfilter"].programs == []
