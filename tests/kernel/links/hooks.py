@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,9 @@ from ebpf.asm import R0, exit_, mov
 from tests.binaries import built
 from tests.kernel import environment
 from tests.kernel.samples import CLONE, CLONED, PASS, count, load, start_threads
+
+if TYPE_CHECKING:
+    from ebpf.links.base import HasFileno
 
 Counts = HashMap[int, int]
 Load = Callable[[Counts], Program]
@@ -55,7 +58,9 @@ class Hook:
     """How to load a program that counts for each process, attach it, and make it run.
 
     `trigger` makes it run `runs` times for each call in the calling process; `cleanup` removes
-    what `attach` and `trigger` made beside the attachment.
+    what `attach` and `trigger` made beside the attachment. A forked process forgets with `disown`
+    what would keep its attachment: a socket, a map. An attachment over netlink stays when its
+    process is killed; `stale` is the network namespace where `links.cleanup` finds it.
     """
 
     load: Load
@@ -64,6 +69,8 @@ class Hook:
     runs: int = 1
     marks: tuple[Any, ...] = field(default=())
     cleanup: Callable[[], None] | None = None
+    disown: Callable[[], None] | None = None
+    stale: Callable[[], HasFileno] | None = None
 
 
 def counting(

@@ -33,7 +33,6 @@ from ebpf.asm import (
     mov,
     stw,
 )
-from ebpf.links.xdp_netlink import remove_stale_xdp
 from tests.kernel import environment
 from tests.kernel.links.hooks import Hook
 from tests.kernel.net.network import NetkitNetwork, Network
@@ -56,10 +55,7 @@ def network(kind: type[Network] = Network) -> Network:
 def forget_networks() -> None:
     """Remove what `network` has made."""
     while _networks:
-        made = _networks.popitem()[1]
-        # Forgets as well what a killed process wrote down of its own network.
-        remove_stale_xdp(made.far)
-        made.close()
+        _networks.popitem()[1].close()
 
 
 def near(kind: type[Network] = Network) -> Interface:
@@ -116,12 +112,22 @@ def counting(type: ProgramType, returns: int, **options: Any) -> Any:
     return lambda counts: load_counting(type, returns, counts, **options)
 
 
-def xdp(mode: XdpMode, attach: str = "attach_xdp", **options: Any) -> Hook:
+def xdp(mode: XdpMode, **options: Any) -> Hook:
     return Hook(
         counting(ProgramType.XDP, XdpAction.PASS, **options),
-        lambda p: getattr(p, attach)(far(), mode=mode),
+        lambda p: p.attach_xdp(far(), mode=mode),
         packet,
         cleanup=forget_networks,
+    )
+
+
+def xdp_netlink() -> Hook:
+    return Hook(
+        counting(ProgramType.XDP, XdpAction.PASS),
+        lambda p: p.attach_xdp_netlink(far(), mode=XdpMode.DRIVER),
+        packet,
+        cleanup=forget_networks,
+        stale=lambda: network().far,
     )
 
 
@@ -158,6 +164,7 @@ def clsact(direction: str) -> Hook:
         lambda p: p.attach_tc(interface(), direction),
         packet,
         cleanup=forget_networks,
+        stale=lambda: network().far if direction == "ingress" else network().near,
     )
 
 
@@ -165,7 +172,7 @@ NETWORK_HOOKS: dict[str, Hook] = {
     "xdp": xdp(XdpMode.DRIVER),
     "xdp, generic": xdp(XdpMode.GENERIC),
     "xdp.frags": xdp(XdpMode.DRIVER, flags=ProgramFlags.XDP_HAS_FRAGS),
-    "xdp, netlink": xdp(XdpMode.DRIVER, "attach_xdp_netlink"),
+    "xdp, netlink": xdp_netlink(),
     "clsact/ingress": clsact("ingress"),
     "clsact/egress": clsact("egress"),
     "tcx/ingress": tcx(AttachType.TCX_INGRESS),

@@ -290,18 +290,21 @@ SOCKET_HOOKS |= {
         lambda program: program.attach_socket_filter(grouped()),
         datagram,
         cleanup=forget,
+        disown=forget,
     ),
     "sk_reuseport": Hook(
         counting(ProgramType.SK_REUSEPORT),
         lambda program: program.attach_reuseport(grouped()),
         datagram,
         cleanup=forget,
+        disown=forget,
     ),
     "sk_reuseport, socket filter": Hook(
         counting(ProgramType.SOCKET_FILTER, returns=0),
         lambda program: program.attach_reuseport(grouped()),
         datagram,
         cleanup=forget,
+        disown=forget,
     ),
     "sk_lookup": Hook(
         counting(ProgramType.SK_LOOKUP, _A.SK_LOOKUP),
@@ -320,19 +323,24 @@ SOCKET_HOOKS |= {
         lambda program: program.attach_sockmap(sockets()),
         talks(0),
         cleanup=forget,
+        disown=forget,
     ),
-    "sk_skb stream_parser": Hook(counting_length, attach_parser, echoed, cleanup=forget),
+    "sk_skb stream_parser": Hook(
+        counting_length, attach_parser, echoed, cleanup=forget, disown=forget
+    ),
     "sk_skb stream_verdict": Hook(
         counting(ProgramType.SK_SKB, _A.SK_SKB_STREAM_VERDICT),
         lambda program: program.attach_sockmap(sockets()),
         talks(1),
         cleanup=forget,
+        disown=forget,
     ),
     "sk_skb verdict": Hook(
         counting(ProgramType.SK_SKB, _A.SK_SKB_VERDICT),
         lambda program: program.attach_sockmap(sockets()),
         talks(1),
         cleanup=forget,
+        disown=forget,
     ),
 }
 
@@ -374,6 +382,7 @@ def _of_route(type: ProgramType) -> Hook:
         sent_by_route,
         marks=(pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF"),),
         cleanup=forget,
+        stale=lambda: networks().near,
     )
 
 
@@ -399,5 +408,6 @@ SOCKET_HOOKS |= {
         sent_by_segment,
         marks=(pytest.mark.needs_config("CONFIG_IPV6_SEG6_BPF"),),
         cleanup=forget,
+        stale=lambda: segments().far,
     ),
 }
