@@ -68,7 +68,7 @@ test-kernels: .venv/tools
 
 test-arm64: .venv/tools
 	@.ci/setup arm64
-	$(PY) -m tests.vm --arch arm64 --timeout 3600 -- \
+	$(PY) -m tests.vm --arch arm64 --timeout 14400 -- \
 	    python3 tests/vm/build_and_test.py tests/unit tests/kernel
 
 test-packaging: .venv/tools
