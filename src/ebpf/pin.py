@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from ebpf._sys import bpf, facts
+from ebpf._sys import bpf, facts, mounts
 from ebpf._sys.arguments import check_text
 from ebpf.errors import (
     BpfError,
@@ -36,15 +36,8 @@ def is_bpffs(path: StrPath) -> bool:
     name = os.path.abspath(path)
     while (found := _stat(name, f"look for {path!s}")) is None:
         name = os.path.dirname(name)
-    device = found.st_dev
     facts.need_proc("find the mounted BPF file systems")
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            # proc(5): the third field is the device; behind " - " comes the type.
-            if line.split(" ", 3)[2] == number:
-                return line.partition(" - ")[2].startswith("bpf ")
-    return False
+    return mounts.kind_of(found.st_dev) == "bpf"
 
 
 def _stat(name: str, action: str, *, follow: bool = True) -> os.stat_result | None:

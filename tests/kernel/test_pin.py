@@ -204,7 +204,7 @@ def test_codecs_that_do_not_fit(m: HashMap[int, int], bpffs: Path) -> None:
 
 def test_another_mount_of_a_bpffs_counts(m: HashMap[int, int], tmp_path: Path) -> None:
     """A BPF file system that is mounted elsewhere, in a directory with odd names, is not seen."""
-    directory: Any = tmp_path / "b p\tf ü\\040"
+    directory: Any = tmp_path / "b p\tf\r ü\\040"
     directory.mkdir()
     subprocess.run(["mount", "-t", "bpf", "none", directory], check=True)
     try:

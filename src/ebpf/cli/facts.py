@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import os
 import platform
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ebpf import features, tracefs
 from ebpf._sys import facts
 from ebpf._sys.call import Attribute, run_fd
+from ebpf._sys.mounts import mounted
 from ebpf.compile.compilers import find_compiler
 from ebpf.errors import BpfFileNotFoundError, CompileError, EbpfError
 from ebpf.types import Command, MapType
@@ -156,17 +156,14 @@ def _lockdown(mounts: list[Mount] | None) -> str | None:
 
 def _mounts() -> list[Mount]:
     found = []
-    for line in _text("/proc/self/mounts").splitlines():
-        _, point, kind, options, *_ = line.split(" ")
+    for point, kind, options in mounted():
         # The others are not looked at: asking a network file system may never end.
         if kind not in MOUNTS:
             continue
-        # /proc writes blanks and the like in octal.
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
         # Another file system may hide it, which the list does not tell.
         if not os.path.ismount(point):
             continue
-        writable = "ro" not in options.split(",") and os.access(point, os.W_OK)
+        writable = "ro" not in options and os.access(point, os.W_OK)
         found.append(Mount(point, kind, writable))
     return found
 

@@ -14,6 +14,7 @@ import weakref
 
 from ebpf._sys import Descriptor, bpf
 from ebpf._sys.closing import close_all
+from ebpf._sys.mounts import mounted
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
@@ -187,11 +188,9 @@ def remove_stale_cgroup_programs() -> list[str]:
 def _cgroups() -> Iterator[str]:
     """The directories of all cgroups (v2) that can be seen."""
     try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split() for line in file]
+        root = next((point for point, kind, _ in mounted() if kind == "cgroup2"), None)
     except FileNotFoundError:
         return
-    root = next((mount[1] for mount in mounts if mount[2] == "cgroup2"), None)
     if root is not None:
         for path, _, _ in os.walk(root):
             yield path

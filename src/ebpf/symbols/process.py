@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from bisect import bisect_right
 
 from ebpf._sys.arguments import check_number
+from ebpf._sys.mappings import executable_mappings
 from ebpf.elf.debug import DEBUG_DIRECTORY
 from ebpf.elf.image import ElfImage
-from ebpf.errors import ElfError, from_errno
-from ebpf.plain import NamedTuple
+from ebpf.errors import ElfError
 from ebpf.symbols.files import FileSymbols
 from ebpf.symbols.frame import Frame
 
@@ -20,20 +19,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ebpf._sys.mappings import Mapping
+
     # (device, inode, size, time of the last change) -> symbols; None for what is no ELF file
     FileCache = dict[tuple[int, int, int, int], FileSymbols | None]
 
 # No perf map is larger, and whoever owns the process can put any file there.
 _LARGEST_PERF_MAP = 1 << 28
-
-
-class Mapping(NamedTuple):
-    """One executable mapping; `offset` is that of its beginning in the file."""
-
-    start: int
-    end: int
-    offset: int
-    path: str
 
 
 class ProcessSymbols:
@@ -68,11 +60,13 @@ class ProcessSymbols:
         self._cache: FileCache = {} if cache is None else cache
         self._symbols: dict[Mapping, FileSymbols | None] = {}
         self._perf_map = _PerfMap()
+        self._mappings: list[Mapping] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Read the mappings again: the process may have loaded a library since."""
-        self._mappings = _read_mappings(self.pid)
+        # Those of a process that has ended, and that nobody has waited for, are empty.
+        self._mappings = executable_mappings(self.pid) or self._mappings
         self._starts = [mapping.start for mapping in self._mappings]
 
     def resolve(self, addresses: Iterable[int]) -> list[Frame]:
@@ -121,42 +115,27 @@ class ProcessSymbols:
             return None
 
     def _open_file(self, mapping: Mapping) -> FileSymbols | None:
-        root = f"/proc/{self.pid}/root"
-        path = mapping.path.removesuffix(" (deleted)")
-        # The file itself, whatever has its name by now; the kernel shows it to few.
-        exact = f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        # The kernel's own way is open to few; behind a name may be another file by now.
+        name = mapping.exact(self.pid)
         try:
-            status, name = os.stat(exact), exact
-        except OSError:
-            name = root + path
             status = os.stat(name)
+        except OSError:
+            found = mapping.find(self.pid)
+            if found is None:
+                return None
+            status, name = os.stat(found), found
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if key not in self._cache:
             self._cache[key] = None
             with ElfImage.open(name) as image:
-                self._cache[key] = FileSymbols(image, path, root, self._debug_directory)
+                root = f"/proc/{self.pid}/root"
+                self._cache[key] = FileSymbols(image, mapping.name, root, self._debug_directory)
         return self._cache[key]
 
     def _memory(self, mapping: Mapping) -> bytes:
         with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
             memory.seek(mapping.start)
             return memory.read(mapping.end - mapping.start)
-
-
-def _read_mappings(pid: int) -> list[Mapping]:
-    try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        raise from_errno(errno.ESRCH, f"read the mappings of process {pid}") from None
-    found = []
-    for line in lines:
-        place, permissions, offset, _, _, *path = line.split(None, 5)
-        if "x" in permissions:
-            start, _, end = place.partition("-")
-            name = path[0].replace("\\012", "\n") if path else ""
-            found.append(Mapping(int(start, 16), int(end, 16), int(offset, 16), name))
-    return found
 
 
 class _PerfMap:

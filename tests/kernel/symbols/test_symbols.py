@@ -7,11 +7,14 @@ import lzma
 import os
 import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +43,8 @@ from ebpf.asm import (
     stxdw,
 )
 from ebpf.symbols import FileSymbols, Frame, KernelSymbols, ProcessSymbols, Symbolizer
-from tests.kernel.samples import CLONE, CLONED, PASS, load
+from tests.binaries import built
+from tests.kernel.samples import CLONE, CLONED, PASS, Forked, load
 
 SOURCE = r"""
 #include <dlfcn.h>
@@ -307,6 +311,34 @@ def test_a_program_that_was_deleted_still_has_its_names(program: Path, tmp_path:
         assert named(Symbolizer().process(traced.pid, traced.functions)) == EXPECTED
 
 
+def test_a_file_with_the_name_of_a_deleted_one(program: Path) -> None:
+    """Without CAP_SYS_ADMIN only names lead to files: the addresses would have another's names."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "libgone.so"
+        shutil.copy(built("library"), path)
+        loaded = ctypes.CDLL(str(path))
+        address = ctypes.cast(loaded.twice, ctypes.c_void_p).value or 0
+
+        # By the kernel's own way; what this imports, nobody may not be able to.
+        assert named(Symbolizer().process(os.getpid(), [address])) == [("twice", 0)]
+
+        def as_nobody(expected: Frame) -> None:
+            def run(tell: Callable[[int], object]) -> None:
+                os.setuid(65534)
+                tell(int(Symbolizer().process(os.getpid(), [address]) == [expected]))
+                signal.pause()
+
+            with Forked(run) as child:
+                assert child.told
+
+        as_nobody(Frame(address, "twice", 0, str(path)))
+        (Path(folder) / "new").write_bytes(program.read_bytes())
+        (Path(folder) / "new").rename(path)
+        as_nobody(Frame(address, None, 0, f"{path} (deleted)"))
+        assert named(Symbolizer().process(os.getpid(), [address])) == [("twice", 0)]
+
+
 def test_a_library_that_is_loaded_later(program: Path, tmp_path: Path) -> None:
     """The mappings were read before."""
     source = "int loaded_later(int x) { return x * 5 + 1; }"
@@ -377,6 +409,19 @@ def test_a_process_that_is_gone(program: Path) -> None:
         ProcessSymbols(traced.pid)
     with pytest.raises(ValueError, match="pid"):
         ProcessSymbols(-1)
+
+
+def test_a_process_that_nobody_has_waited_for() -> None:
+    """It has no mappings any more, and one stray address would end what was known of them."""
+    address = ctypes.cast(ctypes.CDLL("libc.so.6").getpid, ctypes.c_void_p).value or 0
+    symbolizer = Symbolizer()
+    with Forked(lambda tell: (tell(1), signal.pause())) as child:
+        (known,) = symbolizer.process(child.pid, [address])
+        assert known.name is not None
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert symbolizer.process(child.pid, [address, 0x1234]) == [known, Frame(0x1234)]
+        assert symbolizer.process(child.pid, [address]) == [known]
 
 
 def test_code_that_was_made_at_run_time_is_in_the_perf_map() -> None:
