@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 ET_REL, ET_EXEC, ET_DYN = 1, 2, 3
 EM_ARM = 40
-PT_LOAD, PT_NOTE = 1, 4
+PT_LOAD, PT_DYNAMIC, PT_NOTE = 1, 2, 4
 PF_X = 1
 SHT_NOTE = 7
 _NT_GNU_BUILD_ID = 3
+_DT_NULL, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 0, 5, 10, 14
 _PN_XNUM = 0xFFFF
 
 # A file with holes may claim any size; nothing that is read here in one piece comes near this.
@@ -268,6 +269,34 @@ class ElfImage:
                 if (note.owner, note.type) == ("GNU", _NT_GNU_BUILD_ID) and note.data:
                     return note.data
         return None
+
+    @cached_property
+    def soname(self) -> str | None:
+        """The name by which programs ask the loader for this library, None where it has none."""
+        tags = self._dynamic
+        if _DT_SONAME not in tags:
+            return None
+        start = self.file_offset(tags.get(_DT_STRTAB, 0))
+        names = self.read(start, tags.get(_DT_STRSZ, 0), "dynamic strings")
+        table = StringTable(names, 0, len(names), "dynamic strings")
+        return table.get(tags[_DT_SONAME])
+
+    @property
+    def _dynamic(self) -> dict[int, int]:
+        """The entries for the loader, of several of one tag the last; none where it is linked by
+        nothing."""
+        layout = struct.Struct(self.order + {32: "iI", 64: "qQ"}[self.bits])
+        tags: dict[int, int] = {}
+        for segment in self.segments:
+            if segment.type != PT_DYNAMIC:
+                continue
+            size = segment.file_size // layout.size * layout.size
+            data = self.read(segment.offset, size, "dynamic section")
+            for tag, value in layout.iter_unpack(data):
+                if tag == _DT_NULL:
+                    break
+                tags[tag] = value
+        return tags
 
     @cached_property
     def debug_link(self) -> tuple[str, int] | None:

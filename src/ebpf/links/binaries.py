@@ -7,8 +7,8 @@ import os
 import re
 import stat
 
-from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
+from ebpf._sys.mappings import executable_mappings
 from ebpf.errors import BpfError, BpfFileNotFoundError, from_errno
 from ebpf.links.functions import matcher, missing
 
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ebpf._sys.mappings import Mapping
     from ebpf.elf.image import ElfImage
     from ebpf.elf.symbols import ElfSymbol
 
@@ -40,13 +41,16 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
     A library is looked for as the dynamic loader does: in LD_LIBRARY_PATH, ld.so.cache and the
     loader's own folders, of the architecture of this process. Where it has a single version,
     ``libc.so`` and ``libc`` will do. A program is looked for in PATH. With `pid`, what that
-    process has mapped under the name comes first, whatever its root directory is.
+    process has mapped under the name (a library's SONAME, too) comes first, whatever its root
+    directory is and whatever has the name by now.
 
     A library that an archive (zip, APK) has stored uncompressed is ``ARCHIVE!/NAME``, and so is
     what is returned: see `place_of`.
 
     Raises:
-        BpfFileNotFoundError: there is none; the message says where was looked.
+        BpfFileNotFoundError: there is none; the message says where was looked. Or the process has
+            mapped another file of this path.
+        BpfPermissionError: this process may not open what the process `pid` has mapped.
         BpfError: EADDRNOTAVAIL, several versions of a library; the message has them.
     """
     name = os.fspath(path) if isinstance(path, os.PathLike) else path
@@ -57,11 +61,13 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
         archive, _, member = name.partition(_MEMBER)
         return f"{_existing(archive)}{_MEMBER}{member}"
     if "/" in name:
-        return _existing(name)
-    if pid is not None:
-        for mapped in mapped_code(pid):
-            if os.path.basename(mapped.path) == name:
-                return f"/proc/{pid}/root{mapped.path}"
+        found = _existing(name)
+        if pid is not None:
+            _check_mapped(found, pid)
+        return found
+    mapped = None if pid is None else _mapped(name, pid)
+    if mapped is not None:
+        return mapped
     if _LIBRARY.search(name):
         return _find_library(name)
     return _find_program(name) or _find_library(f"{name}.so", name)
@@ -154,40 +160,74 @@ def _machine(path: str) -> tuple[int, int] | None:
         return None
 
 
-class MappedCode:
-    """A part of a file that a process has mapped to run it: `path` is the process's name for it."""
+def _mapped(name: str, pid: int) -> str | None:
+    """The file that a process has mapped as `name`; None where it has none."""
+    files = _mapped_files(pid)
+    of_name = [mapping for mapping in files if os.path.basename(mapping.name) == name]
+    if not of_name and _LIBRARY.search(name):
+        of_name = [mapping for mapping in files if _soname(mapping.find(pid)) == name]
+    found = [_located(mapping, pid) for mapping in of_name]
+    if len(found) > 1:
+        raise BpfError(
+            errno.EADDRNOTAVAIL,
+            f"path: process {pid} has mapped several files called {name}; choose one:"
+            f" {', '.join(found)}",
+        )
+    return found[0] if found else None
 
-    def __init__(self, start: int, offset: int, end_offset: int, path: str) -> None:
-        self.start = start
-        self.offset = offset
-        self.end_offset = end_offset
-        self.path = path
 
-    def is_file(self, path: str) -> bool:
-        """Whether this is the file at `path`, which may lead through a process's root."""
-        return re.sub(r"^/proc/\d+/root", "", os.path.realpath(path)) == self.path
+def _mapped_files(pid: int) -> list[Mapping]:
+    """One mapping of each file that a process has mapped to run it."""
+    mappings = (mapping for mapping in executable_mappings(pid) if mapping.path.startswith("/"))
+    return list({(mapping.device, mapping.inode): mapping for mapping in mappings}.values())
 
 
-def mapped_code(pid: int) -> list[MappedCode]:
-    """What a process has mapped of files to run it.
-
-    Raises:
-        BpfProcessLookupError, BpfPermissionError: its maps cannot be read.
-    """
-    facts.need_proc(f"find out what process {pid} has mapped")
+def _located(mapping: Mapping, pid: int) -> str:
+    found = mapping.find(pid)
+    if found is not None:
+        return found
+    exact = mapping.exact(pid)
     try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        os.stat(exact)
     except OSError as error:
-        code = errno.ESRCH if error.errno == errno.ENOENT else error.errno or 0
-        raise from_errno(code, f"pid: read what process {pid} has mapped") from None
-    found = []
-    for addresses, rights, offset, _, _, *rest in (line.split(None, 5) for line in lines):
-        if "x" in rights and rest and rest[0].startswith("/"):
-            start, _, end = addresses.partition("-")
-            first, size = int(offset, 16), int(end, 16) - int(start, 16)
-            found.append(MappedCode(int(start, 16), first, first + size, rest[0]))
-    return found
+        raise from_errno(
+            error.errno or 0,
+            f"path: process {pid} has mapped {mapping.path}, which was replaced since or is out of"
+            f" reach; {exact} leads to it, for a process with CAP_SYS_ADMIN or"
+            " CAP_CHECKPOINT_RESTORE",
+        ) from None
+    return exact
+
+
+def _check_mapped(path: str, pid: int) -> None:
+    """Refuse the file at `path` where process `pid` runs another one of that name: one that was
+    there before an upgrade, or that is there in a container."""
+    folder, name = os.path.split(os.path.realpath(path))
+    files = _mapped_files(pid)
+    near = [mapping for mapping in files if os.path.dirname(mapping.name) == folder]
+    soname = _soname(path) if near else None
+    for mapping in near:
+        rival = os.path.basename(mapping.name)
+        same = rival == name or (soname is not None and _soname(mapping.find(pid)) == soname)
+        if same and not any(mapping.is_file(path) for mapping in files):
+            raise BpfFileNotFoundError(
+                errno.ENOENT,
+                f"path: process {pid} runs another file than {path}, which was replaced since or is"
+                f" in another root directory: {mapping.path}; give its name alone, {rival}",
+            )
+
+
+def _soname(path: str | None) -> str | None:
+    """What the library at `path` calls itself; None where it does not, or is none."""
+    from ebpf.elf.image import ElfImage
+    from ebpf.errors import ElfError
+
+    try:
+        with ElfImage.open(path or "") as image:
+            return image.soname
+    except (OSError, ElfError):
+        # A candidate, as in `_machine`.
+        return None
 
 
 def place_of(path: str) -> tuple[str, int]:

@@ -16,8 +16,9 @@ from functools import partial
 
 from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_number, check_text
+from ebpf._sys.mappings import executable_mappings
 from ebpf.errors import BpfError, BpfFileNotFoundError, FormatError, NotSupportedError
-from ebpf.links.binaries import find_binary, mapped_code, open_image, place_of
+from ebpf.links.binaries import find_binary, open_image, place_of
 from ebpf.links.create import check_process, check_type
 from ebpf.links.group import LinkGroup
 from ebpf.links.uprobe import Place, open_probe
@@ -288,9 +289,10 @@ class UsdtTarget:
             raise NotSupportedError(
                 f"attach to {self.described}, which is loaded anywhere, without pid", _COOKIE_SINCE
             )
-        for mapped in mapped_code(self.pid):
-            if mapped.is_file(self.file) and mapped.offset <= probe.offset < mapped.end_offset:
-                return mapped.start + probe.offset - mapped.offset
+        for mapping in executable_mappings(self.pid):
+            address = mapping.start + probe.offset - mapping.offset
+            if mapping.start <= address < mapping.end and mapping.is_file(self.file):
+                return address
         raise BpfFileNotFoundError(
             errno.ENOENT, f"attach to {self.described}: process {self.pid} has not loaded it"
         )

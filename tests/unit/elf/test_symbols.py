@@ -132,6 +132,8 @@ def test_readelf_finds_the_same_in_real_files(path: Path) -> None:
         assert sum(map(len, ours.values())) > 10
         said = re.search(r"Build ID: ([0-9a-f]+)", readelf("--notes", str(path)))
         assert (image.build_id or b"").hex() == (said[1] if said else "")
+        said = re.search(r"Library soname: \[(.*)\]", readelf("--dynamic", str(path)))
+        assert image.soname == (said[1] if said else None)
 
 
 # A machine -> what clang calls the part of itself that makes code for it.
@@ -381,6 +383,7 @@ def walk(image: ElfImage) -> None:
     image.segments  # noqa: B018
     image.build_id  # noqa: B018
     image.debug_link  # noqa: B018
+    image.soname  # noqa: B018
     image.address(100)
     for section in image.sections:
         if section.type == 7:
