@@ -7,7 +7,7 @@ import io
 import os
 import warnings
 
-from ebpf._sys import Descriptor, bpf, facts, ffi, perf
+from ebpf._sys import Descriptor, bpf, ffi, perf
 from ebpf._sys.arguments import check_number, check_objects
 from ebpf.errors import CodecError, NotSupportedError, from_errno
 from ebpf.links.base import Link
@@ -198,14 +198,9 @@ def _kind(
 
 def _check_kind(kind: str, iterator: str, target: str) -> None:
     """Refuse parameters that the kernel would ignore."""
-    if not kind:
-        return
-    if iterator and iterator not in _TAKES[kind]:
+    if kind and iterator and iterator not in _TAKES[kind]:
         takes = next((kind for kind, names in _TAKES.items() if iterator in names), "no parameters")
         raise TypeError(f"attach_iter: {target} takes {takes}, no {kind}")
-    since = _PARAMETERS_SINCE[kind]
-    if since > facts.kernel_version():
-        raise NotSupportedError(f"attach {target} to a {kind}", since)
 
 
 def _create(program: HasFileno, target: str, kind: str, **fields: int) -> IteratorLink:
@@ -216,8 +211,24 @@ def _create(program: HasFileno, target: str, kind: str, **fields: int) -> Iterat
         target,
         "iter",
         refusals=_REFUSALS,
+        needs=_PARAMETERS_SINCE.get(kind),
         attach_type=AttachType.TRACE_ITER,
         iter_info=perf.address(buffer) if info else 0,
         iter_info_len=len(info),
     )
-    return IteratorLink(fd, target)
+    link = IteratorLink(fd, target)
+    try:
+        _check_taken(link, kind, **fields)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _check_taken(link: IteratorLink, kind: str, **fields: int) -> None:
+    """Refuse what the kernel has ignored, by its own word."""
+    info = link.info().details
+    # Of a program that was opened by its id or pin, only the link knows what it is for.
+    _check_kind(kind, info["target_name"], link.target)
+    if kind == "task" and any(info[name] != number for name, number in fields.items()):
+        raise NotSupportedError(f"attach {link.target} to a {kind}", _PARAMETERS_SINCE[kind])

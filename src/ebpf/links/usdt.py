@@ -14,7 +14,7 @@ import sys
 import threading
 from functools import partial
 
-from ebpf._sys import bpf, facts
+from ebpf._sys import bpf
 from ebpf._sys.arguments import check_number, check_text
 from ebpf._sys.mappings import executable_mappings
 from ebpf.errors import BpfError, BpfFileNotFoundError, FormatError, NotSupportedError
@@ -312,9 +312,12 @@ class UsdtLinks(LinkGroup):
         self, program: HasFileno, target: UsdtTarget, probe: UsdtProbe, description: bytes
     ) -> None:
         """Attach at one more place."""
+        from ebpf.features import perf_event_cookie
+
         number = self._specs.acquire(description, self.target)
         self._undo.append(partial(self._specs.release, description))
-        if facts.kernel_version() >= _COOKIE_SINCE:
+        # What the program was told when it was loaded (LINUX_HAS_BPF_COOKIE).
+        if perf_event_cookie():
             cookie = number
         else:
             cookie = 0

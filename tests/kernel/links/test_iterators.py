@@ -24,6 +24,7 @@ from ebpf import (
     Program,
     ProgramType,
 )
+from ebpf._sys import facts
 from ebpf.asm import (
     R1,
     R2,
@@ -43,6 +44,7 @@ from ebpf.asm import (
     stxw,
 )
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, BpfProcessLookupError
+from ebpf.info import LinkInfo
 from ebpf.kernel_btf import kernel_btf
 from ebpf.types import CgroupIterOrder
 from tests.kernel import environment
@@ -406,13 +408,42 @@ def test_parameters_that_the_iterator_does_not_have(tasks: Program) -> None:
 
 
 def test_before_6_1_a_process_would_be_ignored(tasks: Program) -> None:
-    """Kernels before walk over all tasks and do not say so."""
+    """Kernels before walk over all tasks and do not say so: of a thread without any error."""
     if environment.kernel_version() < (6, 1):
-        with pytest.raises(NotSupportedError) as caught:
-            tasks.attach_iter(pid=os.getpid())
-        assert caught.value.minimum_version == (6, 1)
+        for pid, tid in ((os.getpid(), None), (None, os.getpid())):
+            with pytest.raises(NotSupportedError) as caught:
+                tasks.attach_iter(pid=pid, tid=tid)
+            assert caught.value.minimum_version == (6, 1)
         return
     assert len(tasks.attach_iter(pid=os.getpid()).read()) == 8 * len(threads_of(os.getpid()))
+
+
+def test_the_kernel_is_asked_and_not_its_release(
+    tasks: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distributions bring features to releases that had none of them (RHEL 9 is a 5.14)."""
+    monkeypatch.setattr(facts, "kernel_version", lambda: (5, 14))
+    assert len(tasks.attach_iter(tid=os.getpid()).read()) == 8
+    # And what a kernel ignores is seen from what it says of the link.
+    info = IteratorLink.info
+
+    def ignoring(link: IteratorLink) -> LinkInfo:
+        found = info(link)
+        found.details["tid"] = 0
+        return found
+
+    monkeypatch.setattr(IteratorLink, "info", ignoring)
+    with pytest.raises(NotSupportedError) as caught:
+        tasks.attach_iter(tid=os.getpid())
+    assert caught.value.minimum_version == (6, 1)
+
+
+def test_parameters_of_a_program_that_was_opened() -> None:
+    """Only the kernel knows what it iterates over: its records would be those of all programs."""
+    with programs() as program, Program.from_id(program.info().id) as same:
+        with pytest.raises(TypeError, match="takes no parameters, no task"):
+            same.attach_iter(pid=os.getpid())
+        same.attach_iter().close()
 
 
 def test_a_program_that_does_not_fit_the_map() -> None:

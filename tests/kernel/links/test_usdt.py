@@ -22,6 +22,7 @@ from ebpf import (
     ProgramType,
     RingBuffer,
 )
+from ebpf._sys import facts
 from ebpf.errors import BpfProcessLookupError
 from tests.binaries import built
 from tests.kernel import environment
@@ -90,6 +91,24 @@ def test_each_place_of_a_probe_has_its_own_arguments(layout: int, traced: Traced
                 traced.run()
         traced.run()
         assert sorted(events(objects, traced.pid)) == [(77, [2]), (77, [3])]
+
+
+def test_the_object_and_the_library_agree_about_cookies(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distributions bring them to older releases (RHEL 9 is a 5.14): the program would look for its
+    arguments by a cookie that nobody has set, and find those of the first probe."""
+    monkeypatch.setattr(facts, "kernel_version", lambda: min((5, 14), environment.kernel_version()))
+    with loaded(16) as objects:
+        program = objects.programs["on_probe"]
+        with (
+            program.attach_usdt(built("usdt"), "sample", "watched", pid=traced.pid, cookie=1),
+            program.attach_usdt(built("usdt"), "sample", "twice", pid=traced.pid, cookie=2),
+        ):
+            for _ in range(2):
+                traced.run()
+        seen = sorted(events(objects, traced.pid))
+        assert seen == [(1, [42]), (1, [42]), (2, [2]), (2, [3])]
 
 
 def test_every_form_of_argument(traced: Traced) -> None:
