@@ -3,7 +3,8 @@
 demangle    C++ and Rust names as they are written, where a library for it is installed
 kernel      KernelSymbols: /proc/kallsyms, by address
 files       FileSymbols: the functions of an executable or library, with its debug file
-process     ProcessSymbols: the mappings of a process, its files, vDSO and perf map
+process     ProcessSymbols: the mappings of a process, its files and vDSO
+perf_map    PerfMap: what a just-in-time compiler says of its code
 symbolizer  Symbolizer: many stacks at once, of many processes, with everything cached
 """
 

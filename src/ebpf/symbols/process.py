@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from bisect import bisect_right
 
 from ebpf._sys.arguments import check_number
@@ -14,6 +13,7 @@ from ebpf.elf.image import ElfImage
 from ebpf.errors import ElfError
 from ebpf.symbols.files import FileSymbols
 from ebpf.symbols.frame import Frame
+from ebpf.symbols.perf_map import PerfMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,16 +24,13 @@ if TYPE_CHECKING:
     # (device, inode, size, time of the last change) -> symbols; None for what is no ELF file
     FileCache = dict[tuple[int, int, int, int], FileSymbols | None]
 
-# No perf map is larger, and whoever owns the process can put any file there.
-_LARGEST_PERF_MAP = 1 << 28
-
 
 class ProcessSymbols:
     """The executable mappings of a process, and the symbols of what is mapped.
 
     Files are opened as the process sees them, also in another mount namespace, and also when they
     were deleted since. Code that a just-in-time compiler made is looked up in the process's perf
-    map (``/tmp/perf-PID.map``), where it writes one.
+    map (``/tmp/perf-PID.map``), where it writes one: a file of the process's user, or of root.
     """
 
     def __init__(
@@ -59,7 +56,7 @@ class ProcessSymbols:
         self._debug_directory = debug_directory
         self._cache: FileCache = {} if cache is None else cache
         self._symbols: dict[Mapping, FileSymbols | None] = {}
-        self._perf_map = _PerfMap()
+        self._perf_map = PerfMap(pid)
         self._mappings: list[Mapping] = []
         self.refresh()
 
@@ -76,7 +73,11 @@ class ProcessSymbols:
             # Of a process that is gone, what was read while it ran is still right.
             with contextlib.suppress(ProcessLookupError):
                 self.refresh()
-        return [self._frame(address) for address in wanted]
+        frames = [self._in_file(address) for address in wanted]
+        if None in frames:
+            self._perf_map.refresh()
+        pairs = zip(wanted, frames, strict=True)
+        return [frame or self._made_at_run_time(address) for address, frame in pairs]
 
     def _mapping(self, address: int) -> Mapping | None:
         at = bisect_right(self._starts, address) - 1
@@ -84,17 +85,22 @@ class ProcessSymbols:
             return None
         return self._mappings[at]
 
-    def _frame(self, address: int) -> Frame:
+    def _in_file(self, address: int) -> Frame | None:
+        """The frame of an address in a file that has symbols."""
         mapping = self._mapping(address)
-        module = "" if mapping is None else mapping.path
         symbols = None if mapping is None else self._file_symbols(mapping)
-        if symbols is not None and mapping is not None:
-            place = symbols.find(address - mapping.start + mapping.offset)
-            name, offset = place or (None, 0)
-            return Frame(address, name, offset, module)
-        # In no file that has symbols: code that was made at run time.
-        found = self._perf_map.find(self.pid, address)
-        return Frame(address, None, 0, module) if found is None else Frame(address, *found)
+        if mapping is None or symbols is None:
+            return None
+        place = symbols.find(address - mapping.start + mapping.offset)
+        name, offset = place or (None, 0)
+        return Frame(address, name, offset, mapping.path)
+
+    def _made_at_run_time(self, address: int) -> Frame:
+        found = self._perf_map.find(address)
+        if found is not None:
+            return Frame(address, *found, self._perf_map.path)
+        mapping = self._mapping(address)
+        return Frame(address, None, 0, "" if mapping is None else mapping.path)
 
     def _file_symbols(self, mapping: Mapping) -> FileSymbols | None:
         if mapping not in self._symbols:
@@ -136,64 +142,3 @@ class ProcessSymbols:
         with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
             memory.seek(mapping.start)
             return memory.read(mapping.end - mapping.start)
-
-
-class _PerfMap:
-    """What a just-in-time compiler says of its code: lines of start, size and name."""
-
-    def __init__(self) -> None:
-        self._read: tuple[int, int, int] | None = None
-        self._starts: list[int] = []
-        self._entries: list[tuple[int, int, str]] = []
-        self._path = ""
-
-    def find(self, pid: int, address: int) -> tuple[str, int, str] | None:
-        """(name, offset, path of the map) of the function at `address`."""
-        self._refresh(pid)
-        at = bisect_right(self._starts, address) - 1
-        if at < 0:
-            return None
-        start, size, name = self._entries[at]
-        return (name, address - start, self._path) if address < start + size else None
-
-    def _refresh(self, pid: int) -> None:
-        number = _own_pid(pid)
-        self._path = f"/tmp/perf-{number}.map"
-        try:
-            # Not a link or a pipe, which its owner may have put there.
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
-            fd = os.open(f"/proc/{pid}/root{self._path}", flags)
-        except OSError:
-            return
-        with open(fd, "rb") as file:
-            status = os.fstat(fd)
-            state = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if state != self._read and stat.S_ISREG(status.st_mode):
-                self._read = state
-                self._parse(file.read(_LARGEST_PERF_MAP))
-
-    def _parse(self, data: bytes) -> None:
-        # Later lines are of later code, in the place of what was thrown away.
-        entries: dict[int, tuple[int, int, str]] = {}
-        for line in data.decode("utf-8", "replace").splitlines():
-            parts = line.split(None, 2)
-            try:
-                start, size = int(parts[0], 16), int(parts[1], 16)
-                entries[start] = (start, size, parts[2].strip())
-            except (ValueError, IndexError):
-                # The last line may be in the midst of being written.
-                continue
-        self._entries = [entries[start] for start in sorted(entries)]
-        self._starts = sorted(entries)
-
-
-def _own_pid(pid: int) -> int:
-    """The id that the process has in its own namespace."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("NSpid:"):
-                    return int(line.split()[-1])
-    except OSError:
-        pass
-    return pid

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -453,11 +452,10 @@ def test_code_that_was_made_at_run_time_is_in_the_perf_map() -> None:
                 (None, 0),
             ]
             assert frames[0].module == str(path)
-            # More is written while it runs.
-            time.sleep(0.01)
+            # More is written while it runs; a line is read when it has its end.
             with path.open("a") as file:
-                file.write(f"\n{start + 0x60:x} 10 later\n")
-            assert named(symbols.resolve([start + 0x60])) == [("later", 0)]
+                file.write(f"\n{start + 0x60:x} 10 later\n{start + 0x70:x} 10 ha")
+            assert named(symbols.resolve([start + 0x60, start + 0x70])) == [("later", 0), (None, 0)]
         finally:
             path.unlink()
 
