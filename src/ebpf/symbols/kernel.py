@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 
 from ebpf import kallsyms
 from ebpf._sys.arguments import check_numbers
@@ -37,7 +38,8 @@ class KernelSymbols:
 
     def refresh(self) -> None:
         """Read the list again."""
-        found = sorted(kallsyms.function_lines())
+        # In the order of the list where several have one address.
+        found = sorted(kallsyms.function_lines(), key=itemgetter(0))
         if not found or not found[-1][0]:
             raise BpfPermissionError(
                 errno.EPERM,
@@ -59,7 +61,8 @@ class KernelSymbols:
         at = bisect_right(self._addresses, address) - 1
         if at < 0 or address - self._addresses[at] >= _LARGEST_FUNCTION:
             return Frame(address, None, 0, KERNEL)
-        # Of several names for one address the first, which the list has first as well.
         start = self._addresses[at]
-        name, _, module = self._names[at].partition("\t")
+        # Of several names for one address the first, which the kernel's own traces have.
+        first = bisect_left(self._addresses, start, 0, at)
+        name, _, module = self._names[first].partition("\t")
         return Frame(address, name, address - start, module or KERNEL)
