@@ -36,7 +36,13 @@ class Symbolizer:
         for frame in symbolizer.kernel(stacks[kernel_id]):
             print(frame)
 
-    Zero addresses, with which the values of a STACK_TRACE map end, are left out. The mappings of
+    Zero addresses, with which the values of a STACK_TRACE map end, are left out. All frames of a
+    stack but the first are callers, known by where a call returns to: their function is that of
+    the call, which is in front of it. (Behind the call of a function that does not return, abort()
+    or panic(), the next function may begin.) The offset remains that of the address. `stack=False`
+    is for addresses that are no stack, functions for one: each is looked up as it is.
+
+    The mappings of
     the last 1024 processes are remembered, and the kernel's functions as they were at the first
     look: see `refresh`.
     """
@@ -72,17 +78,16 @@ class Symbolizer:
         self._kernel = None
         self._processes.clear()
 
-    def kernel(self, addresses: Iterable[int]) -> list[Frame]:
+    def kernel(self, addresses: Iterable[int], *, stack: bool = True) -> list[Frame]:
         """The frames of a kernel stack.
 
         Raises:
             BpfPermissionError: the kernel hides its addresses from this process.
         """
-        if self._kernel is None:
-            self._kernel = KernelSymbols()
-        return self._kernel.resolve(address for address in addresses if address)
+        wanted = [address for address in addresses if address]
+        return _returns(wanted, self._resolved(None, _calls(wanted, stack)))
 
-    def process(self, pid: int, addresses: Iterable[int]) -> list[Frame]:
+    def process(self, pid: int, addresses: Iterable[int], *, stack: bool = True) -> list[Frame]:
         """The frames of a stack of the process `pid`.
 
         Resolve them while the process runs: of one that is gone, only what was looked at before
@@ -92,11 +97,18 @@ class Symbolizer:
             PermissionError: this process may not look at the other.
         """
         wanted = [address for address in addresses if address]
+        return _returns(wanted, self._resolved(pid, _calls(wanted, stack)))
+
+    def _resolved(self, pid: int | None, places: Iterable[int]) -> list[Frame]:
+        """The frame of each of `places`: of the kernel, or of a process."""
+        if pid is None:
+            if self._kernel is None:
+                self._kernel = KernelSymbols()
+            return self._kernel.resolve(places)
         symbols = self._process(pid)
-        frames = (
-            [Frame(address) for address in wanted] if symbols is None else symbols.resolve(wanted)
-        )
-        return [self._demangled(frame) for frame in frames]
+        if symbols is None:
+            return [Frame(place) for place in places]
+        return [self._demangled(frame) for frame in symbols.resolve(places)]
 
     def stacks(self, stacks: Iterable[tuple[int | None, Sequence[int]]]) -> list[list[Frame]]:
         """The frames of many stacks: of each its process (None for the kernel) and addresses.
@@ -106,12 +118,15 @@ class Symbolizer:
         wanted = [(pid, [address for address in addresses if address]) for pid, addresses in stacks]
         of_pid: dict[int | None, set[int]] = {}
         for pid, addresses in wanted:
-            of_pid.setdefault(pid, set()).update(addresses)
-        known: dict[int | None, dict[int, Frame]] = {}
-        for pid, unique in of_pid.items():
-            frames = self.kernel(unique) if pid is None else self.process(pid, unique)
-            known[pid] = {frame.address: frame for frame in frames}
-        return [[known[pid][address] for address in addresses] for pid, addresses in wanted]
+            of_pid.setdefault(pid, set()).update(_calls(addresses))
+        known = {
+            pid: {frame.address: frame for frame in self._resolved(pid, unique)}
+            for pid, unique in of_pid.items()
+        }
+        return [
+            _returns(addresses, [known[pid][place] for place in _calls(addresses)])
+            for pid, addresses in wanted
+        ]
 
     def add_file(self, path: str | os.PathLike[str]) -> FileSymbols:
         """Have stacks with build ids look into the file at `path`.
@@ -125,7 +140,9 @@ class Symbolizer:
             self._by_build_id[symbols.build_id] = (symbols, os.fspath(path))
         return symbols
 
-    def build_ids(self, entries: Iterable[tuple[int, bytes, int]]) -> list[Frame]:
+    def build_ids(
+        self, entries: Iterable[tuple[int, bytes, int]], *, stack: bool = True
+    ) -> list[Frame]:
         """The frames of a stack that was taken with build ids (STACK_BUILD_ID).
 
         Args:
@@ -134,11 +151,12 @@ class Symbolizer:
 
         Files are known by `add_file`; the frame of an unknown one has the build id as its module.
         """
-        return [
-            self._build_id_frame(status, build_id, offset)
-            for status, build_id, offset in entries
-            if status in (_BUILD_ID_VALID, _BUILD_ID_IP)
-        ]
+        wanted = [entry for entry in entries if entry[0] in (_BUILD_ID_VALID, _BUILD_ID_IP)]
+        offsets = [offset for _, _, offset in wanted]
+        pairs = zip(wanted, _calls(offsets, stack), strict=True)
+        return _returns(
+            offsets, [self._build_id_frame(status, id, place) for (status, id, _), place in pairs]
+        )
 
     def _build_id_frame(self, status: int, build_id: bytes, offset: int) -> Frame:
         if status == _BUILD_ID_IP:
@@ -183,6 +201,22 @@ class Symbolizer:
         if name is None:
             name = self._names[frame.name] = self._demangle(frame.name)
         return frame._replace(name=name)
+
+
+def _calls(addresses: Iterable[int], stack: bool = True) -> list[int]:
+    """Where the functions of the frames of a stack are looked up: of all but the first, in the
+    instruction before."""
+    return [address - (stack and at > 0) for at, address in enumerate(addresses)]
+
+
+def _returns(addresses: Iterable[int], frames: Iterable[Frame]) -> list[Frame]:
+    """The `frames` of `_calls`, at the addresses that were asked for."""
+    return [
+        frame
+        if frame.address == address
+        else frame._replace(address=address, offset=0 if frame.name is None else frame.offset + 1)
+        for address, frame in zip(addresses, frames, strict=True)
+    ]
 
 
 def _running(pid: int) -> tuple[str, ...] | None:

@@ -203,22 +203,79 @@ def test_a_stack_of_the_kernel_has_the_names_of_its_functions(program: Path) -> 
 
 
 def test_many_stacks_at_once(program: Path) -> None:
-    """Of several processes and the kernel, each address resolved where it belongs."""
+    """Of several processes and the kernel, each address resolved where it belongs: of the first as
+    it is, of callers in front of where the call returns to."""
     known = kallsyms.function_addresses(CLONE)[0]
     with running(program) as one, running(program) as two:
+        outer, middle, main = one.functions
         stacks: list[tuple[int | None, list[int]]] = [
-            (one.pid, [*one.functions, 0, 0]),
+            (one.pid, [outer, middle + 1, main + 1, 0, 0]),
             (None, [known, known + 1]),
-            (two.pid, list(reversed(two.functions))),
-            (one.pid, one.functions[:1] * 3),
+            (two.pid, [two.functions[2], two.functions[1] + 4, two.functions[0] + 4]),
+            (one.pid, [outer + 1, outer + 1, outer + 1]),
         ]
         resolved = Symbolizer().stacks(stacks)
     assert [named(frames) for frames in resolved] == [
-        EXPECTED,
+        [("outer_part", 0), ("middle_part", 1), ("main", 1)],
         [(CLONE, 0), (CLONE, 1)],
-        EXPECTED[::-1],
-        EXPECTED[:1] * 3,
+        [("main", 0), ("middle_part", 4), ("outer_part", 4)],
+        [("outer_part", 1)] * 3,
     ]
+    assert [[frame.address for frame in frames] for frames in resolved] == [
+        [address for address in addresses if address] for _, addresses in stacks
+    ]
+
+
+NORETURN = r"""
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static jmp_buf back;
+
+__attribute__((noinline, noreturn)) static void leave(void)
+{
+	if (!syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0))
+		_exit(0);
+	waitpid(-1, NULL, 0);
+	longjmp(back, 1);
+}
+
+__attribute__((noinline)) void gives_up(void) { leave(); }
+__attribute__((noinline)) int behind_it(int n) { return n * 7; }
+
+int main(void)
+{
+	printf("%p %p %p\n", (void *)gives_up, (void *)behind_it, (void *)main);
+	fflush(stdout);
+	while (getchar() != EOF) {
+		if (!setjmp(back))
+			gives_up();
+		printf("%d\n", behind_it(6));
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+
+def test_a_caller_of_what_does_not_return(tmp_path: Path) -> None:
+    """The call is its last instruction: it would be called as the function behind it."""
+    options = ["-falign-functions=1", "-fno-toplevel-reorder"]
+    path = compile_c(tmp_path / "gives_up", NORETURN, *options)
+    with running(path) as traced:
+        stack = stack_of(traced, USER_STACK)
+        gives_up, behind_it, _ = traced.functions
+        assert behind_it in stack
+        frames = Symbolizer().process(traced.pid, stack)
+        at = stack.index(behind_it)
+        assert frames[at] == Frame(behind_it, "gives_up", behind_it - gives_up, str(path))
+        assert frames[at + 1].name == "main"
+        as_it_is = Symbolizer().process(traced.pid, [1, behind_it], stack=False)
+        assert named(as_it_is) == [(None, 0), ("behind_it", 0)]
 
 
 # ---- processes ------------------------------------------------------------------------------
@@ -307,7 +364,7 @@ def test_a_program_that_was_deleted_still_has_its_names(program: Path, tmp_path:
     with running(path) as traced:
         path.unlink()
         path.write_bytes(b"\x7fELF, but not the one that runs")
-        assert named(Symbolizer().process(traced.pid, traced.functions)) == EXPECTED
+        assert named(Symbolizer().process(traced.pid, traced.functions, stack=False)) == EXPECTED
 
 
 def test_a_file_with_the_name_of_a_deleted_one(program: Path) -> None:
@@ -344,7 +401,7 @@ def test_a_library_that_is_loaded_later(program: Path, tmp_path: Path) -> None:
     library = compile_c(tmp_path / "liblater.so", source, "-shared", "-fPIC")
     with running(program, str(library)) as traced:
         symbolizer = Symbolizer()
-        assert named(symbolizer.process(traced.pid, traced.functions)) == EXPECTED
+        assert named(symbolizer.process(traced.pid, traced.functions, stack=False)) == EXPECTED
         address = int(traced.act(), 16)
         assert symbolizer.process(traced.pid, [address]) == [
             Frame(address, "loaded_later", 0, str(library))
@@ -376,9 +433,13 @@ def test_a_process_that_runs_another_program(tmp_path: Path) -> None:
     )
     symbolizer = Symbolizer()
     with running(first, str(second)) as traced:
-        assert named(symbolizer.process(traced.pid, traced.functions[:1])) == [("old", 0)]
+        assert named(symbolizer.process(traced.pid, traced.functions[:1], stack=False)) == [
+            ("old", 0)
+        ]
         assert int(traced.act().split()[0], 16) == traced.functions[0]
-        assert named(symbolizer.process(traced.pid, traced.functions[:1])) == [("new", 0)]
+        assert named(symbolizer.process(traced.pid, traced.functions[:1], stack=False)) == [
+            ("new", 0)
+        ]
 
 
 def test_no_more_processes_are_remembered_than_fit(
@@ -389,20 +450,24 @@ def test_no_more_processes_are_remembered_than_fit(
     symbolizer = Symbolizer()
     with running(program) as one, running(program) as two, running(program) as three:
         for traced in (one, two, one, three):
-            assert named(symbolizer.process(traced.pid, traced.functions)) == EXPECTED
+            assert named(symbolizer.process(traced.pid, traced.functions, stack=False)) == EXPECTED
         assert list(symbolizer._processes) == [one.pid, three.pid]
     # Those that are left are known also now that they are gone.
-    assert named(symbolizer.process(one.pid, one.functions)) == EXPECTED
-    assert symbolizer.process(two.pid, two.functions) == [Frame(a) for a in two.functions]
+    assert named(symbolizer.process(one.pid, one.functions, stack=False)) == EXPECTED
+    assert symbolizer.process(two.pid, two.functions, stack=False) == [
+        Frame(a) for a in two.functions
+    ]
 
 
 def test_a_process_that_is_gone(program: Path) -> None:
     """What was seen of it stays known, and what was not is an address, not somebody else's name."""
     symbolizer, late = Symbolizer(), Symbolizer()
     with running(program) as traced:
-        assert named(symbolizer.process(traced.pid, traced.functions)) == EXPECTED
-    assert named(symbolizer.process(traced.pid, traced.functions)) == EXPECTED
-    assert late.process(traced.pid, traced.functions) == [Frame(a) for a in traced.functions]
+        assert named(symbolizer.process(traced.pid, traced.functions, stack=False)) == EXPECTED
+    assert named(symbolizer.process(traced.pid, traced.functions, stack=False)) == EXPECTED
+    assert late.process(traced.pid, traced.functions, stack=False) == [
+        Frame(a) for a in traced.functions
+    ]
     assert [frame.label for frame in late.process(traced.pid, [1])] == ["[unknown]"]
     with pytest.raises(ProcessLookupError, match=f"mappings of process {traced.pid}"):
         ProcessSymbols(traced.pid)
@@ -510,7 +575,13 @@ def test_stacks_with_build_ids(program: Path) -> None:
         offsets = [address - base + offset for address in traced.functions]
     assert all(offset < len(data) for offset in offsets)
     entries = [(1, build_id, offset) for offset in offsets]
-    assert named(symbolizer.build_ids([*entries, (0, bytes(20), 0)])) == EXPECTED
+    assert named(symbolizer.build_ids([*entries, (0, bytes(20), 0)], stack=False)) == EXPECTED
+    callers = [entries[0], *((1, build_id, offset + 1) for offset in offsets[1:])]
+    assert named(symbolizer.build_ids(callers)) == [
+        ("outer_part", 0),
+        ("middle_part", 1),
+        ("main", 1),
+    ]
     assert symbolizer.build_ids([(2, bytes(20), 0x1234)]) == [Frame(0x1234)]
     unknown = bytes(range(20))
     assert symbolizer.build_ids([(1, unknown, 7)]) == [Frame(7, None, 0, f"[{unknown.hex()}]")]
