@@ -104,7 +104,7 @@ class CtypesCodec(Codec["Any"]):
 
 
 class NumpyCodec(Codec["Any"]):
-    """A numpy dtype; values are numpy scalars, and iter_unpack gives an array on the buffer."""
+    """A numpy dtype; values are numpy scalars, and iter_unpack gives them as an array."""
 
     def __init__(self, dtype: Any) -> None:
         import importlib
@@ -146,7 +146,12 @@ class NumpyCodec(Codec["Any"]):
         return self._numpy.frombuffer(bytes(buffer), self._dtype)[0]
 
     def iter_unpack(self, buffer: Buffer) -> Iterable[Any]:
-        records: Iterable[Any] = self._numpy.frombuffer(self._records(buffer), self._dtype)
+        run: Any = self._records(buffer)
+        # Of an array of structs the items are views: they must not change with the buffer, and
+        # numpy hashes (keys) what can't be written only.
+        if self._dtype.fields is not None:
+            run = bytes(run)
+        records: Iterable[Any] = self._numpy.frombuffer(run, self._dtype)
         return records
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ebpf import ArrayMap, HashMap, MapType
+from ebpf import ArrayMap, HashMap, Map, MapType
 from ebpf.codec import u32, u64
 
 numpy = pytest.importorskip("numpy")
@@ -50,3 +50,29 @@ def test_an_empty_map() -> None:
     with HashMap.create(key="I", value=Traffic, max_entries=1) as m:
         keys, values = m.to_numpy()
         assert (keys.shape, values.shape) == ((0,), (0,))
+
+
+PAIR = numpy.dtype([("a", "u4"), ("b", "u4")])
+
+
+@pytest.mark.parametrize("type", [MapType.PERCPU_HASH, MapType.PERCPU_ARRAY], ids=str)
+def test_structs_per_cpu_stay_as_they_were_read(type: MapType) -> None:
+    """Values of one key change when another's are read into the same buffer."""
+    keys = {} if type == MapType.PERCPU_ARRAY else {"key": "I"}
+    with Map.create(type, value=PAIR, max_entries=3, **keys) as m:
+        cpus = m.value_codec.ncpus
+        m[1], m[2] = [(1, 2)] * cpus, [(8, 9)] * cpus
+        first = m[1]
+        assert m[2][0].tolist() == (8, 9)
+        assert [value.tolist() for value in first] == [(1, 2)] * cpus
+
+
+def test_structs_are_keys_of_a_dict() -> None:
+    """numpy's records can't be hashed where they come from a batch."""
+    with HashMap.create(key=PAIR, value="I", max_entries=4) as m:
+        m[(1, 2)], m[(3, 4)] = 12, 34
+        assert {key.tolist(): value for key, value in m.to_dict().items()} == {
+            (1, 2): 12,
+            (3, 4): 34,
+        }
+        assert set(m) == set(dict(m.items()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ebpf.codec import codec
+from ebpf.codec import PerCpu, codec
 from ebpf.errors import CodecError
 
 SRC = Path(__file__).parents[3] / "src"
@@ -129,6 +129,22 @@ def test_numpy_dtypes() -> None:
         codec(numpy.dtype("S2")).pack(b"abc")
     with pytest.raises(CodecError, match="Python objects"):
         codec(numpy.dtype(object))
+
+
+def test_numpy_records_are_copies() -> None:
+    """Wrong: a record changes with the buffer that it came from, or is no key of a dict."""
+    numpy = pytest.importorskip("numpy")
+    made = codec(numpy.dtype([("a", "u4"), ("b", "u4")]))
+    buffer = bytearray(made.pack((1, 2)))
+    records = [
+        made.unpack(buffer),
+        *made.iter_unpack(buffer),
+        *PerCpu(made, 1).unpack(buffer),
+        *next(iter(PerCpu(made, 1).iter_unpack(buffer))),
+    ]
+    buffer[:] = bytes(8)
+    assert [record.tolist() for record in records] == [(1, 2)] * 4
+    assert set(records) == {records[0]}
 
 
 def test_import_stays_light() -> None:
