@@ -133,6 +133,7 @@ class OtherOrder(Node):
         scalar = Scalar(code)
         packer = struct.Struct(order + scalar.code)
         self.size = self.align = scalar.size
+        self.format = packer.format
         self._scalar = scalar
         self._prefix = "be" if order == ">" else "le"
 

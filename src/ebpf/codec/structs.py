@@ -7,7 +7,7 @@ from itertools import chain
 
 from ebpf.codec.base import Codec, no_such_field
 from ebpf.codec.composites import ArrayOf, StructOf
-from ebpf.codec.layout import HOST_ORDER, PACK_ERRORS, Node, Scalar, pad_codes
+from ebpf.codec.layout import HOST_ORDER, PACK_ERRORS, Node, OtherOrder, Scalar, pad_codes
 from ebpf.errors import CodecError
 
 TYPE_CHECKING = False
@@ -77,6 +77,8 @@ class ScalarCodec(LayoutCodec):
         plain = self._order == HOST_ORDER and self.size == node.size
         if isinstance(node, Scalar) and plain and node.code in _CASTABLE:
             self._cast = self.format = node.code
+        if isinstance(node, OtherOrder) and self.size == node.size:
+            self.format = node.format
 
     def pack(self, value: Any) -> bytes:
         try:

@@ -81,7 +81,7 @@ class BatchMap(KeyedMap[K, V]):
 
         Raises:
             ValueError: a buffer is read-only, has gaps, no whole number of items, or numbers of
-                another kind.
+                another size or kind.
             BpfError: ENOSPC, the map has more entries than the smaller buffer holds; what is in
                 the buffers then is undefined.
         """
@@ -102,12 +102,14 @@ class BatchMap(KeyedMap[K, V]):
 
         Args:
             keys, values: buffers (bytes, memoryview, array, numpy) with as many keys as values,
-                taken as they are; other iterables are packed by the codecs.
+                taken as they are; other iterables are packed by the codecs. Where the map has one
+                number, an array's are of the same size; bytes ("B") are whatever they pack.
             flags: LOCK. NOEXIST and EXIST the kernel takes for single entries only, see `put`.
 
         Raises:
             ValueError: a buffer has gaps, no whole number of items, another number of them, or
-                numbers of another kind (floats for integers, the other byte order).
+                numbers that the map does not have: of another size or kind (floats for integers,
+                the other byte order), negative ones where it has unsigned ones.
             CodecError: a key or value does not fit; nothing is written.
             BpfError: E2BIG when the map is full; the message says at which entry, the ones before
                 it are written.

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 # Formats of buffers that are just bytes, whatever is in them.
-_BYTES = ("B", "b", "c")
+_BYTES = ("B", "c")
 
-# What formats say of numbers: the byte order that is not this machine's, and which have fractions.
-_FOREIGN_ORDERS = ">!" if sys.byteorder == "little" else "<"
-_INTEGERS, _FLOATS = frozenset("?hHiIlLqQnN"), frozenset("efd")
+# What formats say of numbers: the byte order that is not this machine's, which may be negative,
+# and which have fractions.
+_ORDERS = "@=<>!"
+_FOREIGN_ORDERS = (">", "!") if sys.byteorder == "little" else ("<",)
+_SIGNED, _UNSIGNED, _FLOATS = frozenset("bhilqn"), frozenset("?BHILQN"), frozenset("efd")
 
 
 def new_buffer(size: int) -> Any:
@@ -82,9 +84,24 @@ def readable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
 
     Raises:
         TypeError: it is no buffer.
-        ValueError: it has gaps, no whole number of items, or numbers of another kind.
+        ValueError: it has gaps, no whole number of items, numbers of another kind, or a number
+            whose sign the map's numbers can't have.
     """
-    size = codec.size
+    view = _checked(name, given, codec)
+    _check_signs(name, view, codec)
+    return ffi.from_buffer(view), view.nbytes // codec.size
+
+
+def writable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
+    """As `readable`, of a buffer that may be written and whose contents mean nothing yet."""
+    view = _checked(name, given, codec)
+    if view.readonly:
+        raise ValueError(f"{name}: the buffer is read-only")
+    return ffi.from_buffer(view), view.nbytes // codec.size
+
+
+def _checked(name: str, given: Any, codec: Codec[Any]) -> memoryview:
+    """A view of a buffer with whole items of the codec's size and kind, side by side."""
     try:
         view = memoryview(given)
     except TypeError:
@@ -98,35 +115,29 @@ def readable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
             " (numpy.ascontiguousarray, bytes)"
         )
     _check_items(name, view, codec)
-    if view.nbytes % size:
+    if view.nbytes % codec.size:
         raise ValueError(
-            f"{name}: {view.nbytes} bytes are no whole number of items of {size} bytes"
+            f"{name}: {view.nbytes} bytes are no whole number of items of {codec.size} bytes"
         )
-    return ffi.from_buffer(view), view.nbytes // size
-
-
-def writable(name: str, given: Any, codec: Codec[Any]) -> tuple[Any, int]:
-    """As `readable`, of a buffer that may be written."""
-    memory, count = readable(name, given, codec)
-    if memoryview(given).readonly:
-        raise ValueError(f"{name}: the buffer is read-only")
-    return memory, count
+    return view
 
 
 def _check_items(name: str, view: memoryview, codec: Codec[Any]) -> None:
-    """Refuse an array of other items than the map's: 8-byte integers for 4-byte keys, floats or
-    numbers of the other byte order for integers."""
+    """Refuse an array of other items than the map's: 8-byte or 2-byte integers for 4-byte keys,
+    floats or numbers of the other byte order for integers."""
     if view.format in _BYTES:
         return
-    # A run of smaller items may be one of the map's: four u32 for 16 bytes.
-    if codec.size % view.itemsize:
-        raise ValueError(
-            f"{name}: the buffer has items of {view.itemsize} bytes (format {view.format!r}), but"
-            f" the map's have {codec.size}"
-        )
     one = codec.inner if isinstance(codec, PerCpu) else codec
     given, wanted = _kind(view.format), _kind(one.format or "")
-    if view.itemsize == one.size and given and wanted and given != wanted:
+    # A run of smaller items may be one of the map's, four u32 for 16 bytes; but not one number.
+    whole = one.size if wanted else codec.size
+    parts = view.itemsize and not wanted and whole % view.itemsize == 0
+    if view.itemsize != whole and not parts:
+        raise ValueError(
+            f"{name}: the buffer has items of {view.itemsize} bytes (format {view.format!r}), but"
+            f" the map's have {whole}"
+        )
+    if given and wanted and given != wanted:
         raise ValueError(
             f"{name}: the buffer has {given} (format {view.format!r}), but the map has {wanted}"
             f" ({one.format!r}); convert it (numpy's astype)"
@@ -135,10 +146,36 @@ def _check_items(name: str, view: memoryview, codec: Codec[Any]) -> None:
 
 def _kind(format: str) -> str:
     """What numbers a format of one is for, in words; empty for anything else."""
-    order = " of the other byte order" if format[:1] in tuple(_FOREIGN_ORDERS) else ""
-    letter = format.lstrip("@=<>!")
-    kind = "integers" if letter in _INTEGERS else "floats" if letter in _FLOATS else ""
+    order = " of the other byte order" if format[:1] in _FOREIGN_ORDERS else ""
+    letter = format.lstrip(_ORDERS)
+    integer = letter in _SIGNED or letter in _UNSIGNED
+    kind = "integers" if integer else "floats" if letter in _FLOATS else ""
     return kind and kind + order
+
+
+def _check_signs(name: str, view: memoryview, codec: Codec[Any]) -> None:
+    """Refuse integers that would become others in the map: negative ones where its integers have
+    no sign, and where they have one, those that take its bit."""
+    one, step = codec, codec.size
+    if isinstance(codec, PerCpu):
+        one, step = codec.inner, codec.stride
+    format = one.format or ""
+    given, wanted = view.format.lstrip(_ORDERS), format.lstrip(_ORDERS)
+    negative = given in _SIGNED and wanted in _UNSIGNED
+    large = given in _UNSIGNED and wanted in _SIGNED
+    if not (negative or large) or view.format in _BYTES or not view.nbytes:
+        return
+    little = (sys.byteorder == "little") != (format[0] in _FOREIGN_ORDERS)
+    # The bytes with the signs: not one of them is looked at in Python.
+    tops = bytes(view.cast("B")[one.size - 1 if little else 0 :: step])
+    if tops.isascii():
+        return
+    index = next(index for index, top in enumerate(tops) if top & 0x80)
+    which = "negative, but the map has unsigned" if negative else "too large: the map has signed"
+    raise ValueError(
+        f"{name}: item {index} of the buffer (format {view.format!r}) is {which} integers of"
+        f" {one.size} bytes ({format!r})"
+    )
 
 
 def columns(other: Any, named: dict[str, Any]) -> tuple[list[Any], list[Any]]:
