@@ -18,7 +18,9 @@ KEYS = {
     **dict.fromkeys(_STORAGES, "i"),
 }
 _VALUES = {
-    **dict.fromkeys((*_OBJECTS, T.HASH_OF_MAPS, T.DEVMAP_HASH, T.SOCKHASH), "I"),
+    **dict.fromkeys((*_OBJECTS, T.HASH_OF_MAPS, T.DEVMAP_HASH), "I"),
+    # The sockets' cookies, which need room to be read.
+    **dict.fromkeys((T.SOCKMAP, T.SOCKHASH), "Q"),
     T.STACK_TRACE: f"{_MAX_STACK_DEPTH}Q",
 }
 _FLAGS = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 from ebpf._sys import ffi
+from ebpf.errors import BpfError
 from ebpf.maps.base import Made, V
 from ebpf.maps.batch import CHUNK, BatchMap
 from ebpf.maps.buffers import columns
@@ -159,8 +162,8 @@ class DescriptorArray(Made["DescriptorArray"], _Indexed["Any"]):  # type: ignore
     a queue size (or the same pair). Slots start empty; ``del`` empties one.
 
     What a lookup returns is the kernel's choice: the id of a program or map, the cookie of a
-    socket (where the map has 8-byte values, "Q"), what was written to a DEVMAP or CPUMAP. Perf
-    events, cgroups and AF_XDP sockets can't be looked up.
+    socket, what was written to a DEVMAP or CPUMAP. Perf events, cgroups and AF_XDP sockets can't
+    be looked up, nor sockets in a SOCKMAP that has values of 4 bytes (an object's, often).
     """
 
     types = (
@@ -197,7 +200,16 @@ class DescriptorArray(Made["DescriptorArray"], _Indexed["Any"]):  # type: ignore
 
     def delete(self, index: int) -> bool:
         """Empty the slot; False where it was empty (DEVMAP, CPUMAP and XSKMAP don't tell)."""
-        return self._delete(self._pack_key(index))
+        packed = self._pack_key(index)
+        if self.type is not MapType.SOCKMAP:
+            return self._delete(packed)
+        try:
+            return self._delete(packed)
+        except BpfError as error:
+            # Its word for an empty slot too (__sock_map_delete).
+            if error.errno == errno.EINVAL and index < self.max_entries:
+                return False
+            raise
 
     def __iter__(self) -> Iterator[int]:
         """The indexes of the slots that are in use."""

@@ -14,7 +14,7 @@ from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, ClosedError, Not
 from ebpf.generic import Generic, overload
 from ebpf.info import MapInfo
 from ebpf.maps.creation import Definition
-from ebpf.maps.objects import for_keys, for_values
+from ebpf.maps.objects import OF_SOCKETS, for_keys, for_values
 from ebpf.maps.opening import fitting_codecs, map_info
 from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags, one
 
@@ -56,10 +56,14 @@ else:
 _UNKNOWN_FLAG = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
 # Maps of sockets say EOPNOTSUPP to a socket of a wrong kind or state (sock_map_sk_state_allowed).
-_OF_SOCKETS = (MapType.SOCKMAP, MapType.SOCKHASH)
 _WRONG_SOCKET = (
     "it takes no socket of this kind or in this state; a TCP socket has to be connected or"
     " listening, a UDP socket bound"
+)
+# And ENOSPC to a lookup where values have no room for a socket's cookie.
+_NO_COOKIE = (
+    "a socket is read as its cookie, of 8 bytes, and the map's values have 4; make it with"
+    ' value="Q" (in C: __type(value, __u64))'
 )
 
 # The words of /proc for what a descriptor is, where they are not ours.
@@ -182,9 +186,9 @@ class Map(Descriptor, Generic[K, V]):
                 (``HashMap.create`` makes a HASH).
             key, value: codecs, or what `ebpf.codec.codec` makes one of: a struct format, a
                 number of raw bytes, a dataclass, anything with pack and unpack. Arrays have "I"
-                keys by themselves, and maps of kernel objects "I" values; ring buffers, queues,
-                stacks and bloom filters have no key, ring buffers no value. For per-CPU types the
-                value of one CPU.
+                keys by themselves, and maps of kernel objects "I" values (of sockets "Q"); ring
+                buffers, queues, stacks and bloom filters have no key, ring buffers no value. For
+                per-CPU types the value of one CPU.
             max_entries: of a ring buffer the size in bytes, a power of two times the page size;
                 of a PERF_EVENT_ARRAY by default one for every possible CPU.
             name: up to 15 characters of ``[A-Za-z0-9_.]``; bpftool shows it.
@@ -379,11 +383,18 @@ class Map(Descriptor, Generic[K, V]):
             raise ClosedError(f"{action} {self!r}: the map is closed")
         if result == -errno.EPERM:
             self._refuse_access(action)
-        if result == -errno.EOPNOTSUPP and self.type in _OF_SOCKETS:
+        if result == -errno.EOPNOTSUPP and self.type in OF_SOCKETS:
             raise BpfError(errno.EOPNOTSUPP, f"{action} {self!r}: {_WRONG_SOCKET}")
+        if result == -errno.ENOSPC and self._hides_sockets():
+            raise BpfError(errno.ENOSPC, f"{action} {self!r}: {_NO_COOKIE}")
         if -result in _UNKNOWN_FLAG and flags:
             self._refuse_flags(-result, action, flags)
         fail(-result, f"{action} {self!r}")
+
+    def _hides_sockets(self) -> bool:
+        return (
+            self.type in OF_SOCKETS and self.value_codec is not None and self.value_codec.size < 8
+        )
 
     def _refuse_access(self, action: str) -> None:
         """Explain an EPERM that the map itself is the cause of, not this process's rights."""

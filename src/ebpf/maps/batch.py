@@ -212,11 +212,14 @@ class BatchMap(KeyedMap[K, V]):
                 yield keys, values, found
             room = max(room, min(8 * room, most))
 
-    def _own_chunks(self, command: Command = LOOKUP) -> Iterator[Chunk]:
-        """`_chunks` of the size that suits this map."""
+    def _own_chunks(self, command: Command = LOOKUP, *, keys_only: bool = False) -> Iterator[Chunk]:
+        """`_chunks` of the size that suits this map; with `keys_only` the values may be anything.
+
+        Where the kernel has no batches that spares the lookups, which not every map answers.
+        """
         most = _CHUNK_BYTES // (self.key_codec.size + self.value_codec.size)
         most = max(min(most, CHUNK), 1)
-        return self._chunks(min(FIRST_CHUNK, most), most, command)
+        return self._rest(BatchReader(self, command, keys_only), min(FIRST_CHUNK, most), most)
 
     def _entries(self) -> Iterator[tuple[K, V]]:
         keys_of, values_of = self.key_codec.iter_unpack, self.value_codec.iter_unpack

@@ -45,7 +45,8 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
     insertion or deletion that asked for it; `clear` comes again for those.
 
     The values of HASH_OF_MAPS and SOCKHASH are written as anything with ``fileno()`` (or a
-    descriptor) and read as the map's id, or the socket's cookie.
+    descriptor) and read as the map's id, or the socket's cookie. Of a SOCKHASH that has values of
+    4 bytes (an object's, often) only the keys can be read.
     """
 
     types: ClassVar[tuple[MapType, ...]] = (
@@ -216,7 +217,7 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
                 if TAKE not in self._unbatched:
                     raise
         met = 0
-        for keys, _, count in self._own_chunks():
+        for keys, _, count in self._own_chunks(keys_only=True):
             self._erase(keys, count)
             met += count
         return met
@@ -224,12 +225,13 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
     def __iter__(self) -> Iterator[K]:
         unpack, size = self.key_codec.iter_unpack, self.key_codec.size
         return chain.from_iterable(
-            unpack(ffi.buffer(keys, count * size)) for keys, _, count in self._own_chunks()
+            unpack(ffi.buffer(keys, count * size))
+            for keys, _, count in self._own_chunks(keys_only=True)
         )
 
     def __len__(self) -> int:
         """The number of entries, counted by reading them: the kernel keeps no count."""
-        return sum(count for _, _, count in self._own_chunks())
+        return sum(count for _, _, count in self._own_chunks(keys_only=True))
 
     def items(self) -> ItemsView[K, V]:
         """A view of the entries, which are read in batches when it is iterated.

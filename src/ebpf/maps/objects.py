@@ -97,9 +97,15 @@ def why_refused(type: MapType, value: Any, code: int, inner: str) -> str:
 _NUMBERED = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.CPUMAP})
 
 
-def value_format(type: MapType, size: int = 4) -> str | None:
+# Of values of 8 bytes user space reads the sockets' cookies; of 4, nothing (sock_map_lookup_sys).
+OF_SOCKETS = frozenset({MapType.SOCKMAP, MapType.SOCKHASH})
+
+
+def value_format(type: MapType, size: int | None = None) -> str | None:
     """The format of values of `size` bytes where the type decides it: a descriptor, or a number and
-    a descriptor. Sockets are read as cookies where there is room for one."""
+    a descriptor, or a socket's cookie. `size` is None for a map that is yet to be created."""
+    if size is None:
+        size = 8 if type in OF_SOCKETS else 4
     if type in _NUMBERED:
         return {4: "I", 8: "II"}.get(size)
     return {4: "I", 8: "Q"}.get(size) if type in OBJECT_VALUES else None

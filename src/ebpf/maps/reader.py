@@ -62,10 +62,13 @@ class NoRoomError(Exception):
 class BatchReader:
     """The entries of a map from the first to the last, in chunks."""
 
-    def __init__(self, map: BatchMap[Any, Any], command: Command = LOOKUP) -> None:
+    def __init__(
+        self, map: BatchMap[Any, Any], command: Command = LOOKUP, keys_only: bool = False
+    ) -> None:
         size = map.key_codec.size + _CURSOR_ROOM
         self._map = map
         self._command = command
+        self._keys_only = keys_only
         self._at = ffi.NULL
         self._next = new_buffer(size)
         self._spare = new_buffer(size)
@@ -152,6 +155,8 @@ class BatchReader:
             return 0
         packed = b"".join(raw)
         ffi.memmove(keys, packed, len(packed))
+        if self._keys_only:
+            return len(raw)
         return self._pick(keys, values, map._look_up_each(keys, values, len(raw)))
 
 

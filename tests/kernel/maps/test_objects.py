@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +155,89 @@ def test_sockets() -> None:
         DescriptorArray.create(MapType.SOCKMAP, value="Q", max_entries=2) as array,
         HashMap.create(MapType.SOCKHASH, key="I", value="Q", max_entries=2) as hash,
     ):
-        cookie = struct.unpack("Q", client.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0]
         array[1] = client
-        assert array[1] == cookie
-        assert dict(array.items()) == {1: cookie}
+        assert array[1] == cookie(client)
+        assert dict(array.items()) == {1: cookie(client)}
         del array[1]
         assert list(array) == []
         hash[77] = client
-        assert hash.to_dict() == {77: cookie}
-        assert hash.pop(77) == cookie
+        assert hash.to_dict() == {77: cookie(client)}
+        assert hash.pop(77) == cookie(client)
         assert hash.to_dict() == {}
+
+
+@contextmanager
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        with client, server.accept()[0] as peer:
+            yield client, peer
+
+
+def cookie(of: socket.socket) -> int:
+    return int(struct.unpack("Q", of.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0])
+
+
+@pytest.mark.needs_config("CONFIG_NET_SOCK_MSG", "CONFIG_INET")
+def test_sockets_are_read_without_a_word_about_values() -> None:
+    """Where nobody said what the values are, no socket can be read, counted or removed."""
+    with (
+        connected() as (one, two),
+        DescriptorArray.create(MapType.SOCKMAP, max_entries=4) as array,
+        HashMap.create(MapType.SOCKHASH, key="I", max_entries=4) as hash,
+    ):
+        array[0], array[2] = hash[0], hash[2] = one, two
+        for map in (array, hash):
+            assert dict(map.items()) == map.to_dict() == {0: cookie(one), 2: cookie(two)}
+            assert sorted(map) == [0, 2]
+            assert 0 in map
+            assert 1 not in map
+        assert len(hash) == 2
+        assert hash.popitem()[1] in (cookie(one), cookie(two))
+        for map in (array, hash):
+            map.clear()
+            assert list(map) == []
+
+
+@pytest.mark.needs_config("CONFIG_NET_SOCK_MSG", "CONFIG_INET")
+def test_empty_slots_of_a_sockmap() -> None:
+    """The kernel's EINVAL for an empty slot is an error, and ends clear() half way."""
+    with (
+        connected() as (one, two),
+        DescriptorArray.create(MapType.SOCKMAP, max_entries=4) as m,
+    ):
+        m[0], m[2] = one, two
+        assert m.delete(1) is False
+        with pytest.raises(KeyError):
+            del m[1]
+        with pytest.raises(ebpf.BpfError) as caught:
+            m.delete(4)
+        assert caught.value.errno == errno.EINVAL
+        m.clear()
+        assert list(m) == []
+
+
+@pytest.mark.needs_config("CONFIG_NET_SOCK_MSG", "CONFIG_INET")
+def test_sockets_in_values_too_small_for_a_cookie() -> None:
+    """Of a map that has no room for cookies the keys can't be had, or "no space" is all it says."""
+    with (
+        connected() as (one, two),
+        DescriptorArray.create(MapType.SOCKMAP, value="I", max_entries=4) as array,
+        HashMap.create(MapType.SOCKHASH, key="I", value="I", max_entries=4) as hash,
+    ):
+        array[0], array[2] = hash[0], hash[2] = one, two
+        assert sorted(hash) == [0, 2]
+        assert len(hash) == 2
+        uses = [lambda: list(array), lambda: hash.to_dict(), lambda: hash.pop(0)]
+        uses += [use for m in (array, hash) for use in (lambda m=m: m[0], lambda m=m: 0 in m)]
+        for use in uses:
+            with pytest.raises(ebpf.BpfError, match=r'its cookie.* values have 4; .*value="Q"'):
+                use()
+        hash.clear()
+        assert list(hash) == []
+        array.clear()
+        assert array.delete(0) is False
 
 
 @pytest.mark.needs_config("CONFIG_NET_SOCK_MSG")
