@@ -27,7 +27,15 @@ from __future__ import annotations
 import struct
 
 from ebpf.codec.base import Codec, plural
-from ebpf.codec.foreign import CtypesCodec, NumpyCodec, ObjectCodec, RawCodec, is_ctypes, is_numpy
+from ebpf.codec.foreign import (
+    CtypesCodec,
+    NumpyCodec,
+    ObjectCodec,
+    RawCodec,
+    checked,
+    is_ctypes,
+    is_numpy,
+)
 from ebpf.codec.formats import from_format
 from ebpf.codec.markers import Array, Char, CType, Marker, Pad, Raw
 from ebpf.codec.percpu import CpuValues, PerCpu
@@ -119,7 +127,8 @@ def codec(spec: Any, size: int | None = None, *, packed: bool = False) -> Codec[
               key of an LPM_TRIE) of :mod:`ipaddress`.
             * a ctypes Structure or Union class, a numpy dtype.
             * an object with ``pack(value) -> bytes``, ``unpack(bytes) -> value`` and ``size``.
-            * a :class:`Codec`, given back as it is.
+            * a :class:`Codec`: one of this package is given back as it is, one of a class of yours
+              in a codec that checks the sizes of what it packs.
         size: bytes that the kernel has for it. Needed for ``bytes``; otherwise checked.
         packed: lay a dataclass out as ``__attribute__((packed))`` does: no padding between or
             behind its fields. Dataclasses inside of it keep their own layout, as in C.
@@ -140,7 +149,8 @@ def codec(spec: Any, size: int | None = None, *, packed: bool = False) -> Codec[
 
 def _make(spec: Any, size: int | None, packed: bool) -> Codec[Any]:
     if isinstance(spec, Codec):
-        return spec
+        _check_size("codec.size", spec.size)
+        return checked(spec)
     if isinstance(spec, str):
         return from_format(spec)
     if spec is bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from ebpf.codec.base import Buffer
+    from ebpf.codec.base import Buffer, T
 
 
 class RawCodec(Codec[bytes]):
@@ -73,6 +73,61 @@ class ObjectCodec(Codec["Any"]):
 
     def __repr__(self) -> str:
         return f"codec({self._inner!r})"
+
+
+class CheckedCodec(Codec["Any"]):
+    """A codec of a class of the user's, and equal to it, that gives the kernel what it reads.
+
+    The kernel reads on where a packed value ends too early, and writes the next value over a
+    buffer of which unpack may have kept a view: unpack gets bytes.
+    """
+
+    def __init__(self, inner: Codec[Any]) -> None:
+        self._inner = inner
+        self.size = inner.size
+        self.format = inner.format
+
+    def pack(self, value: Any) -> bytes:
+        return self._exactly(self.size, self._inner.pack(value), "pack")
+
+    def pack_many(self, values: Iterable[Any]) -> bytes:
+        if type(self._inner).pack_many is Codec.pack_many:
+            return super().pack_many(values)
+        items = list(values)
+        packed = self._inner.pack_many(items)
+        return self._exactly(len(items) * self.size, packed, "pack_many")
+
+    def _exactly(self, size: int, packed: object, method: str) -> bytes:
+        if not isinstance(packed, bytes):
+            raise CodecError(f"{self!r}.{method} returned {shown(packed)}, which is not bytes")
+        if len(packed) != size:
+            got = f"{len(packed)} {plural(len(packed))}"
+            raise CodecError(f"{self!r}.{method} returned {got}, but has to return {size}")
+        return packed
+
+    def unpack(self, buffer: Buffer) -> Any:
+        data = bytes(memoryview(buffer))
+        if len(data) != self.size:
+            raise self._wrong_size(data)
+        return self._inner.unpack(data)
+
+    def iter_unpack(self, buffer: Buffer) -> Iterable[Any]:
+        if type(self._inner).iter_unpack is Codec.iter_unpack:
+            return super().iter_unpack(buffer)
+        return self._inner.iter_unpack(bytes(self._records(buffer)))
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        return self._inner.offsets
+
+    def offsetof(self, path: str) -> int:
+        return self._inner.offsetof(path)
+
+    def _meaning(self) -> tuple[object, ...]:
+        return self._inner._meaning()
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
 
 
 class CtypesCodec(Codec["Any"]):
@@ -163,6 +218,12 @@ class NumpyCodec(Codec["Any"]):
 
     def __repr__(self) -> str:
         return f"codec({self._dtype!r})"
+
+
+def checked(given: Codec[T]) -> Codec[T]:
+    """`given`, where it is a codec of this package; else one that checks what it packs."""
+    own = type(given).__module__.partition(".")[0] == "ebpf"
+    return given if own else CheckedCodec(given)
 
 
 _NATIVE = "?bBhHiIlLqQfd"

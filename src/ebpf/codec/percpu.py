@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ebpf.codec.base import Codec, T
+from ebpf.codec.foreign import checked
 from ebpf.codec.layout import align_up, shown
 from ebpf.codec.structs import LayoutCodec
 from ebpf.errors import CodecError
@@ -75,7 +76,7 @@ class PerCpu(Codec["Sequence[T]"]):
             raise TypeError(f"ncpus: {ncpus!r} is not an int")
         if ncpus < 1:
             raise CodecError(f"ncpus: {ncpus}, but there is at least 1 possible CPU")
-        self.inner = inner
+        self.inner = inner = checked(inner)
         self.ncpus = ncpus
         self.stride = align_up(inner.size, 8)
         self.size = self.stride * ncpus

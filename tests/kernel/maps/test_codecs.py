@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 import ebpf
 from ebpf import ArrayMap, HashMap, Map
-from ebpf.codec import Array, Char, Pad, be32, f64, s16, s64, u8, u16, u32, u64
+from ebpf.codec import Array, Char, Codec, Pad, be32, f64, s16, s64, u8, u16, u32, u64
 from tests.kernel.maps.support import dumped
 
 
@@ -106,6 +107,43 @@ def test_anything_with_pack_and_unpack() -> None:
         m[0] = -12.5
         assert m[0] == -12.5
         assert dumped(m) == {bytes(4): struct.pack("=i", -12500)}
+
+
+def test_a_codec_that_packs_too_little() -> None:
+    """The kernel takes what lies behind a value that is too short for part of it."""
+
+    class Short(Codec[bytes]):
+        size = 8
+
+        def pack(self, value: bytes) -> bytes:
+            return value
+
+        def unpack(self, buffer: bytes | bytearray | memoryview) -> bytes:
+            return bytes(buffer)
+
+        def _meaning(self) -> tuple[object, ...]:
+            return (Short,)
+
+        def __repr__(self) -> str:
+            return "Short()"
+
+    with HashMap.create(key=Short(), value=Short(), max_entries=4) as m:
+        whole = bytes(8)
+        writes: list[Callable[[], object]] = [
+            lambda: m.put(b"key", whole),
+            lambda: m.put(whole, b"value"),
+            lambda: m.update({whole: b"value"}),
+            lambda: m.lookup(b"key"),
+            lambda: m.delete_batch([b"key"]),
+        ]
+        for write in writes:
+            with pytest.raises(ebpf.CodecError, match=r"^(key|value) of .* \d bytes, but .* 8$"):
+                write()
+        assert m.to_dict() == {}
+    with ebpf.QueueMap.create(value=Short(), max_entries=1) as queue:
+        with pytest.raises(ebpf.CodecError, match=r"^value of .* 1 byte, but .* 8$"):
+            queue.push(b"1")
+        assert queue.pop() is None
 
 
 def test_none_as_a_value_of_a_users_codec() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ebpf.codec import PerCpu, codec
+from ebpf.codec import Codec, PerCpu, codec
 from ebpf.errors import CodecError
 
 SRC = Path(__file__).parents[3] / "src"
@@ -84,6 +84,82 @@ def test_objects_that_lack_something() -> None:
     wrong.size = 4  # type: ignore[attr-defined]
     with pytest.raises(CodecError, match=r"^NoSize\(\)\.pack returned 'abcd', which is not bytes$"):
         codec(wrong).pack("abcd")
+
+
+class Word(Codec[Any]):
+    """A codec as a class of the user's: `pack` returns what it is given."""
+
+    size = 4
+    format = "4s"
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        return {"first": 0, "second": 2}
+
+    def pack(self, value: Any) -> Any:
+        return value
+
+    def unpack(self, buffer: Any) -> Any:
+        return buffer
+
+    def _meaning(self) -> tuple[object, ...]:
+        return (Word,)
+
+    def __repr__(self) -> str:
+        return "Word()"
+
+
+class Run(Word):
+    """The same, with a way of its own for many values."""
+
+    def pack_many(self, values: Any) -> Any:
+        return b"".join(values)
+
+    def iter_unpack(self, buffer: Any) -> Any:
+        return [buffer]
+
+
+@pytest.mark.parametrize("cls", [Word, Run])
+def test_what_codecs_of_users_pack(cls: type[Word]) -> None:
+    """Wrong: the kernel reads as many bytes as the size says, beyond those that were packed."""
+    made = codec(cls())
+    for packed in (b"", b"abc", b"abcde"):
+        size = rf"{len(packed)} bytes, but has to return"
+        with pytest.raises(CodecError, match=rf"^Word\(\)\.pack returned {size} 4$"):
+            made.pack(packed)
+        with pytest.raises(CodecError, match=r"^Word\(\)\.pack\w* returned"):
+            made.pack_many(iter([packed, packed]))
+        with pytest.raises(CodecError, match=rf"^CPU 1: Word\(\)\.pack returned {size} 4$"):
+            PerCpu(cls(), 2).pack([b"abcd", packed])
+    for other in ("abcd", bytearray(4), None):
+        with pytest.raises(CodecError, match=r"^Word\(\)\.pack returned .*, which is not bytes$"):
+            made.pack(other)
+    assert made.pack(b"abcd") == b"abcd"
+    assert made.pack_many([b"abcd", b"efgh"]) == b"abcdefgh"
+
+
+def test_codecs_of_users_keep_what_they_were_given() -> None:
+    """Wrong: a value that is a view changes with the buffer that the kernel writes to."""
+    buffer = bytearray(b"abcd")
+    made = [codec(Word()).unpack(buffer), *codec(Word()).iter_unpack(buffer)]
+    made += [*codec(Run()).iter_unpack(buffer), PerCpu(Word(), 1).unpack(buffer + bytes(4))[0]]
+    buffer[:] = bytes(4)
+    assert made == [b"abcd"] * 4
+    with pytest.raises(CodecError, match=r"^got 3 bytes, but Word\(\) takes 4 bytes$"):
+        codec(Word()).unpack(bytes(3))
+
+
+def test_codecs_of_users_stay_what_they_are() -> None:
+    """Wrong: a map says that its codec is another than the one that it was given."""
+    made = codec(Word())
+    assert made == Word() == codec(made)
+    assert hash(made) == hash(Word())
+    assert (made.size, made.format, made.offsetof("second"), repr(made)) == (4, "4s", 2, "Word()")
+    assert codec(made) is made
+    broken = Word()
+    broken.size = 0
+    with pytest.raises(CodecError, match=r"^codec\.size: 0 bytes"):
+        codec(broken)
 
 
 class Pair(ctypes.Structure):
