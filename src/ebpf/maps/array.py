@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import operator
 
 from ebpf._sys import ffi
 from ebpf.errors import BpfError
@@ -42,10 +43,20 @@ class _Indexed(KeyedMap[int, V]):
         return range(len(self))
 
     def _check_index(self, index: int) -> None:
-        if not isinstance(index, int) or isinstance(index, bool):
-            raise TypeError(f"index of {self!r}: {index!r} is not an int")
+        if type(index) is not int:
+            index = self._as_index(index)
         if not 0 <= index < self.max_entries:
             raise IndexError(f"index of {self!r}: {self._too_big()}, but {index}")
+
+    def _as_index(self, given: Any) -> int:
+        """The int that `given` stands for: one of numpy's, say, but no bool."""
+        try:
+            number = operator.index(given)
+        except TypeError:
+            number = None
+        if number is None or isinstance(given, bool):
+            raise TypeError(f"index of {self!r}: {given!r} is not an int")
+        return number
 
     def _too_big(self) -> str:
         return f"the index must be 0 to {self.max_entries - 1}"

@@ -76,3 +76,22 @@ def test_structs_are_keys_of_a_dict() -> None:
             (3, 4): 34,
         }
         assert set(m) == set(dict(m.items()))
+
+
+@pytest.mark.parametrize("kind", ["u4", "i8", "u1"])
+def test_integers_as_keys_and_indexes(kind: str) -> None:
+    """numpy's integers are keys of a hash, but no indexes of an array, or may be out of range."""
+    one, three = numpy.array([1, 3], kind)
+    with (
+        ArrayMap.create(value="Q", max_entries=3) as array,
+        HashMap.create(key="I", value="Q", max_entries=3) as hash,
+    ):
+        for map in (array, hash):
+            map[one] = one
+            map.update({numpy.int64(2): 7})
+            assert (map[one], map.lookup(numpy.int16(2)), map.to_dict()[2]) == (1, 7, 7)
+        for index in (three, numpy.int64(-1)):
+            with pytest.raises(IndexError, match=r"must be 0 to 2, but (3|-1)$"):
+                array[index]
+        with pytest.raises(TypeError, match=r"is not an int"):
+            array[numpy.float64(1)]
