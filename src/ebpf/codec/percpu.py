@@ -24,7 +24,7 @@ class CpuValues(list[T]):
 
     def sum(self) -> T:
         """All CPUs together: of numbers their sum, of tuples, arrays, dataclasses and records that
-        of each item or field.
+        of each item or field. Of numpy's numbers it is an int or float, of its records a tuple.
 
         Raises:
             TypeError: there is something else than numbers among them.
@@ -38,6 +38,9 @@ def _added(values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, (int, float)) and not isinstance(first, bool):
         return sum(values)
+    # What numpy has is no int, and its sums wrap around.
+    if hasattr(first, "tolist") and type(first.tolist()) is not type(first):
+        return _added([value.tolist() for value in values])
     if isinstance(first, (list, tuple)):
         return type(first)(_added(list(items)) for items in zip(*values, strict=True))
     if hasattr(first, "_asdict"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,26 @@ def test_inner_must_be_a_codec() -> None:
     """Wrong: a format in place of a codec fails only at the first value."""
     with pytest.raises(TypeError, match=r"^inner: 'I' is not a codec; make one with codec"):
         PerCpu("I", 4)  # type: ignore[arg-type]
+
+
+def test_sums_of_numpys_numbers() -> None:
+    """Wrong: numpy's integers are no numbers, their sum wraps around, or is of other fields."""
+    numpy = pytest.importorskip("numpy")
+
+    def total(dtype: Any, *values: Any) -> Any:
+        made = PerCpu(codec(numpy.dtype(dtype)), len(values))
+        return made.unpack(made.pack(values)).sum()
+
+    for dtype in ("u1", "i2", "u4", "i8", "u8", ">u4"):
+        largest = int(numpy.iinfo(dtype).max)
+        assert total(dtype, largest, largest, 1) == 2 * largest + 1
+        assert type(total(dtype, 1, 2)) is int
+    assert total("f4", 0.5, 1 << 24, 0.5) == (1 << 24) + 1
+    fields = [("a", "u4"), ("b", "u1", (2,)), ("c", [("d", "u8")])]
+    assert total(fields, (1, [2, 3], (4,)), (10, [255, 30], (40,))) == (11, [257, 33], (44,))
+    for dtype, value in (("?", True), ("S4", b"abcd"), ("g", 1)):
+        with pytest.raises(TypeError, match=r"^sum: .* is no number"):
+            total(dtype, value, value)
 
 
 def test_codecs_of_users() -> None:
