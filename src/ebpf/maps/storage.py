@@ -72,7 +72,11 @@ class _Opened(bytes):
     _fd = -1
 
     def __new__(cls, pack: Callable[[int], bytes], fd: int) -> _Opened:
-        made = super().__new__(cls, pack(fd))
+        try:
+            made = super().__new__(cls, pack(fd))
+        except BaseException:
+            os.close(fd)
+            raise
         made._fd = fd
         return made
 

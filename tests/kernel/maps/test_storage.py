@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import ebpf
 from ebpf import MapType, UpdateFlags
 from ebpf.maps.storage import StorageMap
+from tests.kernel.environment import descriptors
 from tests.kernel.maps.support import Btf
 
 
@@ -76,6 +78,15 @@ def test_tasks_by_their_process() -> None:
         finally:
             os.close(pidfd)
             child.kill()
+
+
+def test_a_key_that_does_not_fit_its_codec() -> None:
+    """The descriptor of a task is left open where the map's keys are no descriptors."""
+    with storage(MapType.TASK_STORAGE) as m, StorageMap.from_fd(m.fileno(), key=4) as raw:
+        before = descriptors()
+        with pytest.raises(ebpf.CodecError, match=r"^key of .* is not bytes"):
+            raw.lookup(SimpleNamespace(pid=os.getpid()))
+        assert descriptors() == before
 
 
 @pytest.mark.needs_config("CONFIG_BPF_LSM")
