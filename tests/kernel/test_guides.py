@@ -10,12 +10,29 @@ from typing import Any
 import pytest
 
 from ebpf import Map, Program
+from ebpf.maps.base import CLASS_OF
 from tests.objects import compiled
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 # What is printed stands behind it, as a comment.
 PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+
+
+def test_the_guide_to_maps_has_every_class_and_type() -> None:
+    """A reader looks for the class of a map type in the guide, and it is not there or another's."""
+    table = re.findall(
+        r"^\| (`\w+`.*) \| ([A-Z].*) \|$", (DOCS / "maps.md").read_text("utf-8"), re.MULTILINE
+    )
+    said = {
+        type: name
+        for names, types in table
+        # "`QueueMap`, `BloomFilterMap` | QUEUE, STACK; BLOOM_FILTER"
+        for name, own in zip(re.findall(r"`(\w+)`", names), types.split("; "), strict=True)
+        for type in re.findall(r"\b[A-Z_]{4,}\b", own)
+        if name != "Map"
+    }
+    assert said == {type.name: made.__name__ for type, made in CLASS_OF.items()}
 
 
 @pytest.mark.parametrize("page", ["objects", "maps", "events"])
