@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from ebpf.codec import codec as make_codec
 from ebpf.info import Info
 from ebpf.maps.records import Records
@@ -76,13 +78,12 @@ class RingBuffer(RecordReader):
                 collection, or a function that returns the count. `counters` has it.
 
         Raises:
-            TypeError: a map is not a RINGBUF.
+            TypeError: a map is not a RINGBUF, or the values of `drops` are no integers.
             ValueError: a map is there twice, or a number is out of its range.
             NotSupportedError: this process has 32 bits and the kernel 64.
         """
         super().__init__(coalesce, fill_level)
-        if not (drops is None or callable(drops) or hasattr(drops, "items") or _is_value(drops)):
-            raise TypeError(f"drops: {drops!r} is no map, variable or function")
+        _check_drops(drops)
         self._single = hasattr(maps, "fileno")
         self._drops = drops
         self._closed = False
@@ -139,14 +140,32 @@ def _codec(map: Map[Any, Any], given: object) -> Codec[Any] | None:
     return getattr(map, "record_codec", None) if given is None else make_codec(given)
 
 
+def _check_drops(drops: Any) -> None:
+    if drops is None or callable(drops) or _is_value(drops):
+        return
+    if not hasattr(drops, "items"):
+        raise TypeError(f"drops: {drops!r} is no map, variable or function")
+    codec = getattr(drops, "value_codec", None)
+    zero = 0 if codec is None else codec.unpack(bytes(codec.size))
+    if not all(hasattr(one, "__index__") for one in _each(zero)):
+        raise TypeError(
+            f"drops: the values of {drops!r} are no integers, but such as {zero!r}; open the map"
+            ' with value="Q", or pass a function that returns the count'
+        )
+
+
 def _count(drops: Any) -> int:
     """The number of drops, from wherever the program counts them."""
     if callable(drops):
         return int(drops())
     if hasattr(drops, "items"):
-        values = [value for _, value in drops.items()]
-        return sum(sum(value) if isinstance(value, (list, tuple)) else value for value in values)
+        return sum(index(one) for _, value in drops.items() for one in _each(value))
     return int(drops.value)
+
+
+def _each(value: Any) -> Any:
+    """The numbers in a map's value, which may have one for each CPU."""
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _is_value(drops: object) -> bool:

@@ -582,6 +582,22 @@ def test_drops_that_the_program_counts_are_read_with_the_ring() -> None:
             pass
 
 
+def test_drops_that_are_no_integers() -> None:
+    """Only the counters say, in words about int and bytes, that the map's values are raw."""
+    with ring_map() as ring, ArrayMap.create(value="Q", max_entries=2) as drops:
+        drops[1] = 7
+        with ArrayMap.from_fd(drops.fileno(), value=8) as raw:
+            text = r"^drops: the values of <.*> are no integers, .* value=\"Q\""
+            with pytest.raises(TypeError, match=text), RingBuffer(ring, drops=raw):
+                pass
+        numpy = pytest.importorskip("numpy")
+        with (
+            ArrayMap.from_fd(drops.fileno(), value=numpy.uint64) as numbers,
+            RingBuffer(ring, drops=numbers) as reader,
+        ):
+            assert reader.counters.dropped == 7
+
+
 def test_a_ring_buffer_holds_its_map_open() -> None:
     """Closing the Map object must not take the ring from its reader."""
     ring = ring_map()
