@@ -145,7 +145,13 @@ class FormatError(EbpfError, ValueError):
 
 
 class CodecError(FormatError):
-    """A key, value or record does not fit its codec; the message says both sizes."""
+    """A key, value or record does not fit its codec; the message says both sizes.
+
+    ``raw`` holds the bytes of a value that was taken out of its map and can't be decoded, and is
+    None otherwise.
+    """
+
+    raw: bytes | None = None
 
 
 class ElfError(FormatError):

@@ -112,6 +112,7 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
 
         Raises:
             NotSupportedError: the kernel can't do this for the type (hashes: 5.14).
+            CodecError: the value was deleted, but can't be decoded; ``raw`` has its bytes.
         """
         check_number("flags", flags, 64)
         return self._take(self._pack_key(key), None, flags)
@@ -128,7 +129,11 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
             raise
 
     def pop(self, key: K, default: D = ABSENT) -> V | D:
-        """Remove `key` and return its value, or `default`; KeyError where there is neither."""
+        """Remove `key` and return its value, or `default`; KeyError where there is neither.
+
+        Raises:
+            CodecError: the value was removed, but can't be decoded; ``raw`` has its bytes.
+        """
         value = self._remove(self._pack_key(key))
         if value is not ABSENT:
             return value
@@ -147,11 +152,13 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
             return value if value is not ABSENT and self._delete(key) else ABSENT
 
     def popitem(self) -> tuple[K, V]:
-        """Remove some entry and return it; KeyError where the map is empty."""
-        for key in self._raw_keys():
-            value = self._remove(key)
+        """Remove some entry and return it, as `pop`; KeyError where the map is empty."""
+        for raw in self._raw_keys():
+            # Before its value is gone.
+            key = self.key_codec.unpack(raw)
+            value = self._remove(raw)
             if value is not ABSENT:
-                return self.key_codec.unpack(key), value
+                return key, value
         raise KeyError("popitem(): the map is empty")
 
     def setdefault(self, key: K, default: V = ABSENT) -> V:

@@ -158,7 +158,9 @@ class KeyedMap(ValueMap[K, V]):
         return True
 
     def __contains__(self, key: object) -> bool:
-        return self._get(key) is not ABSENT  # type: ignore[arg-type]
+        if self._get_scalar is not None:
+            return self._get(key) is not ABSENT  # type: ignore[arg-type]
+        return self._finds(lib.ebpf_map_lookup, self._pack_key(key), _READ)  # type: ignore[arg-type]
 
     def _pack_key(self, key: K) -> bytes:
         try:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any  # noqa: F401  for the class statement
 
 
+_POP = "pop a value of"
+
+
 class QueueMap(Made["QueueMap[Any]"], ValueMap[None, V]):  # type: ignore[misc]
     """A QUEUE (first in, first out) or a STACK (last in, first out)."""
 
@@ -33,8 +36,12 @@ class QueueMap(Made["QueueMap[Any]"], ValueMap[None, V]):  # type: ignore[misc]
             self._fail(result, f"push a value{full if result == -errno.E2BIG else ''} to")
 
     def pop(self) -> V | None:
-        """Remove the next value and return it; None where the map is empty."""
-        return self._read(lib.ebpf_map_lookup_and_delete, ffi.NULL, None, "pop a value of")
+        """Remove the next value and return it; None where the map is empty.
+
+        Raises:
+            CodecError: what was removed can't be decoded; ``raw`` has its bytes.
+        """
+        return self._read(lib.ebpf_map_lookup_and_delete, ffi.NULL, None, _POP)
 
     def peek(self) -> V | None:
         """The next value, which stays; None where the map is empty."""
@@ -43,7 +50,7 @@ class QueueMap(Made["QueueMap[Any]"], ValueMap[None, V]):  # type: ignore[misc]
     def clear(self) -> None:
         """Remove the values, at most as many as the map can hold."""
         for _ in range(self.max_entries):
-            if self.pop() is None:
+            if not self._finds(lib.ebpf_map_lookup_and_delete, ffi.NULL, _POP):
                 return
 
 
