@@ -70,12 +70,15 @@ int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf
 
 void ebpf_ring_close(struct ebpf_ring *ring)
 {
-	if (!ring->consumer)
+	uint64_t consumer = ring->consumer, producer = ring->producer;
+
+	if (!consumer)
 		return;
-	munmap((void *)(uintptr_t)ring->consumer, ring->page);
-	munmap((void *)(uintptr_t)ring->producer, ring->page + 2 * ring->size);
+	/* First, for a child that is forked meanwhile: it must not unmap what is there by then. */
 	ring->consumer = 0;
 	ring->producer = 0;
+	munmap((void *)(uintptr_t)consumer, ring->page);
+	munmap((void *)(uintptr_t)producer, ring->page + 2 * ring->size);
 }
 
 /*

@@ -52,8 +52,8 @@ class PerfBuffer(RecordReader):
                 ...
 
     It is read as a RingBuffer is: iterate, `read`, `read_batch`, `read_buffer`, `poll`, `consume`,
-    ``async for``, by one reader per map. Where the kernel has it (5.8), a RINGBUF takes less
-    memory and keeps records in order.
+    ``async for``, by one reader per map, and not in a forked child, where it is closed. Where the
+    kernel has it (5.8), a RINGBUF takes less memory and keeps records in order.
 
     The kernel pads a record to a multiple of 8 bytes less 4, and does not say what the program
     wrote: 16 bytes arrive as 20, the last four of no meaning. With a codec, or `record_size`, they

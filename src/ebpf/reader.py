@@ -8,9 +8,9 @@ import time
 import warnings
 from _thread import RLock
 
-from ebpf._sys import check, lib
+from ebpf._sys import check, forks, lib
 from ebpf._sys.arguments import check_seconds
-from ebpf.errors import ClosedError
+from ebpf._sys.closing import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +91,11 @@ class RecordReader:
     #: of a wait; None where nothing changes.
     _slice: float | None = None
 
+    # Until there is something to close.
+    _closed = True
+
     def __init__(self, coalesce: float, fill_level: float) -> None:
-        # Until there is something to close.
-        self._closed = True
+        self._owner = os.getpid()
         self._lock = RLock()
         self._rings: list[RecordQueue] = []
         self._waiter: _Waiter | None = None
@@ -104,6 +106,7 @@ class RecordReader:
         self._polled = 0.0
         # When to look for changes again.
         self._due = 0.0
+        forks.watch(self)
 
     def read(self) -> Any:
         """The next record, or None when none is ready. Does not wait."""
@@ -347,17 +350,28 @@ class RecordReader:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError(f"{self!r} is closed")
+            raise forks.closed(repr(self), self._owner)
 
     def close(self) -> None:
         """Unmap the rings. The maps stay open; records not yet handed out are gone."""
         with self._lock:
             self._closed = True
             waiter, self._waiter = self._waiter, None
+        try:
+            close_all(self._rings)
+        finally:
+            if waiter is not None:
+                waiter.wake()
+
+    def _forked(self) -> None:
+        """In a child: the records, and whoever waits for them, are its parent's."""
+        # A thread that the child does not have may hold the other one.
+        self._lock = RLock()
+        self._closed = True
+        # Without waking anybody: the parent waits by the same eventfd.
+        self._waiter = None
         for ring in self._rings:
-            ring.close()
-        if waiter is not None:
-            waiter.wake()
+            ring.forked()
 
     def __enter__(self) -> Self:
         self._check_open()

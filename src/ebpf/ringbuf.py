@@ -43,7 +43,8 @@ class RingBuffer(RecordReader):
     A ring has one consumer at a time: a second RingBuffer, or another process that reads the
     same map, takes records away from this one. Several threads may share one RingBuffer; each
     record goes to one of them. Closing it ends the waits of the others with ClosedError. A signal
-    handler may close it; reading in a handler that interrupted a read is a RuntimeError.
+    handler may close it; reading in a handler that interrupted a read is a RuntimeError. In a
+    forked child it is closed, which the parent does not notice: make one after the fork.
 
     Of a map in overwrite mode (RB_OVERWRITE, 6.19), where a full ring loses its oldest records and
     not the newest, each record is read that is still there; `counters` has how many bytes are not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -109,6 +110,50 @@ class Forked:
 
     def __exit__(self, *exception: object) -> None:
         self.end()
+
+
+def in_child(run: Callable[[], object]) -> int:
+    """How a forked child ends that does `run`: 0, 1 after an exception, less than 0 by a signal."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        # One that hangs ends too.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        try:
+            run()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            # Nothing of pytest may run on in the child.
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class Holding:
+    """Another thread holds these locks."""
+
+    def __init__(self, *locks: Any) -> None:
+        self._locks = locks
+        self._held, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold)
+
+    def _hold(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in self._locks:
+                stack.enter_context(lock)
+            self._held.set()
+            self._over.wait()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+        self._held.wait()
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

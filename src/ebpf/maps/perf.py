@@ -65,8 +65,6 @@ class PerfRings(RecordQueue):
         self._rings = ffi.new("struct ebpf_perf_ring[]", 1)
         # Of its own, so that the entries can be taken out when the map's is closed already.
         self._map_fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
-        # A child of this process has the map too, and must not take out what the parent reads.
-        self._owner = os.getpid()
         # Of the CPUs that are gone.
         self._lost: dict[int, int] = {}
         # By CPU: how long its event was on, and when that was seen.
@@ -204,12 +202,18 @@ class PerfRings(RecordQueue):
         if self._map_fd < 0:
             return []
         for index, cpu in enumerate(self._cpus):
-            if self._owner == os.getpid():
-                self._clear_entry(cpu)
+            self._clear_entry(cpu)
             lib.ebpf_perf_close(ffi.addressof(self._rings, index))
         fds, self._fds = [*self._fds, self._map_fd], []
         self._map_fd = -1
         return fds
+
+    def _disown(self) -> None:
+        # The kernel leaves these mappings out of a child: what is there now is something else. And
+        # the child has the map too, out of which it must not take what its parent reads.
+        for ring in self._rings:
+            ring.base = 0
+        self._cpus = []
 
     # ---- what the core does -----------------------------------------------------------------
 

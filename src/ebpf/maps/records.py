@@ -12,8 +12,8 @@ import os
 from _thread import RLock
 from collections import deque
 
-from ebpf._sys import check, ffi, lib
-from ebpf.errors import ClosedError, CodecError
+from ebpf._sys import check, ffi, forks, lib
+from ebpf.errors import CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ class RecordQueue:
         self.map = map
         self.codec = codec
         self.ring = ring
+        self._owner = os.getpid()
         self.pending: deque[bytes] = deque()
         # The buffer that the core filled last, until its records are pending or taken. The core
         # wrote that pickle itself: there is nothing in it but bytes.
@@ -142,6 +143,9 @@ class RecordQueue:
     def _close(self) -> list[int]:
         """Unmap; returns the descriptors to close."""
         raise NotImplementedError
+
+    def _disown(self) -> None:
+        """Forget what a child does not have, or must leave to its parent."""
 
     def _look(self) -> int:
         """1 when there is a record, 2 when there is one that can't be handed out yet, or 0."""
@@ -167,6 +171,14 @@ class RecordQueue:
             self._copied = None
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def forked(self) -> None:
+        """Close it in a child of the process that reads it, whatever that one's threads did."""
+        # One of those that the child does not have may hold the other lock.
+        self.lock = RLock()
+        self._reading = False
+        self._disown()
+        self.close()
 
     def filled(self) -> float:
         """How much of the ring is unread, 0.0 to 1.0 (of several rings the sum)."""
@@ -319,7 +331,7 @@ class RecordQueue:
 
     def _checked(self, result: int) -> int:
         if result == -errno.EBADF:
-            raise ClosedError(f"the reader of {self.map!r} is closed")
+            raise forks.closed(f"the reader of {self.map!r}", self._owner)
         return check(result, f"read the ring of {self.map!r}")
 
     def _copy(self, limit: int) -> None:

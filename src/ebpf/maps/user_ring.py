@@ -11,7 +11,7 @@ import time
 import warnings
 from _thread import RLock
 
-from ebpf._sys import ffi, lib
+from ebpf._sys import ffi, forks, lib
 from ebpf._sys.arguments import check_seconds
 from ebpf._sys.call import fail
 from ebpf.codec import codec as make_codec
@@ -68,6 +68,11 @@ class UserRingBuffer:
         self._kept = ffi.from_buffer(self._consumer), ffi.from_buffer(self._producer)
         addresses = [int(ffi.cast("uintptr_t", one)) for one in self._kept]
         self._ring: Any = ffi.new("struct ebpf_user_ring *", [*addresses, self._size, page])
+        forks.watch(self)
+
+    def _forked(self) -> None:
+        # A thread that the child does not have may hold the other one.
+        self._lock = RLock()
 
     def write(self, record: Any, *, timeout: float | None = 0.0) -> None:
         """Write one record.

@@ -15,6 +15,7 @@ import ebpf
 from ebpf import ArenaMap, ArrayMap, MapFlags, MapType, PinFlags
 from ebpf.codec import u16, u32
 from tests.kernel.maps.support import dumped, increment, update
+from tests.kernel.samples import in_child
 from tests.objects import compiled
 
 
@@ -192,3 +193,36 @@ def test_an_arenas_memory_outlives_it() -> None:
     assert memory[0] == 7
     del memory
     assert mappings() == before
+
+
+def test_an_arena_that_is_mapped_again_is_where_it_was() -> None:
+    """The kernel has one place for it: asking for any place is refused then."""
+    with ArenaMap.create(max_entries=2, name="arena") as arena:
+        address = arena.address
+        arena.memory[0] = 7
+        assert (arena.address, arena.memory[0]) == (address, 7)
+
+
+def test_a_forked_child_has_the_arena_too() -> None:
+    """Newer kernels leave it out of a child, which then ends by a signal, or unmaps what it has
+    there instead."""
+    with ArenaMap.create(max_entries=2, name="arena") as arena:
+        views = [arena.memory]
+        views[0][0] = 7
+
+        def use() -> None:
+            assert views[0][0] == 7
+            views[0][1] = 8
+            views.clear()
+            assert bytes(arena.memory[:2]) == b"\7\10"
+
+        assert in_child(use) == 0
+        assert views[0][1] == 8
+        arena.close()
+
+        def drop() -> None:
+            # Where the kernel left it out, the child cannot have it back without the map.
+            views.clear()
+
+        assert in_child(drop) == 0
+        assert views[0][1] == 8

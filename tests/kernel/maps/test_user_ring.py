@@ -12,7 +12,7 @@ import pytest
 
 import ebpf
 from ebpf import MapType, UserRingBuffer
-from tests.kernel.samples import NO_TIMES
+from tests.kernel.samples import NO_TIMES, Holding, in_child
 from tests.objects import compiled
 
 SIZE = 4096
@@ -199,6 +199,15 @@ def test_a_child_that_ends_leaves_the_reservation_to_its_parent(consumer: Consum
         assert consumer.drain() <= 0
         reservation.buffer[:] = struct.pack("Q", 5)
         reservation.commit()
+        assert consumer.drain() == 1
+        assert consumer.order() == [5]
+
+
+def test_a_lock_that_a_thread_held_when_it_was_forked(consumer: Consumer) -> None:
+    """The thread is not in the child, so whoever waits for its lock there does so for ever."""
+    with UserRingBuffer(consumer.map, codec="Q") as ring:
+        with Holding(ring._lock):
+            assert in_child(lambda: ring.write(5)) == 0
         assert consumer.drain() == 1
         assert consumer.order() == [5]
 
