@@ -18,6 +18,10 @@ struct ebpf_ring {
 	uint64_t overwritten;  /* bytes, headers included, that the kernel overwrote unread */
 };
 
+/* 0, or -EOPNOTSUPP in a 32-bit process on a 64-bit kernel: the kernel's positions, also those of a
+ * USER_RINGBUF, are wider than those here, and can't be read and written at once. */
+int64_t ebpf_ring_supported(void);
+
 /* Maps the ring of `size` bytes behind the map descriptor `fd`. */
 int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf_ring *ring);
 void ebpf_ring_close(struct ebpf_ring *ring);

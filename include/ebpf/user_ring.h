@@ -9,6 +9,10 @@ struct ebpf_user_ring {
 	uint64_t page;     /* bytes of a page */
 };
 
+/* Bytes that a program can read of a record: what a dynptr can hold. The kernel refuses a longer one
+ * with every drain, and does not pass it. */
+#define EBPF_USER_RING_LONGEST 16777215
+
 /*
  * Room for a record of `length` bytes, which the kernel sees but does not read before
  * ebpf_user_ring_finish(). Returns its position: the payload is at `position % size + 8` of the

@@ -27,16 +27,14 @@ static void store_position(uint64_t page, unsigned long position)
 			      memory_order_release);
 }
 
-/*
- * A 32-bit process on a 64-bit kernel: the kernel's positions are wider than those here, and can't
- * be read and written at once. What it runs on, uname() says, unless a personality hides it.
- */
-static int narrower_than_kernel(void)
+/* What a 32-bit process runs on, uname() says, unless a personality hides it. */
+int64_t ebpf_ring_supported(void)
 {
 	struct utsname name;
+	int narrow = sizeof(long) == 4 && uname(&name) == 0 &&
+		     (strstr(name.machine, "64") || strcmp(name.machine, "s390x") == 0);
 
-	return sizeof(long) == 4 && uname(&name) == 0 &&
-	       (strstr(name.machine, "64") || strcmp(name.machine, "s390x") == 0);
+	return narrow ? -EOPNOTSUPP : 0;
 }
 
 int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf_ring *ring)
@@ -46,8 +44,6 @@ int64_t ebpf_ring_open(int fd, uint64_t size, uint64_t overwrite_at, struct ebpf
 	int64_t error;
 
 	memset(ring, 0, sizeof(*ring));
-	if (narrower_than_kernel())
-		return -EOPNOTSUPP;
 	if (size < page || (size & (size - 1)) || size > SIZE_MAX / 4 || overwrite_at >= page)
 		return -EINVAL;
 	consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -22,7 +22,7 @@ int64_t ebpf_user_ring_reserve(const struct ebpf_user_ring *ring, uint32_t lengt
 	uint64_t step = ((uint64_t)length + BPF_RINGBUF_HDR_SZ + 7) & ~(uint64_t)7;
 	uint32_t header[2] = { length | BPF_RINGBUF_BUSY_BIT, 0 };
 
-	if (length & (BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) || step > ring->size)
+	if (length > EBPF_USER_RING_LONGEST || step > ring->size)
 		return -E2BIG;
 	if (position - consumed > ring->size || position % BPF_RINGBUF_HDR_SZ)
 		return -EPROTO;

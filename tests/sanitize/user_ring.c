@@ -146,8 +146,21 @@ static void test_refused(void)
 	EXPECT(ebpf_user_ring_reserve(&writer, 0) == -ENOSPC);
 }
 
+/* What a program can read of one record; a longer one would stay in the ring for ever. */
+static void test_longest_record(void)
+{
+	struct ebpf_ring ring = ring_in_memory(1 << 25);
+	struct ebpf_user_ring writer = writer_of(&ring);
+
+	EXPECT(ebpf_user_ring_reserve(&writer, EBPF_USER_RING_LONGEST + 1) == -E2BIG);
+	EXPECT(ebpf_user_ring_write(&writer, NULL, 1 << 24, 1) == -E2BIG);
+	EXPECT(ebpf_ring_unread(&ring) == 0);
+	EXPECT(ebpf_user_ring_reserve(&writer, EBPF_USER_RING_LONGEST) == 0);
+}
+
 void user_ring_memory(void)
 {
+	test_longest_record();
 	test_written_is_read();
 	test_side_by_side();
 	test_reserved();

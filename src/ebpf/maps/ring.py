@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 from ebpf._sys import bpf, check, ffi, lib
 from ebpf.errors import NotSupportedError
 from ebpf.maps.records import RecordQueue
@@ -34,15 +32,11 @@ class Ring(RecordQueue):
         self.map_id = int(info["id"])
         self.size = map.max_entries
         overwrite_at = _overwrite_at(map) if info["map_flags"] & MapFlags.RB_OVERWRITE else 0
+        check_width(map)
         self.fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
         result = lib.ebpf_ring_open(self.fd, map.max_entries, overwrite_at, self.ring)
         if result < 0:
             self.close()
-            if result == -errno.EOPNOTSUPP:
-                raise NotSupportedError(
-                    f"map the ring of {map!r}: a 32-bit process on a 64-bit kernel, whose ring"
-                    " positions have 64 bits; use a 64-bit Python"
-                )
             map._refuse_access("map the ring of")
             check(result, f"map the ring of {map!r}")
 
@@ -65,6 +59,15 @@ class Ring(RecordQueue):
 
     def _drain_pickle(self, buffer: Any, room: int, limit: int) -> int:
         return int(lib.ebpf_ring_drain_pickle(self.ring, buffer, room, limit))
+
+
+def check_width(map: Map[Any, Any]) -> None:
+    """That this process can read and write the positions in a ring."""
+    if lib.ebpf_ring_supported() < 0:
+        raise NotSupportedError(
+            f"map the ring of {map!r}: a 32-bit process on a 64-bit kernel, whose ring"
+            " positions have 64 bits; use a 64-bit Python"
+        )
 
 
 def _overwrite_at(map: Map[Any, Any]) -> int:

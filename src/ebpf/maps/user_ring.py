@@ -11,19 +11,18 @@ import time
 import warnings
 from _thread import RLock
 
-from ebpf._sys import ffi, forks, lib
+from ebpf._sys import Descriptor, check, ffi, forks, lib
 from ebpf._sys.arguments import check_seconds
 from ebpf._sys.call import fail
 from ebpf.codec import codec as make_codec
 from ebpf.errors import BpfError, ClosedError, CodecError
+from ebpf.maps.ring import check_width
 from ebpf.types import MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from typing_extensions import Self
 
     from ebpf.maps.base import Map
 
@@ -35,7 +34,7 @@ _LONGEST = 0.1
 _PAUSE = 0.001
 
 
-class UserRingBuffer:
+class UserRingBuffer(Descriptor):
     """The writing end of a USER_RINGBUF map; a program drains it with bpf_user_ringbuf_drain.
 
     ::
@@ -47,6 +46,10 @@ class UserRingBuffer:
 
     With `codec`, records are what it packs; else they are bytes. Threads may share one; two
     objects, or two processes, must not write the same ring at a time.
+
+    Raises:
+        TypeError: `map` is not a USER_RINGBUF.
+        NotSupportedError: this process has 32 bits and the kernel 64.
     """
 
     def __init__(self, map: Map[Any, Any], codec: object = None) -> None:
@@ -56,18 +59,10 @@ class UserRingBuffer:
         self.codec = None if codec is None else make_codec(codec)
         self._size = map.max_entries
         self._lock = RLock()
-        page = mmap.PAGESIZE
-        try:
-            # The kernel maps the data twice in a row, so a record that wraps is one piece.
-            self._consumer = mmap.mmap(map.fileno(), page, mmap.MAP_SHARED, mmap.PROT_READ)
-            self._producer = mmap.mmap(map.fileno(), page + 2 * self._size, offset=page)
-        except OSError as error:
-            map._refuse_access("map the memory of")
-            fail(error.errno or 0, f"map the memory of {map!r}")
-        # What makes the addresses also keeps the mappings.
-        self._kept = ffi.from_buffer(self._consumer), ffi.from_buffer(self._producer)
-        addresses = [int(ffi.cast("uintptr_t", one)) for one in self._kept]
-        self._ring: Any = ffi.new("struct ebpf_user_ring *", [*addresses, self._size, page])
+        check_width(map)
+        self._memory: _Memory | None = _Memory(map)
+        # Of its own, so that the map can be closed.
+        super().__init__(check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}"))
         forks.watch(self)
 
     def _forked(self) -> None:
@@ -84,7 +79,8 @@ class UserRingBuffer:
 
         Raises:
             CodecError: the record does not fit the codec.
-            BpfError: ENOSPC, no room within the timeout; E2BIG, larger than the ring.
+            BpfError: ENOSPC, no room within the timeout; E2BIG, larger than the ring, or than the
+                16 MiB - 1 that a program can read.
         """
         packed = self._packed(record)
         action = f"write a record of {len(packed)} bytes to"
@@ -104,7 +100,7 @@ class UserRingBuffer:
         size = len(packed[0]) if packed else 0
         joined = b"".join(packed)
         with self._lock:
-            written = lib.ebpf_user_ring_write(self._open(), joined, size, len(packed))
+            written = lib.ebpf_user_ring_write(self._open().ring, joined, size, len(packed))
         if written == -errno.ENOSPC:
             return 0
         if written < 0:
@@ -119,29 +115,22 @@ class UserRingBuffer:
         Programs read no record behind one that is reserved; a reservation that is forgotten is
         discarded, with a ResourceWarning. Raises as `write`.
         """
-        if not isinstance(size, int) or not 0 < size < 1 << 30:
-            raise ValueError(f"size: {size!r}, but a record has 1 byte to 1 GiB")
-        ring = self._open()
+        longest = int(lib.EBPF_USER_RING_LONGEST)
+        if not isinstance(size, int) or not 0 < size <= longest:
+            raise ValueError(f"size: {size!r}, but a record has 1 byte to {longest} (16 MiB - 1)")
+        memory = self._open()
         position = self._retried(
             lambda ring: lib.ebpf_user_ring_reserve(ring, size), f"reserve {size} bytes of", timeout
         )
-        return Reservation(self, ring, position, size)
+        return Reservation(self, memory, position, size)
 
     def close(self) -> None:
         """Let go of the memory; reservations that are left keep it. The map stays open."""
-        self._ring = None
+        self._memory = None
+        super().close()
 
-    @property
-    def closed(self) -> bool:
-        """True once `close` was called."""
-        return self._ring is None
-
-    def __enter__(self) -> Self:
-        self._open()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __repr__(self) -> str:
+        return f"<ebpf.UserRingBuffer of {self.map!r}>"
 
     def _packed(self, record: Any) -> bytes:
         if self.codec is not None:
@@ -152,11 +141,11 @@ class UserRingBuffer:
             raise CodecError("record: a record has 1 byte or more")
         return bytes(record)
 
-    def _open(self) -> Any:
-        ring = self._ring
-        if ring is None:
-            raise ClosedError(f"the UserRingBuffer of {self.map!r} is closed")
-        return ring
+    def _open(self) -> _Memory:
+        memory = self._memory
+        if memory is None:
+            raise ClosedError(f"{self!r} is closed")
+        return memory
 
     def _retried(self, attempt: Callable[[Any], int], action: str, timeout: float | None) -> int:
         """What `attempt` answers once there is room."""
@@ -164,7 +153,7 @@ class UserRingBuffer:
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                result = int(attempt(self._open()))
+                result = int(attempt(self._open().ring))
             if result >= 0:
                 return result
             left = None if end is None else end - time.monotonic()
@@ -175,7 +164,7 @@ class UserRingBuffer:
     def _wait(self, seconds: float) -> None:
         """Wait until a program drains the ring, or `seconds` are over."""
         poller = select.poll()
-        poller.register(self.map.fileno(), select.POLLOUT)
+        poller.register(self.fileno(), select.POLLOUT)
         if poller.poll(0):
             # There is some room, too little for the record: of more the kernel does not tell.
             time.sleep(min(_PAUSE, seconds))
@@ -185,10 +174,29 @@ class UserRingBuffer:
     def _refuse(self, code: int, action: str) -> None:
         reasons = {
             errno.ENOSPC: "there is no room until a program drains it",
-            errno.E2BIG: f"the ring has {self._size} bytes, {_HEADER_SIZE} of them for each header",
+            errno.E2BIG: f"the ring has {self._size} bytes, {_HEADER_SIZE} of them for each header,"
+            f" and a program reads at most {lib.EBPF_USER_RING_LONGEST} of a record",
             errno.EPROTO: "the positions in it are not those of a ring",
         }
         raise BpfError(code, f"{action} {self.map!r}: {reasons.get(code, 'refused')}")
+
+
+class _Memory:
+    """The mappings of a ring, and the struct that tells the core of them."""
+
+    def __init__(self, map: Map[Any, Any]) -> None:
+        page, size = mmap.PAGESIZE, map.max_entries
+        try:
+            self.consumer = mmap.mmap(map.fileno(), page, mmap.MAP_SHARED, mmap.PROT_READ)
+            # The kernel maps the data twice in a row, so a record that wraps is one piece.
+            self.producer = mmap.mmap(map.fileno(), page + 2 * size, offset=page)
+        except OSError as error:
+            map._refuse_access("map the memory of")
+            fail(error.errno or 0, f"map the memory of {map!r}")
+        # What makes the addresses also keeps the mappings.
+        self._kept = ffi.from_buffer(self.consumer), ffi.from_buffer(self.producer)
+        addresses = [int(ffi.cast("uintptr_t", one)) for one in self._kept]
+        self.ring: Any = ffi.new("struct ebpf_user_ring *", [*addresses, size, page])
 
 
 class Reservation:
@@ -199,12 +207,11 @@ class Reservation:
     not be used any more then.
     """
 
-    def __init__(self, ring: UserRingBuffer, memory: Any, position: int, size: int) -> None:
+    def __init__(self, ring: UserRingBuffer, memory: _Memory, position: int, size: int) -> None:
         self._ring = ring
         self._memory = memory
-        self._kept = ring._kept
         start = mmap.PAGESIZE + position % ring._size + _HEADER_SIZE
-        self.buffer = memoryview(ring._producer)[start : start + size]
+        self.buffer = memoryview(memory.producer)[start : start + size]
         # A child of this process has the ring too, and must not end what the parent fills.
         self._owner = os.getpid()
         self._position: int | None = position
@@ -228,7 +235,7 @@ class Reservation:
         position, self._position = self._position, None
         if position is None:
             raise ValueError("the reservation was committed or discarded already")
-        lib.ebpf_user_ring_finish(self._memory, position, discard)
+        lib.ebpf_user_ring_finish(self._memory.ring, position, discard)
         # After that the kernel may read it, and somebody else may write there. An array over it
         # keeps it: that cannot be taken back.
         with contextlib.suppress(BufferError):

@@ -222,7 +222,8 @@ def test_wrong_sizes(consumer: Consumer) -> None:
             ring.reserve(4089)
         ring.reserve(4088).discard()
         consumer.drain()
-        for bad in (0, -1, 1 << 30, "8", 1.5):
+        # Programs read less than 16 MiB of a record, and would never pass a longer one.
+        for bad in (0, -1, 1 << 24, 1 << 30, "8", 1.5):
             with pytest.raises(ValueError, match=r"^size: "):
                 ring.reserve(bad)  # type: ignore[arg-type]
         for record in (b"", "text", None, 5):
@@ -273,6 +274,50 @@ def test_threads_share_one_ring(consumer: Consumer) -> None:
         reader.join()
         consumer.drain()
         assert consumer.sum == sum((base << 20) + n for base in range(3) for n in range(500))
+
+
+def test_closing_lets_go_of_the_memory(consumer: Consumer) -> None:
+    """The kernel keeps the map for as long as anything of it is mapped."""
+    before = mappings()
+    with UserRingBuffer(consumer.map) as ring:
+        assert mappings() > before
+        reserved = ring.reserve(8)
+    assert mappings() > before
+    reserved.discard()
+    del reserved
+    assert mappings() == before
+    with pytest.warns(ResourceWarning, match="unclosed <ebpf.UserRingBuffer of"):
+        UserRingBuffer(consumer.map)
+    assert mappings() == before
+
+
+def test_writing_after_the_map_object_was_closed(consumer: Consumer) -> None:
+    """All goes well until the ring is full, and the writer waits for the descriptor of the map."""
+    copy = consumer.map.duplicate()
+    with UserRingBuffer(copy, codec="Q") as ring:
+        copy.close()
+        ring.write_many(range(1000))
+        with pytest.raises(ebpf.BpfError, match="no room until"):
+            ring.write(1, timeout=0.01)
+        assert consumer.drain() == SIZE // 16
+        ring.write(1, timeout=None)
+
+
+def test_a_process_of_fewer_bits(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 4 GiB the position goes round in a 32-bit process, and the kernel's does not."""
+
+    class Narrow:
+        def ebpf_ring_supported(self) -> int:
+            return -errno.EOPNOTSUPP
+
+    monkeypatch.setattr("ebpf.maps.ring.lib", Narrow())
+    with pytest.raises(ebpf.NotSupportedError, match="32-bit process on a 64-bit kernel"):
+        UserRingBuffer(consumer.map)
+
+
+def mappings() -> int:
+    with open("/proc/self/maps") as maps:
+        return sum("bpf-map" in line for line in maps)
 
 
 def test_closed_and_wrong_maps(consumer: Consumer) -> None:

@@ -485,7 +485,7 @@ def test_a_process_of_32_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         def __getattr__(self, name: str) -> Any:
             return getattr(lib, name)
 
-        def ebpf_ring_open(self, *arguments: object) -> int:
+        def ebpf_ring_supported(self) -> int:
             return -errno.EOPNOTSUPP
 
     lib = module.lib
