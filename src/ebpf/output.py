@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16
 
 # "            bash-1234    [001] d..31  5678.123456: bpf_trace_printk: text"; behind the thread may
-# be its process.
+# be its process. The name takes 16 bytes. It may have anything in it, as the text may, so only its
+# width tells where it ends.
 _LINE = (
-    r"\s*(?P<task>.+)-(?P<pid>\d+)\s+(?:\(\s*[-\d]+\)\s+)?\[(?P<cpu>\d+)\]\s+(?P<flags>\S+)"
-    r"\s+(?P<time>[\d.]+): (?P<event>\w+): (?P<message>.*)"
+    rb"(?P<task>.{16,}?)-(?P<pid>\d+)\s+(?:\(\s*[-\d]+\)\s+)?\[(?P<cpu>\d+)\]\s+(?P<flags>\S+)"
+    rb"\s+(?P<time>[\d.]+): (?P<event>\w+): (?P<message>.*)"
 )
-_LOST = r"CPU:(\d+) \[LOST (\d+) EVENTS\]"
+_LOST = rb"CPU:(\d+) \[LOST (\d+) EVENTS\]"
 
-_patterns: list[re.Pattern[str]] = []
+_patterns: list[re.Pattern[bytes]] = []
 
 
 class TraceLine(NamedTuple):
     """One line of the trace.
 
     A message with a line break in it is several lines, of which only the first has more than its
-    `message`. `task` is "<...>" where the trace does not know the name, `time` is in seconds, of
-    the trace's clock, and `flags` are the trace's own letters.
+    `message`, unless another looks like a line of the trace: who can have a program print line
+    breaks can make one up. `task` is "<...>" where the trace does not know the name, `time` is in
+    seconds, of the trace's clock, and `flags` are the trace's own letters.
     """
 
     message: str
@@ -106,8 +108,7 @@ class TracePipe:
         except BlockingIOError:
             return []
         *lines, self._rest = (self._rest + data).split(b"\n")
-        parsed = (self._parse(line.decode("utf-8", "replace")) for line in lines)
-        return [line for line in parsed if line is not None]
+        return [parsed for line in lines if (parsed := self._parse(line)) is not None]
 
     def poll(self, timeout: float | None = None) -> bool:
         """Wait until there are lines: True, or False after `timeout` seconds."""
@@ -122,7 +123,7 @@ class TracePipe:
             yield from self.read()
             self.poll()
 
-    def _parse(self, line: str) -> TraceLine | None:
+    def _parse(self, line: bytes) -> TraceLine | None:
         if not _patterns:
             # Compiled at the first use.
             import re
@@ -131,17 +132,17 @@ class TracePipe:
         found = _patterns[0].fullmatch(line)
         if found is not None:
             return TraceLine(
-                found["message"],
-                found["task"],
+                _text(found["message"]),
+                _text(found["task"].lstrip(b" ")),
                 int(found["pid"]),
                 int(found["cpu"]),
-                found["flags"],
+                _text(found["flags"]),
                 float(found["time"]),
-                found["event"],
+                _text(found["event"]),
             )
         lost = _patterns[1].fullmatch(line)
         if lost is None:
-            return TraceLine(line)
+            return TraceLine(_text(line))
         self.lost += int(lost[2])
         return None
 
@@ -160,6 +161,10 @@ class TracePipe:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 class ProgramStream:

@@ -76,6 +76,32 @@ def test_lines_of_a_program(instance: str) -> None:
         assert pipe.lost == 0
 
 
+FORGED = b"root-1       [000] d..31     1.000000: bpf_trace_printk: hi"
+
+
+def test_a_text_that_looks_like_a_line(instance: str) -> None:
+    """A program that prints what somebody named a file lets them speak for another process."""
+    with (
+        TracePipe(instance) as pipe,
+        load(ProgramType.RAW_TRACEPOINT, printer(b"%d " + FORGED)) as program,
+    ):
+        say(program, 5)
+        (line,) = pipe.read()
+        assert (line.message, line.pid) == (f"5 {FORGED.decode()}", os.getpid())
+
+
+@pytest.mark.parametrize(
+    "name", [b"-1 [0] f 0: e: ", b"a-2 [0]", "é-1 [0] x".encode(), b"\xff", b"x"]
+)
+def test_a_name_that_looks_like_a_line(name: bytes) -> None:
+    """Anybody may give themselves any name, which takes as many bytes as the kernel gives it."""
+    pipe = TracePipe.__new__(TracePipe)
+    rest = b"-4711    (   4700) [003] d..31  5678.125000: bpf_trace_printk: " + FORGED
+    line = pipe._parse(name.rjust(16) + rest)
+    shown = name.decode(errors="replace")
+    assert line == (FORGED.decode(), shown, 4711, 3, "d..31", 5678.125, "bpf_trace_printk")
+
+
 def test_a_line_break_in_a_message(instance: str) -> None:
     """The second line has nothing in front of it."""
     with (
