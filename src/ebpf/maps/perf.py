@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -140,8 +139,14 @@ class PerfRings(RecordQueue):
 
     def _clear_entry(self, cpu: int) -> None:
         # Without it, programs would find the event gone only with the map's last descriptor.
-        with contextlib.suppress(BpfFileNotFoundError):
+        try:
             bpf.map_delete_elem(self._map_fd, cpu.to_bytes(4, sys.byteorder))
+        except BpfFileNotFoundError:
+            pass
+        except BpfPermissionError:
+            if not self.map.closed:
+                self.map._refuse_access("take perf buffers, which are closed all the same, out of")
+            raise
 
     def stopped(self) -> list[int]:
         """The CPUs whose events are over: they were offline since, even if only for an instant (a
@@ -168,7 +173,6 @@ class PerfRings(RecordQueue):
             self._lost[cpu] = self._lost.get(cpu, 0) + int(rings[at].lost)
             self._seen.pop(cpu, None)
             lib.ebpf_perf_close(ffi.addressof(self._rings, at))
-            self._clear_entry(cpu)
             fd = self._fds[at]
             others = [index for index in range(len(rings)) if index != at]
             self._replace(
@@ -176,7 +180,8 @@ class PerfRings(RecordQueue):
                 [self._fds[index] for index in others],
                 [rings[index] for index in others],
             )
-        os.close(fd)
+            os.close(fd)
+            self._clear_entry(cpu)
 
     def _keep_unread(self) -> None:
         """Make pending what is unread."""
@@ -198,11 +203,23 @@ class PerfRings(RecordQueue):
         self._cpus, self._fds = cpus, fds
         self.ring.first = 0
 
+    def close(self) -> None:
+        """Unmap the rings, close the events, and take them out of the map.
+
+        Raises:
+            BpfPermissionError: the map is frozen; they are out of it when it is closed.
+        """
+        try:
+            with self.lock:
+                for cpu in self._cpus if self._map_fd >= 0 else []:
+                    self._clear_entry(cpu)
+        finally:
+            super().close()
+
     def _close(self) -> list[int]:
         if self._map_fd < 0:
             return []
-        for index, cpu in enumerate(self._cpus):
-            self._clear_entry(cpu)
+        for index in range(len(self._cpus)):
             lib.ebpf_perf_close(ffi.addressof(self._rings, index))
         fds, self._fds = [*self._fds, self._map_fd], []
         self._map_fd = -1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 
 from ebpf import ClosedError, CodecError, Map, MapType, PerfBuffer
+from ebpf._sys import facts
 from ebpf.codec import u64
-from ebpf.errors import BpfError
+from ebpf.errors import BpfError, BpfPermissionError
 from tests.kernel.perfbuf.support import PerfProducer, cpus, padded, perf_map
 from tests.kernel.samples import python, ring_map
 
@@ -389,6 +392,41 @@ def test_a_frozen_map_is_refused_with_nothing_left(tmp_path: Any) -> None:
         with pytest.raises(BpfError, match=r"put perf buffers into .*: the map is frozen"):
             PerfBuffer(events)
         assert mapped() == 0
+
+
+def test_a_map_that_was_frozen_since() -> None:
+    """Its entries stay, but memory and descriptors must not stay with them."""
+    before = len(os.listdir("/proc/self/fd"))
+    with perf_map() as events:
+        reader = PerfBuffer(events)
+        waiting = reader.fileno()
+        events.freeze()
+        with pytest.raises(BpfPermissionError, match=r"which are closed .*: the map is frozen"):
+            reader.close()
+        reader.close()
+        assert not os.path.exists(f"/proc/self/fd/{waiting}")
+        assert mapped() == 0
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_cpu_that_goes_after_the_map_was_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read then on is said to be closed."""
+    several = cpus()
+    with perf_map() as events, PerfProducer(events, 8) as producer:
+        reader = PerfBuffer(events, codec="Q")
+        events.freeze()
+        monkeypatch.setattr(facts, "online_cpus", lambda: several[1:])
+        with pytest.raises(BpfPermissionError, match="the map is frozen"):
+            reader._refresh()
+        assert reader.cpus == several[1:]
+        assert reader.read() is None
+        for cpu in several[1:]:
+            assert producer.run(7, cpu) == 1
+            assert reader.read() == 7
+        with contextlib.ExitStack() as stack:
+            if several[1:]:
+                stack.enter_context(pytest.raises(BpfPermissionError, match="the map is frozen"))
+            reader.close()
 
 
 def test_a_forgotten_reader_warns_and_unmaps() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import select
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ebpf import ClosedError, PerfBuffer
+from ebpf import ClosedError, PerfBuffer, RingBuffer
 from ebpf._sys import facts, lib
 from tests.kernel.perfbuf.support import PerfProducer, cpus, perf_map
 from tests.kernel.samples import Flood, wait_until
@@ -324,3 +326,17 @@ def test_a_cpu_that_is_really_taken_away() -> None:
             switch.write_text("1")
             wait_until(lambda: reader.poll(0.2) or producer.run(3, gone), "the CPU is read again")
             assert reader.read() == 3
+
+
+def test_a_call_that_makes_no_reader() -> None:
+    """What is collected then was never opened, and says so on standard error."""
+    unraisable: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        for kind in (PerfBuffer, RingBuffer):
+            with pytest.raises(TypeError):
+                kind()  # type: ignore[call-arg]
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert unraisable == []
