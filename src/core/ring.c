@@ -152,10 +152,13 @@ static const unsigned char *data_of(const struct ebpf_ring *ring)
 
 int64_t ebpf_ring_ready(struct ebpf_ring *ring)
 {
-	unsigned long consumer, producer, start, oldest;
-	int error = load_positions(ring, &consumer, &producer);
+	unsigned long consumer, producer, start, oldest, first = 0;
 	int64_t ready = 0;
+	int error;
 
+	if (ring->consumer)
+		first = load_position(ring->consumer);
+	error = load_positions(ring, &consumer, &producer);
 	if (error)
 		return error;
 	start = consumer;
@@ -175,8 +178,11 @@ int64_t ebpf_ring_ready(struct ebpf_ring *ring)
 		}
 	}
 	/* Otherwise the descriptor would stay readable for the sake of nothing. */
-	if (consumer != start)
+	if (consumer != start) {
+		/* The next drain begins behind what was overwritten before. */
+		ring->overwritten += start - first;
 		store_position(ring->consumer, consumer);
+	}
 	return ready;
 }
 

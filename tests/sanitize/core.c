@@ -410,6 +410,27 @@ static void test_overwritten(drain_form drain, uint64_t extra)
 	EXPECT(ring.overwritten > 100000 && ring.records > 10000);
 }
 
+/* Looking for a record passes what was discarded, and what was overwritten before it. */
+static void test_ready_overwritten(void)
+{
+	struct ebpf_ring ring = ring_in_memory(4096);
+	_Atomic unsigned long *oldest = position(ring.producer) + 1;
+	struct ebpf_ring writer = ring;
+	struct records got;
+
+	ring.overwrite_at = sizeof(unsigned long);
+	writer.consumer = ring.producer + sizeof(unsigned long);
+	for (uint64_t number = 0; number < 1000; number++) {
+		make_room(&writer, 8, oldest);
+		EXPECT(put(&writer, number, 8, number < 999 ? BPF_RINGBUF_DISCARD_BIT : 0));
+	}
+	EXPECT(ebpf_ring_ready(&ring) == 1 && ring.discarded == 4096 / 16 - 2);
+	EXPECT(ring.overwritten == 16 * (999 - ring.discarded));
+	got = drain_packed(&ring, 4096, 10);
+	EXPECT(got.count == 1 && ring.overwritten == 16 * (999 - ring.discarded));
+	free(got.bytes);
+}
+
 static int memory(void)
 {
 	static const struct {
@@ -426,6 +447,7 @@ static int memory(void)
 	}
 	test_small_buffers();
 	test_ready();
+	test_ready_overwritten();
 	test_overwritten(drain_packed, 0);
 	test_overwritten(drain_pickled, EBPF_RING_PICKLE_OVERHEAD);
 	perf_memory();

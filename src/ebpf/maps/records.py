@@ -155,6 +155,10 @@ class RecordQueue:
         """Bytes that were not copied yet."""
         raise NotImplementedError
 
+    def _room(self, unread: int) -> int:
+        """Bytes that hold whichever record comes next, where so many were unread."""
+        return unread
+
     def _drain(self, buffer: Any, room: int, ends: Any, limit: int) -> int:
         raise NotImplementedError
 
@@ -340,7 +344,7 @@ class RecordQueue:
         if not unread:
             return
         limit = min(limit, CHUNK_RECORDS)
-        for room in (min(unread, CHUNK_BYTES), unread):
+        for room in (min(unread, CHUNK_BYTES), self._room(unread)):
             buffer = bytearray(room + lib.EBPF_RING_PICKLE_OVERHEAD)
             # From the copy on, the records are only in this buffer. It is kept before, because a
             # signal handler that raises as soon as the call returns must not lose them.
@@ -368,7 +372,7 @@ class RecordQueue:
         if not limit:
             return Records(memoryview(b""), 0, None, None, self.codec)
         ends = _uncleared("uint32_t[]", limit)
-        for room in (min(unread, CHUNK_BYTES), unread):
+        for room in (min(unread, CHUNK_BYTES), self._room(unread)):
             buffer = _uncleared("char[]", room)
             count = self._drain(buffer, room, ends, limit)
             if count != -errno.ENOSPC:

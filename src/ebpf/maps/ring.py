@@ -33,6 +33,7 @@ class Ring(RecordQueue):
         self.size = map.max_entries
         overwrite_at = _overwrite_at(map) if info["map_flags"] & MapFlags.RB_OVERWRITE else 0
         check_width(map)
+        self._overwritten = bool(overwrite_at)
         self.fd = check(lib.ebpf_dup(map.fileno()), f"duplicate the descriptor of {map!r}")
         result = lib.ebpf_ring_open(self.fd, map.max_entries, overwrite_at, self.ring)
         if result < 0:
@@ -53,6 +54,10 @@ class Ring(RecordQueue):
 
     def _unread(self) -> int:
         return self._checked(lib.ebpf_ring_unread(self.ring))
+
+    def _room(self, unread: int) -> int:
+        # In place of what was unread there may be a longer record by now.
+        return self.size if self._overwritten else unread
 
     def _drain(self, buffer: Any, room: int, ends: Any, limit: int) -> int:
         return int(lib.ebpf_ring_drain(self.ring, buffer, room, ends, limit))

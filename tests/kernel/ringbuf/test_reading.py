@@ -540,6 +540,21 @@ def test_a_ring_in_overwrite_mode_has_the_newest_records(form: str) -> None:
         assert reader.counters.records == 2 * fit
 
 
+@pytest.mark.parametrize("form", ["batch", "read", "buffer"])
+def test_a_longer_record_in_the_place_of_what_was_measured(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring is said to be out of space, though only the reader's buffer is."""
+    with ring_map() as ring, Producer(ring, 400) as producer, RingBuffer(ring) as reader:
+        # A ring of any kernel, in which there was a record of 8 bytes before.
+        monkeypatch.setattr(reader._rings[0], "_overwritten", True)
+        monkeypatch.setattr(reader._rings[0], "_unread", lambda: 16)
+        producer.run(3)
+        read = {"batch": reader.read_batch, "read": lambda: [reader.read()]}
+        records = read.get(form, reader.read_buffer)()
+        assert [bytes(record) for record in records] == producer.records(3, 1)
+
+
 def test_records_that_are_overwritten_meanwhile_are_left_out_whole() -> None:
     """A reader that is overtaken must not hand out one half of an old record and one of a new."""
     with (
