@@ -15,6 +15,7 @@ from ebpf._sys import bpf, lib
 from ebpf._sys.call import fail
 from ebpf.btf import Kind
 from ebpf.btf import types as t
+from ebpf.btf.core.names import essential_name
 from ebpf.collection.target import AttachTarget
 from ebpf.errors import BpfError, NotSupportedError, RelocationError, from_errno
 from ebpf.links import Link
@@ -58,8 +59,8 @@ class KernelStruct:
         self._btf = btf
         struct = btf.type(spec.struct_ops.type_id)
         assert isinstance(struct, t.Struct)
-        self.module, self._struct, self._wrapper = _find(spec.name, struct.name, kernel)
-        self._start = _data_offset(self._wrapper, self._struct, self.module.btf)
+        found = _find(spec.name, struct.name, kernel)
+        self.module, self._struct, self._wrapper, self._start = found
         self.value = bytearray(self._wrapper.size)
         self.places: dict[int, str] = {}
         self.targets: dict[str, AttachTarget] = {}
@@ -240,29 +241,25 @@ def _duplicate(fd: int) -> int:
     return copy
 
 
-def _find(map: str, name: str, kernel: KernelTypes) -> tuple[Module, t.Struct, t.Struct]:
-    """The module or kernel that has ``struct NAME``, that struct, and the one around it."""
-    name = name.partition("___")[0]
-    found = kernel.find(name, Kind.STRUCT)
-    if found is not None:
-        module, struct = found
-        wrappers = module.btf.find_all(f"bpf_struct_ops_{name}", Kind.STRUCT)
-        if wrappers:
-            assert isinstance(struct, t.Struct)
-            assert isinstance(wrappers[0], t.Struct)
-            return module, struct, wrappers[0]
-    raise missing(
-        f"map {map!r}: this kernel takes no struct_ops of struct {name} (there is no struct"
-        f" bpf_struct_ops_{name} in its BTF or its modules')",
-        nearest_type(kernel.vmlinux, "bpf_struct_ops_", Kind.STRUCT, name),
-    )
-
-
-def _data_offset(wrapper: t.Struct, struct: t.Struct, btf: Btf) -> int:
+def _find(map: str, name: str, kernel: KernelTypes) -> tuple[Module, t.Struct, t.Struct, int]:
+    """The module or kernel that takes ``struct NAME``, that struct, the one around it, and at
+    which offset in that."""
+    name = essential_name(name)
+    # First what is around it: where a module has that, the kernel may have the struct itself.
+    found = kernel.find(f"bpf_struct_ops_{name}", Kind.STRUCT)
+    if found is None:
+        raise missing(
+            f"map {map!r}: this kernel takes no struct_ops of struct {name} (there is no struct"
+            f" bpf_struct_ops_{name} in its BTF or its modules')",
+            nearest_type(kernel.vmlinux, "bpf_struct_ops_", Kind.STRUCT, name),
+        )
+    module, wrapper = found
+    assert isinstance(wrapper, t.Struct)
     for member in wrapper.members:
-        if member.type_id == struct.id:
-            return member.bit_offset // 8
-    raise RelocationError(f"struct {wrapper.name} of the kernel has no struct {struct.name}")
+        struct = module.btf.type(member.type_id)
+        if isinstance(struct, t.Struct) and struct.name == name:
+            return module, struct, wrapper, member.bit_offset // 8
+    raise RelocationError(f"map {map!r}: struct {wrapper.name} of the kernel has no struct {name}")
 
 
 def kernel_structs(spec: CollectionSpec, kernel: KernelTypes) -> dict[str, KernelStruct]:
