@@ -7,9 +7,10 @@ import os
 from ebpf import kallsyms
 from ebpf import opcodes as op
 from ebpf.btf.core import types_are_compat
+from ebpf.btf.core.names import essential_name
 from ebpf.btf.types import Func, FuncProto, Fwd, Kind, Pointer, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
-from ebpf.errors import BpfFileNotFoundError, RelocationError
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, RelocationError
 from ebpf.links.functions import missing
 from ebpf.patterns import Pattern
 from ebpf.spec import ExternKind, ExternSpec, KconfigType
@@ -211,7 +212,7 @@ class Externs:
         return Load.constant(address or 0)
 
     def _variable(self, extern: ExternSpec) -> tuple[Module, Type] | None:
-        found = self._kernel.find(extern.name, Kind.VAR)
+        found = self._in_kernel(extern, extern.name, Kind.VAR)
         if found is None:
             if extern.weak:
                 return None
@@ -226,8 +227,8 @@ class Externs:
         return found
 
     def _function(self, extern: ExternSpec) -> tuple[Module, Type] | None:
-        # Names behind ___ are flavours: several prototypes of one kfunc, of which one is there.
-        found = self._kernel.find(extern.name.partition("___")[0], Kind.FUNC)
+        # Flavours (NAME___FLAVOUR) are several prototypes of one kfunc, of which one is there.
+        found = self._in_kernel(extern, essential_name(extern.name), Kind.FUNC)
         if found is None:
             if extern.weak:
                 return None
@@ -238,6 +239,16 @@ class Externs:
             return None
         self._check(extern, module.btf, extern.type_id, function.type_id)
         return found
+
+    def _in_kernel(self, extern: ExternSpec, name: str, kind: Kind) -> tuple[Module, Type] | None:
+        """Where the kernel or a module has `name`. Raises BpfPermissionError for a module's."""
+        try:
+            return self._kernel.find(name, kind)
+        except BpfPermissionError:
+            # As with libbpf, the program does without what this process may not refer to.
+            if extern.weak:
+                return None
+            raise
 
     def _place(self, fd: int) -> int:
         """The index in fd_array by which a call names a module; the kernel itself is 0."""
@@ -265,7 +276,7 @@ class Externs:
             )
 
     def _missing(self, extern: ExternSpec, where: str) -> BpfFileNotFoundError:
-        name = extern.name.partition("___")[0]
+        name = essential_name(extern.name)
         near = [] if extern.kind is ExternKind.TYPED_KSYM else kallsyms.nearest(name)
         return missing(
             f"extern {extern.name} is not {where}; declare it __weak if the program can do without",

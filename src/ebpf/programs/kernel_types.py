@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ebpf.btf import Btf, Kind
-from ebpf.errors import BpfFileNotFoundError, FormatError
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
 from ebpf.kernel_btf import VMLINUX, btf_file, kernel_btf, module_descriptors, module_names
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Module:
-    """The BTF of the kernel (``fd`` 0) or of a module, with a descriptor of it."""
+    """The BTF of the kernel or of a module; ``fd`` is 0 for the kernel and while none is needed."""
 
     __slots__ = ("btf", "fd", "name")
 
@@ -66,30 +67,30 @@ class KernelTypes:
             yield module.btf
 
     def modules(self) -> list[Module]:
-        """The loaded modules that have BTF."""
+        """The loaded modules that have BTF; those that `find` has found something in are open."""
         if self._modules is None:
-            self._modules = []
+            found = []
             for name in module_names():
                 try:
-                    self._modules.append(Module(name, kernel_btf(name)))
+                    found.append(Module(name, kernel_btf(name)))
                 except BpfFileNotFoundError:
                     continue  # unloaded since
-            descriptors = module_descriptors(module.name for module in self._modules)
-            for module in self._modules:
-                module.fd = descriptors.get(module.name, 0)
-            # Without a descriptor its functions would be called by their ids in the kernel's BTF.
-            self._modules = [module for module in self._modules if module.fd]
+            self._modules = found
         return self._modules
 
     def find(self, name: str, kind: Kind, owner: str = "") -> tuple[Module, Type] | None:
         """The type `name` of `kind` in the kernel, or in the first module that has it; only in
-        the module `owner` where that is given."""
+        the module `owner` where that is given.
+
+        Raises:
+            BpfPermissionError: a module has it, which takes CAP_SYS_ADMIN to refer to.
+        """
         found = self.vmlinux.find_all(name, kind) if owner in ("", VMLINUX) else []
         if found:
             return Module(VMLINUX, self.vmlinux), found[0]
         for module in self.modules():
             found = module.btf.find_all(name, kind) if owner in ("", module.name) else []
-            if found:
+            if found and _opened(module, name):
                 return module, found[0]
         return None
 
@@ -106,3 +107,18 @@ class KernelTypes:
                 os.close(module.fd)
                 module.fd = 0
         self._modules = None
+
+
+def _opened(module: Module, name: str) -> bool:
+    """Give `module`, which has `name`, its descriptor; False where it was unloaded meanwhile.
+
+    Without one its functions would be called by their ids in the kernel's BTF. It takes more
+    capabilities than to read its types, so it is asked for where a program refers to the module.
+    """
+    if not module.fd:
+        try:
+            module.fd = module_descriptors([module.name]).get(module.name, 0)
+        except BpfPermissionError as error:
+            what = f"{name} of the module {module.name}"
+            raise BpfPermissionError(errno.EPERM, f"{what}: {error.strerror}") from None
+    return bool(module.fd)

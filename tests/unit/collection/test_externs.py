@@ -1,12 +1,17 @@
-"""The values of kernel options."""
+"""The values of kernel options, and the names of what programs take from the kernel."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from ebpf.collection.externs import kconfig_bytes
-from ebpf.errors import RelocationError
-from ebpf.spec import ExternKind, ExternSpec, KconfigType
+from ebpf.btf import Kind
+from ebpf.collection.externs import Externs, kconfig_bytes
+from ebpf.collection.image import POISON_KFUNC
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, RelocationError
+from ebpf.programs.kernel_types import KernelTypes
+from ebpf.spec import CollectionSpec, ExternKind, ExternSpec, KconfigType
 
 
 def option(name: str, weak: bool) -> ExternSpec:
@@ -32,3 +37,52 @@ def test_names_that_are_no_options(name: str, weak: bool, problem: str) -> None:
 def test_weak_options_are_zero(name: str) -> None:
     """Programs ask newer kernels for what older ones do not know."""
     assert kconfig_bytes(option(name, weak=True), {}) == bytes(4)
+
+
+class Asked(KernelTypes):
+    """A kernel without anything, that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def find(self, name: str, kind: Kind, owner: str = "") -> None:
+        self.names.append(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "essential"),
+    [
+        ("bpf_f___old", "bpf_f"),
+        ("bpf_f___v1___v2", "bpf_f___v1"),
+        ("___bpf_f", "___bpf_f"),
+        ("bpf_f___", "bpf_f___"),
+        ("bpf_f____old", "bpf_f____old"),
+    ],
+)
+def test_flavours_of_kfuncs_are_cut_as_those_of_types(name: str, essential: str) -> None:
+    """Another function would be called, or one be found missing that is there."""
+    extern = ExternSpec(name, ExternKind.KFUNC)
+    kernel = Asked()
+    with pytest.raises(BpfFileNotFoundError, match=f"extern {name} is not a function"):
+        Externs(CollectionSpec(externs={name: extern}), kernel).call(name)
+    assert kernel.names == [essential]
+
+
+class Closed(KernelTypes):
+    """A kernel that has everything in modules, to which this process may not refer."""
+
+    def find(self, name: str, kind: Kind, owner: str = "") -> None:
+        raise BpfPermissionError(errno.EPERM, f"{name} of the module one: not permitted")
+
+
+@pytest.mark.parametrize("kind", [ExternKind.KFUNC, ExternKind.TYPED_KSYM])
+def test_what_a_process_may_not_refer_to_is_absent_for_weak_externs(kind: ExternKind) -> None:
+    """An object that can do without would not load, as it does with libbpf."""
+    weak, strong = ExternSpec("weak", kind, weak=True), ExternSpec("strong", kind)
+    externs = Externs(CollectionSpec(externs={"weak": weak, "strong": strong}), Closed())
+    if kind is ExternKind.KFUNC:
+        assert externs.call("weak").imm == POISON_KFUNC
+    assert not externs.address("weak").source
+    with pytest.raises(BpfPermissionError, match="strong of the module one"):
+        externs.address("strong")
