@@ -12,7 +12,13 @@ from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_numbers
 from ebpf._sys.call import fail
 from ebpf.codec.btf import from_btf
-from ebpf.errors import BpfError, BpfFileExistsError, BpfFileNotFoundError, ElfError
+from ebpf.errors import (
+    BpfError,
+    BpfFileExistsError,
+    BpfFileNotFoundError,
+    CodecError,
+    ElfError,
+)
 from ebpf.info import MapInfo
 from ebpf.maps import Map
 from ebpf.maps.limits import check_flags, check_shape
@@ -93,7 +99,8 @@ def create_map(
 ) -> tuple[Map[Any, Any], bool]:
     """The map that `spec` describes: created (True), or the one that is pinned under its name.
 
-    Keys and values have the C types that `btf` says, and are raw bytes where it says none.
+    Keys and values have the C types that `btf` says, and are raw bytes where it says none or one
+    that `ebpf.codec.from_btf` does not convert.
 
     Raises what `ebpf.Map.create` raises, and BpfError when a map that is pinned already is
     another than this one.
@@ -121,9 +128,10 @@ def create_map(
 
 def _make(spec: MapSpec, btf: Btf | None, btf_fd: int) -> Map[Any, Any]:
     key, value = _codecs(spec, btf)
+    records = _record_codec(spec, btf)
     fd = _create(spec, btf_fd)
     made = new_map(fd, spec, spec.value_size, key, value)
-    made.record_codec = _record_codec(spec, btf)
+    made.record_codec = records
     return made
 
 
@@ -264,24 +272,34 @@ def pin_path(spec: MapSpec, pin_root: str) -> str | None:
 
 def _record_codec(spec: MapSpec, btf: Btf | None) -> Codec[Any] | None:
     """What the records of a ring are, where the source says so in place of its value."""
-    if btf is None or spec.type != MapType.RINGBUF or not spec.value_type_id:
+    if btf is None or spec.type != MapType.RINGBUF:
         return None
-    return from_btf(btf, spec.value_type_id)
+    return _codec(btf, spec.value_type_id)
 
 
 def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any] | None, Codec[Any] | None]:
     if btf is None or spec.data or spec.type in _WITHOUT_BTF:
         return None, None
-    key = from_btf(btf, spec.key_type_id) if spec.key_type_id else None
-    value = from_btf(btf, spec.value_type_id) if spec.value_type_id else None
-    return key, value
+    return _codec(btf, spec.key_type_id), _codec(btf, spec.value_type_id)
+
+
+def _codec(btf: Btf, type_id: int) -> Codec[Any] | None:
+    """None where there is no type, and for one that is too large, or odd, to be converted.
+
+    A program may use it, and the kernel take it, all the same: raw bytes it is then.
+    """
+    try:
+        return from_btf(btf, type_id) if type_id else None
+    except CodecError:
+        return None
 
 
 def _reuse(spec: MapSpec, btf: Btf | None, path: str) -> Map[Any, Any]:
     """The map that is pinned at `path`, which has to be the one that the object means."""
     key, value = _codecs(spec, btf)
+    records = _record_codec(spec, btf)
     pinned: Map[Any, Any] = Map.open(path, key=key, value=value)
-    pinned.record_codec = _record_codec(spec, btf)
+    pinned.record_codec = records
     try:
         check_compatible(spec, pinned.info(), f"the map pinned at {path}")
     except BaseException:

@@ -1,0 +1,36 @@
+"""Maps of objects whose types or owners are out of the ordinary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ebpf
+from ebpf.btf import types as t
+from ebpf.btf.build import BtfBuilder
+from ebpf.spec import CollectionSpec, MapSpec
+from ebpf.types import MapType
+
+# One more than are converted one by one.
+SLOTS = (1 << 20) + 1
+
+
+def test_a_type_that_is_not_converted_is_raw_bytes() -> None:
+    """An object would not load that the kernel takes, and nothing in a Spec could help it."""
+    builder = BtfBuilder()
+    key = builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
+    slot = builder.add(t.Int(name="slot", size=2, bits=16))
+    slots = builder.add(t.Array(type_id=slot, index_type_id=key, length=SLOTS))
+    members = (t.Member("slots", slots, 0),)
+    large = builder.add(t.Struct(name="large", size=2 * SLOTS, members=members))
+    spec = CollectionSpec("large", btf=builder.to_btf())
+    spec.maps["table"] = MapSpec(
+        "table", MapType.ARRAY, 4, 2 * SLOTS, 1, key_type_id=key, value_type_id=large
+    )
+    spec.maps["ring"] = MapSpec("ring", MapType.RINGBUF, max_entries=4096, value_type_id=large)
+    with spec.load() as objects:
+        table: Any = objects.maps["table"]
+        assert table.info().btf_value_type_id == large
+        table[0] = b"\1" * (2 * SLOTS)
+        assert table[0] == b"\1" * (2 * SLOTS)
+        with ebpf.RingBuffer(objects.maps["ring"]) as ring:
+            assert ring.read_batch() == []
