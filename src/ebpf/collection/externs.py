@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from ebpf import kallsyms
 from ebpf import opcodes as op
@@ -152,6 +153,16 @@ def _bodiless(btf: Btf, type_id: int) -> str:
     return f"; struct {names[0]} has no members in the object: give it one" if names else ""
 
 
+def _warn_of_hidden(names: Iterable[str]) -> None:
+    # As with libbpf the object loads: to a program that asks first these are absent.
+    warnings.warn(
+        f"the kernel hides the addresses of its symbols from this process, so {', '.join(names)}"
+        " are 0 for the programs; it shows them to CAP_SYSLOG, unless kernel.kptr_restrict is 2",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 class Externs:
     """Finds the externs of one object; answers are kept."""
 
@@ -159,7 +170,7 @@ class Externs:
         self._spec = spec
         self._kernel = kernel
         self._typed: dict[str, tuple[Module, Type] | None] = {}
-        self._addresses: dict[str, int] | None = None
+        self._addresses: dict[str, list[int]] | None = None
         #: Descriptors of modules' BTF, in the places that calls refer to; place 0 is not used.
         self.fd_array: list[int] = []
 
@@ -200,16 +211,33 @@ class Externs:
         )
 
     def _symbol(self, extern: ExternSpec) -> Load:
+        addresses = self._symbols().get(extern.name, [])
+        if not addresses and not extern.weak:
+            raise self._missing(extern, "in /proc/kallsyms")
+        if len(addresses) > 1:
+            raise RelocationError(
+                f"extern {extern.name}: the kernel has several symbols of this name, at"
+                f" {addresses[0]:#x} and {addresses[1]:#x}, and which is meant cannot be told; have"
+                " the program take the address from a variable"
+            )
+        return Load.constant(addresses[0] if addresses else 0)
+
+    def _symbols(self) -> dict[str, list[int]]:
+        """The addresses of the symbols that the object asks for, by name."""
         if self._addresses is None:
             wanted = {e.name for e in self._spec.externs.values() if e.kind is ExternKind.KSYM}
-            self._addresses = {}
-            for found, _, name, _ in kallsyms.symbols():
+            self._addresses, seen = {}, 0
+            for address, letter, name, _ in kallsyms.symbols():
+                seen |= address
+                # What a kernel that was built with ThinLTO makes of a static variable.
+                name = name.partition(".llvm.")[0] if letter == "d" else name
                 if name in wanted:
-                    self._addresses.setdefault(name, found)
-        address = self._addresses.get(extern.name)
-        if address is None and not extern.weak:
-            raise self._missing(extern, "in /proc/kallsyms")
-        return Load.constant(address or 0)
+                    found = self._addresses.setdefault(name, [])
+                    if address not in found:
+                        found.append(address)
+            if self._addresses and not seen:
+                _warn_of_hidden(self._addresses)
+        return self._addresses
 
     def _variable(self, extern: ExternSpec) -> tuple[Module, Type] | None:
         found = self._in_kernel(extern, extern.name, Kind.VAR)

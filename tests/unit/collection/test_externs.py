@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from ebpf import kallsyms
 from ebpf.btf import Kind
 from ebpf.collection.externs import Externs, kconfig_bytes
 from ebpf.collection.image import POISON_KFUNC
@@ -86,3 +87,43 @@ def test_what_a_process_may_not_refer_to_is_absent_for_weak_externs(kind: Extern
     assert not externs.address("weak").source
     with pytest.raises(BpfPermissionError, match="strong of the module one"):
         externs.address("strong")
+
+
+def address(monkeypatch: pytest.MonkeyPatch, text: str, weak: bool = False) -> int:
+    """What a program gets for `extern const void wanted __ksym` by these symbols."""
+    monkeypatch.setattr(kallsyms, "_read", lambda: text)
+    extern = ExternSpec("wanted", ExternKind.KSYM, weak=weak)
+    load = Externs(CollectionSpec(externs={"wanted": extern}), Asked()).address("wanted")
+    assert not load.source
+    return load.high << 32 | load.low
+
+
+OTHER = "ffffffff81000000 T _text\n"
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_symbol_that_several_have_is_none_of_them(
+    monkeypatch: pytest.MonkeyPatch, weak: bool
+) -> None:
+    """A program would read at the address of another function or variable, as libbpf's never do."""
+    twice = OTHER + "ffffffff81000010 t wanted\nffffffff81000020 t wanted\t[module]\n"
+    with pytest.raises(RelocationError, match="at 0xffffffff81000010 and 0xffffffff81000020"):
+        address(monkeypatch, twice, weak)
+    same = OTHER + "ffffffff81000010 t wanted\nffffffff81000010 T wanted\n"
+    assert address(monkeypatch, same, weak) == 0xFFFFFFFF81000010
+
+
+def test_a_static_variable_of_a_kernel_by_thin_lto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not be found; libbpf takes it, and no function of such a name."""
+    text = OTHER + "ffffffff81000010 d wanted.llvm.123\nffffffff81000020 t wanted.llvm.456\n"
+    assert address(monkeypatch, text) == 0xFFFFFFFF81000010
+    with pytest.raises(BpfFileNotFoundError, match="wanted is not in /proc/kallsyms"):
+        address(monkeypatch, OTHER + "ffffffff81000020 t wanted.llvm.456\n")
+
+
+def test_hidden_addresses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A symbol that is there could not be told from one that is not."""
+    with pytest.warns(RuntimeWarning, match=r"hides the addresses.*so wanted are 0.*SYSLOG"):
+        assert address(monkeypatch, "0 T _text\n0 t wanted\n0 t wanted\n") == 0
+    # Variables of each CPU, of which one begins at 0.
+    assert address(monkeypatch, OTHER + "0 D wanted\n") == 0
