@@ -12,6 +12,7 @@ from ebpf.btf.core.names import essential_name
 from ebpf.btf.types import Func, FuncProto, Fwd, Kind, Pointer, Type, Var
 from ebpf.collection.image import POISON_KFUNC, Call, Load
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, RelocationError
+from ebpf.kconfig import overridden
 from ebpf.links.functions import missing
 from ebpf.patterns import Pattern
 from ebpf.spec import ExternKind, ExternSpec, KconfigType
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _DEBIAN = Pattern(r"Debian (\d+\.\d+\.\d+)")
 _NUMBERS = Pattern(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _PREFIXES = ("CONFIG_", "LINUX_")
+_WIDEST = 8
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
 
 
@@ -49,6 +51,18 @@ def kconfig_bytes(extern: ExternSpec, options: Mapping[str, str]) -> bytes:
         raise RelocationError(
             f"extern {extern.name}: the value {text} does not fit its type, {kind}"
         ) from error
+
+
+def with_given(
+    options: Mapping[str, str], given: Mapping[str, str | int | bool], externs: Iterable[ExternSpec]
+) -> dict[str, str]:
+    """`options` with those `given` in their place, where a text may be without its quotes."""
+    made = overridden(options, given)
+    for extern in externs:
+        text = given.get(extern.name)
+        if extern.kconfig is KconfigType.TEXT and isinstance(text, str) and text[:1] != '"':
+            made[extern.name] = f'"{text}"'
+    return made
 
 
 def check_options(given: Iterable[str], externs: Iterable[ExternSpec]) -> None:
@@ -83,7 +97,9 @@ def _unknown(extern: ExternSpec) -> RelocationError:
 
 def _encode(extern: ExternSpec, text: str) -> bytes:
     if extern.kconfig is KconfigType.TEXT:
-        raw = text.strip('"').encode()[: extern.size - 1]
+        if len(text) < 2 or not text.startswith('"') or not text.endswith('"'):
+            raise ValueError("no text in quotes")
+        raw = text[1:-1].encode()[: extern.size - 1]
         return raw.ljust(extern.size, b"\0")
     if extern.kconfig is KconfigType.BOOL:
         return {"y": b"\1", "n": b"\0", "1": b"\1", "0": b"\0"}[text].ljust(extern.size, b"\0")
@@ -97,7 +113,9 @@ def _encode(extern: ExternSpec, text: str) -> bytes:
 def _number(extern: ExternSpec, value: int) -> bytes:
     import sys
 
-    return value.to_bytes(extern.size, sys.byteorder, signed=extern.signed and value < 0)
+    # 64 bits hold any number that libbpf reads, with or without its sign.
+    signed = value < 0 if extern.size == _WIDEST else extern.signed
+    return value.to_bytes(extern.size, sys.byteorder, signed=signed)
 
 
 def _kernel_version() -> int:

@@ -9,14 +9,14 @@ from ebpf._sys.closing import close_all
 from ebpf.btf import Btf
 from ebpf.collection.arena import ArenaMemory
 from ebpf.collection.btf import knows_context_tags, load_btf
-from ebpf.collection.externs import check_options, kconfig_bytes
+from ebpf.collection.externs import check_options, kconfig_bytes, with_given
 from ebpf.collection.maps import check_compatible, check_definition, create_map, new_map, pin_path
 from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
 from ebpf.errors import ElfError, RelocationError, VerifierError
-from ebpf.kconfig import kernel_config, overridden
+from ebpf.kconfig import kernel_config
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
 from ebpf.programs.kernel_types import KernelTypes, external_btf
@@ -155,7 +155,7 @@ class Loader:
         if not externs or KCONFIG_MAP in self._given:
             return
         needed = {e.name for e in externs if e.name.startswith("CONFIG_")} - set(self._kconfig)
-        options = overridden(kernel_config() if needed else {}, self._kconfig)
+        options = with_given(kernel_config() if needed else {}, self._kconfig, externs)
         for extern in externs:
             value = kconfig_bytes(extern, options)
             self.spec.maps[KCONFIG_MAP].write(extern.offset, value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 import pytest
 
 from ebpf import kallsyms
 from ebpf.btf import Kind
-from ebpf.collection.externs import Externs, kconfig_bytes
+from ebpf.collection.externs import Externs, kconfig_bytes, with_given
 from ebpf.collection.image import POISON_KFUNC
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, RelocationError
 from ebpf.programs.kernel_types import KernelTypes
@@ -38,6 +39,56 @@ def test_names_that_are_no_options(name: str, weak: bool, problem: str) -> None:
 def test_weak_options_are_zero(name: str) -> None:
     """Programs ask newer kernels for what older ones do not know."""
     assert kconfig_bytes(option(name, weak=True), {}) == bytes(4)
+
+
+def encoded(
+    text: str, size: int, signed: bool = False, kind: KconfigType = KconfigType.INT
+) -> bytes:
+    extern = ExternSpec("CONFIG_X", ExternKind.KCONFIG, size=size, kconfig=kind, signed=signed)
+    return kconfig_bytes(extern, {"CONFIG_X": text})
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("signed", [False, True])
+def test_numbers_that_their_type_cannot_hold(size: int, signed: bool) -> None:
+    """A program would compute with another number, a negative one for one that is large."""
+    kind = KconfigType.CHAR if size == 1 else KconfigType.INT
+    bits = 8 * size - signed
+    first, last = -(1 << bits) if signed else 0, (1 << bits) - 1
+    for value in (first, 0, last):
+        expected = value.to_bytes(size, sys.byteorder, signed=signed)
+        assert encoded(str(value), size, signed, kind) == expected
+    for text in (str(first - 1), str(last + 1), hex(last + 1)):
+        with pytest.raises(RelocationError, match=f"the value {text} does not fit its type"):
+            encoded(text, size, signed, kind)
+
+
+def test_numbers_of_64_bits_are_taken_as_libbpf_takes_them() -> None:
+    """Addresses are written as large numbers, and declared as either kind."""
+    for signed in (False, True):
+        assert encoded("0xffffffffffffffff", 8, signed) == encoded("-1", 8, signed) == b"\xff" * 8
+        with pytest.raises(RelocationError, match="does not fit its type"):
+            encoded(str(1 << 64), 8, signed)
+
+
+def test_texts_lose_one_quote_at_either_end() -> None:
+    """A quote that is part of the text would be cut off, or a number be taken for a text."""
+    assert encoded('"a \\"b\\""', 16, kind=KconfigType.TEXT) == rb"a \"b\"".ljust(16, b"\0")
+    assert encoded('""', 4, kind=KconfigType.TEXT) == bytes(4)
+    assert encoded('"longer"', 4, kind=KconfigType.TEXT) == b"lon\0"
+    for text in ("y", "250", '"', "name"):
+        with pytest.raises(RelocationError, match=r"does not fit its type, char\[\]"):
+            encoded(text, 16, kind=KconfigType.TEXT)
+
+
+def test_texts_that_are_given_need_no_quotes() -> None:
+    """`kconfig={"CONFIG_DEFAULT_HOSTNAME": "here"}` would be refused."""
+    extern = ExternSpec("CONFIG_X", ExternKind.KCONFIG, size=8, kconfig=KconfigType.TEXT)
+    for given in ("here", '"here"'):
+        options = with_given({"CONFIG_X": '"there"'}, {"CONFIG_X": given}, [extern])
+        assert kconfig_bytes(extern, options) == b"here\0\0\0\0"
+    with pytest.raises(RelocationError, match="the value y does not fit"):
+        kconfig_bytes(extern, with_given({}, {"CONFIG_X": True}, [extern]))
 
 
 class Asked(KernelTypes):
