@@ -11,9 +11,9 @@ import os
 import struct
 
 from ebpf import opcodes as op
-from ebpf._sys import bpf
+from ebpf._sys import bpf, check
 from ebpf._sys.cache import cached
-from ebpf.errors import ClosedError, RelocationError
+from ebpf.errors import BpfPermissionError, ClosedError, RelocationError
 from ebpf.maps import ArenaMap
 from ebpf.types import MapType, ProgramType
 
@@ -44,7 +44,11 @@ def data_offset(spec: MapSpec) -> int:
             f"map {spec.name!r}: an arena of {spec.max_entries} pages is too small for variables of"
             f" {len(spec.contents or b'')} bytes; raise its max_entries"
         )
-    return arena_size(spec) - size if far_offsets() else 0
+    try:
+        far = far_offsets()
+    except BpfPermissionError:
+        far = False  # what every kernel takes, and a process that may not ask can have too
+    return arena_size(spec) - size if far else 0
 
 
 @cached
@@ -52,6 +56,7 @@ def far_offsets() -> bool:
     """Whether an instruction may refer to more than 512 MiB into a map (7.0).
 
     Asked with a map that has one byte: older kernels refuse the offset before they look at the map.
+    Raises BpfError where the verifier is not asked at all, as without a descriptor left.
     """
     map_fd = bpf.map_create(map_type=MapType.ARRAY, key_size=4, value_size=1, max_entries=1)
     try:
@@ -65,6 +70,8 @@ def far_offsets() -> bool:
     if loaded.result >= 0:
         os.close(loaded.result)
         return True
+    if not loaded.log:
+        check(loaded.result, "probe offsets into arenas")
     return f"direct value offset of {_FAR} is not allowed".encode() not in loaded.log
 
 

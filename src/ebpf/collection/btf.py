@@ -23,6 +23,9 @@ _LOG_SIZE = 1 << 16
 # anything else says nothing about what it knows.
 _UNKNOWN = (-errno.EINVAL, -errno.E2BIG)
 
+# What the verifier says to a program.
+_REFUSED = (-errno.EINVAL, -errno.EACCES)
+
 # The helper bpf_get_socket_cookie (4.12), which takes the context of a socket filter.
 _GET_SOCKET_COOKIE = 46
 
@@ -68,8 +71,8 @@ def _accepts(blob: bytes) -> bool:
 def knows_context_tags() -> bool:
     """Whether the verifier takes a parameter for the context because it is tagged (6.8).
 
-    Asked with a function of a ``void *`` that passes it to a helper which wants the context. A
-    refusal for another reason counts as a no, after which the type says it as well.
+    Asked with a function of a ``void *`` that passes it to a helper which wants the context.
+    Raises BpfError for what is no answer of the verifier's, as without a descriptor left.
     """
     builder = BtfBuilder()
     number = builder.add(t.Int(name="int", size=4, bits=32, encoding=t.IntEncoding.SIGNED))
@@ -79,8 +82,9 @@ def knows_context_tags() -> bool:
     tagged = builder.add(t.Func(name="tagged", type_id=prototype, linkage=t.Linkage.GLOBAL))
     builder.add(t.DeclTag(name="arg:ctx", type_id=tagged, component_index=0))
     btf_fd, _ = bpf.btf_load(builder.to_bytes())
-    if btf_fd < 0:
-        return False
+    if btf_fd in _UNKNOWN:
+        return False  # tags as such, which came before (5.16)
+    check(btf_fd, "probe tags of contexts")
     slot = struct.Struct("=BBhi").pack
     call, leave = op.CALL_OPCODE, slot(op.EXIT_OPCODE, 0, 0, 0)
     source = op.PSEUDO_CALL << 4 if sys.byteorder == "little" else op.PSEUDO_CALL
@@ -96,7 +100,7 @@ def knows_context_tags() -> bool:
         )
     finally:
         os.close(btf_fd)
-    if loaded.result < 0:
+    if loaded.result in _REFUSED:
         return False
-    os.close(loaded.result)
+    os.close(check(loaded.result, "probe tags of contexts"))
     return True

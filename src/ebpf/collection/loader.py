@@ -15,7 +15,7 @@ from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
-from ebpf.errors import ElfError, RelocationError, VerifierError
+from ebpf.errors import BpfError, BpfPermissionError, ElfError, RelocationError
 from ebpf.kconfig import kernel_config
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
@@ -126,14 +126,19 @@ class Loader:
             return
         editor = self.spec.btf_fixups.apply(self.spec.btf)
         self._tags.callbacks.update(exception_callbacks(self.spec))
-        if tags_contexts(self.spec.btf) and not knows_context_tags():
+        if _gives_contexts(self.spec.btf):
             self._tags.types.update(give_contexts(self.spec, editor, self._tags.callbacks))
         data = editor.to_bytes()
         self._btf = Btf(data)
         try:
             self._btf_fd = load_btf(data)
-        except VerifierError as error:
+        except BpfError as error:
             # As libbpf does: programs and most maps work without their types.
+            if any(map.struct_ops and map.autocreate for map in self.spec.maps.values()):
+                raise
+            # Who may load a socket filter need not be who may load BTF (CAP_BPF).
+            if isinstance(error, BpfPermissionError):
+                return
             warnings.warn(
                 f"the kernel refuses the object's BTF, loading goes on without it: {error}",
                 RuntimeWarning,
@@ -239,6 +244,16 @@ class Loader:
             # A program that was not to be loaded leaves its slot empty.
             if value is not None:
                 holder.put(index, value)
+
+
+def _gives_contexts(btf: Btf) -> bool:
+    """Whether tagged parameters need the types of contexts, for a kernel that goes by types."""
+    if not tags_contexts(btf):
+        return False
+    try:
+        return not knows_context_tags()
+    except BpfPermissionError:
+        return True  # kernels that know tags take the types as well
 
 
 def _check_names(option: str, given: Iterable[str], there: Iterable[str]) -> None:

@@ -6,21 +6,25 @@ told by bpftool.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ebpf
+from ebpf._sys import bpf
+from ebpf._sys.call import Attribute
 from ebpf.btf import Btf
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.btf.sanitize import Feature, probe_blob
-from ebpf.collection.btf import load_btf, missing_features
+from ebpf.collection.arena import far_offsets
+from ebpf.collection.btf import knows_context_tags, load_btf, missing_features
 from ebpf.features import clear_cache
 from ebpf.spec import CollectionSpec
 from tests.kernel import environment
@@ -167,3 +171,45 @@ def test_btf_that_no_kernel_takes_is_a_warning_and_the_object_loads() -> None:
     spec.select()
     with pytest.warns(RuntimeWarning, match="refuses the object's BTF"), spec.load() as objects:
         assert not next(iter(objects.maps.values())).info().btf_id
+
+
+def refuse_btf(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(bpf, "btf_load", lambda *data, **fields: (-code, b""))
+
+
+def test_who_may_not_load_btf_loads_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket filter that a process without capabilities may load would need to be compiled
+    without -g, as with libbpf it does not."""
+    refuse_btf(monkeypatch, errno.EPERM)
+    spec = CollectionSpec.from_file(compiled("data"))
+    with spec.load() as objects:
+        assert objects.programs
+        assert not any(program.info().btf_id for program in objects.programs.values())
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOMEM])
+def test_structs_of_functions_need_their_btf(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The kernel would say something else of the map that is made without types."""
+    refuse_btf(monkeypatch, code)
+    spec = CollectionSpec.from_file(compiled("struct_ops"))
+    with pytest.raises(ebpf.BpfError, match=r"^load BTF: ") as caught:
+        spec.load()
+    assert caught.value.errno == code
+
+
+@pytest.mark.parametrize("probe", [knows_context_tags, far_offsets])
+def test_a_failure_in_passing_is_no_answer(
+    probe: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every later load would do what older kernels need, or what they refuse."""
+    clear_cache()
+    answer = probe()
+    clear_cache()
+    with monkeypatch.context() as without_descriptors:
+        full = bpf.LoadResult(Attribute("prog_load"), -errno.EMFILE, b"")
+        without_descriptors.setattr(bpf, "prog_load", lambda *sizes, **fields: full)
+        refuse_btf(without_descriptors, errno.EMFILE)
+        with pytest.raises(ebpf.BpfError, match="probe ") as caught:
+            probe()
+        assert caught.value.errno == errno.EMFILE
+    assert probe() is answer
