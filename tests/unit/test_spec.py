@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ebpf import Collection
 from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
-from ebpf.errors import CodecError, ElfError
+from ebpf.errors import CodecError, ElfError, LinkError
 from ebpf.spec import (
     CollectionSpec,
+    ExternKind,
+    ExternSpec,
     FunctionSpec,
     MapSpec,
     ProgramSpec,
@@ -164,6 +168,52 @@ def test_the_byte_order_of_another_machine() -> None:
     spec.byte_order = "big" if sys.byteorder == "little" else "little"
     with pytest.raises(ElfError, match=f"compiled for {spec.byte_order}-endian machines"):
         spec.check()
+
+
+@pytest.mark.parametrize("load", [CollectionSpec.load, Collection.load])
+def test_both_ways_of_loading_refuse_what_cannot_be_loaded(
+    load: Callable[[CollectionSpec], object],
+) -> None:
+    """One of them would give the kernel what it cannot have, and its answer be told."""
+    spec = sample()
+    spec.maps["outer"].extra = b"\1\0"
+    with pytest.raises(ElfError, match=r"map 'outer'.*0100.*extra"):
+        load(spec)
+
+
+class Walked(tuple[Relocation, ...]):
+    """Relocations that count how often they are gone through."""
+
+    __slots__ = ()
+    times = 0
+
+    def __iter__(self) -> Iterator[Relocation]:
+        Walked.times += 1
+        return super().__iter__()
+
+
+def test_externs_of_other_objects_are_found_in_one_walk() -> None:
+    """Each program that calls the same functions would go through all of them: a file of a
+    megabyte would take a minute."""
+    spec = CollectionSpec("chain")
+    spec.externs["there"] = ExternSpec("there", ExternKind.UNDEFINED)
+    # Rings of functions: one that leads to the extern, and one that does not.
+    for ring, leads in (("a", True), ("b", False)):
+        for at in range(5):
+            calls = Walked([Relocation(0, RelocationKind.CALL, f"{ring}{(at + 1) % 5}")])
+            if leads and at == 4:
+                calls = Walked([*calls, Relocation(1, RelocationKind.EXTERN_CALL, "there")])
+            spec.functions[f"{ring}{at}"] = FunctionSpec(ring, "tc", 0, b"", relocations=calls)
+            spec.programs[f"{ring}{at}"] = ProgramSpec(
+                ring, f"{ring}{at}", "tc", ProgramType.SCHED_CLS
+            )
+    for at in range(5):
+        with pytest.raises(LinkError, match=rf"program 'a{at}' uses 'there', which another"):
+            spec.check()
+        spec.programs[f"a{at}"].autoload = False
+    Walked.times = 0
+    spec.check()
+    assert Walked.times <= len(spec.functions)
 
 
 @pytest.mark.parametrize(

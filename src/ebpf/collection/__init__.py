@@ -130,6 +130,7 @@ class Collection:
 
         When anything is raised, everything that was made before is closed again, and unpinned.
         """
+        spec.check()
         spec = spec.copy()
         loader = Loader(
             spec,

@@ -171,17 +171,19 @@ class CollectionSpec(Checked):
                 f"{self.name!r} was compiled for {self.byte_order}-endian machines; compile it "
                 f"with -target {'bpfel' if sys.byteorder == 'little' else 'bpfeb'}"
             )
+        undefined = self._undefined()
         for name, program in self.programs.items():
-            if program.autoload and program.type is ProgramType.UNSPEC:
+            if not program.autoload:
+                continue
+            if program.type is ProgramType.UNSPEC:
                 raise ElfError(
                     f"program {name!r}: its section {program.section!r} says no program type; "
                     f"set spec.programs[{name!r}].type, or autoload = False"
                 )
-            undefined = self._undefined(program) if program.autoload else ""
-            if undefined:
+            if program.function in undefined:
                 raise LinkError(
-                    f"program {name!r} uses {undefined!r}, which another object has; link both: "
-                    "CollectionSpec.from_files([...])"
+                    f"program {name!r} uses {undefined[program.function]!r}, which another object "
+                    "has; link both: CollectionSpec.from_files([...])"
                 )
         for name, spec in self.maps.items():
             if spec.extra:
@@ -190,22 +192,33 @@ class CollectionSpec(Checked):
                     f"that are not zero ({spec.extra[:16].hex()}); clear spec.maps[{name!r}].extra"
                 )
 
-    def _undefined(self, program: ProgramSpec) -> str:
-        """An extern of another object in the functions that `program` reaches, if there is one."""
+    def _undefined(self) -> dict[str, str]:
+        """{function: an extern of another object that it or a function that it calls uses}."""
         undefined = {k for k, extern in self.externs.items() if extern.kind is ExternKind.UNDEFINED}
-        pending, seen = [program.function], {program.function}
-        while pending and undefined:
-            for relocation in self.functions[pending.pop()].relocations:
-                if relocation.kind in _FUNCTIONS and relocation.target not in seen:
-                    seen.add(relocation.target)
-                    pending.append(relocation.target)
+        if not undefined:
+            return {}
+        # Several names of one function share its relocations, which are looked at once.
+        shared = {key: id(function.relocations) for key, function in self.functions.items()}
+        callers: dict[int, list[int]] = {}
+        found: dict[int, str] = {}
+        for function in {id(f.relocations): f for f in self.functions.values()}.values():
+            user = id(function.relocations)
+            for relocation in function.relocations:
+                if relocation.kind in _FUNCTIONS and relocation.target in shared:
+                    callers.setdefault(shared[relocation.target], []).append(user)
                 elif relocation.kind in _EXTERNS and relocation.target in undefined:
-                    return relocation.target
-        return ""
+                    found.setdefault(user, relocation.target)
+        pending = list(found)
+        while pending:
+            used = pending.pop()
+            for user in callers.get(used, ()):
+                if user not in found:
+                    found[user] = found[used]
+                    pending.append(user)
+        return {key: found[user] for key, user in shared.items() if user in found}
 
     def load(self, **options: Any) -> Collection:
         """Creates the maps and loads the programs; see ebpf.Collection.load for the options."""
         from ebpf.collection import Collection
 
-        self.check()
         return Collection.load(self, **options)
