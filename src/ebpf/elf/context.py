@@ -139,6 +139,7 @@ class Context:
         self.data_map: dict[int, str] = {}
         self.extern_of: dict[int, str] = {}
         self.map_keys = Keys()
+        self._jump_tables = 0
 
     @cached_property
     def roles(self) -> list[Role | None]:
@@ -195,9 +196,14 @@ class Context:
         return self.btf.sections.get(section.name)
 
     @cached_property
-    def jump_table_size(self) -> int:
-        """Bytes of all jump tables."""
+    def _jump_table_size(self) -> int:
         return sum(section.size for section in self.sections(Role.JUMP_TABLES))
+
+    def take_jump_table(self, size: int) -> bool:
+        """Note that a table of `size` bytes was read; False where there is no room for all of
+        them, which is so when several functions have the same one."""
+        self._jump_tables += size
+        return self._jump_tables <= self._jump_table_size
 
     def need_btf(self, section: Section) -> ObjectBtf:
         """The BTF, for a `section` that means nothing without."""

@@ -148,7 +148,6 @@ class _Code:
         self.ends = [function.end for function in functions]
         self.imm = struct.Struct(context.elf.order + "i")
         self.swapped = context.elf.order == ">"
-        self.table_room = context.jump_table_size
 
     def resolve(self) -> None:
         for rel in self.context.relocations.get(self.section.index, ()):
@@ -281,8 +280,7 @@ class _Code:
         misplaced = symbol.value % _TABLE_ENTRY or symbol.size % _TABLE_ENTRY
         if misplaced or not symbol.size or len(data) != symbol.size:
             raise self._error(offset, "no whole table in the section of jump tables", symbol)
-        self.table_room -= symbol.size
-        if self.table_room < 0:
+        if not self.context.take_jump_table(symbol.size):
             raise self._error(offset, "jump tables of several functions overlap", symbol)
         table = []
         for (target,) in struct.iter_unpack(self.context.elf.order + "Q", data):

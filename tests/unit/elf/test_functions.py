@@ -165,6 +165,25 @@ def test_jump_tables_lead_to_slots_of_their_function(clang: str, tmp_path: Path)
     )
 
 
+def test_a_jump_table_is_that_of_one_function() -> None:
+    """Functions in sections of their own may all read a table that fits each of them: the work,
+    and what is kept of it, would grow with the square of the file."""
+    jump = bytes([0x18, 1]) + bytes(14) + RETURN_0
+    for names, fits in ((["one"], True), (["one", "two"], False)):
+        image = Image()
+        tables = image.section(".jumptables", PROGBITS, bytes(64), flags=2)
+        table = image.symbol("table", tables, 0, 64, kind=OBJECT)
+        for name in names:
+            section = image.code(data=jump)
+            image.symbol(name, section, 0, len(jump))
+            image.relocations(section, (0, table, 1))
+        if fits:
+            function = CollectionSpec.from_bytes(image.build()).functions["one"]
+            assert function.relocations[0].table == (0,) * 8
+        else:
+            refused(image, "jump tables of several functions overlap", RelocationError)
+
+
 def two_functions(first: bytes = RETURN_0) -> tuple[Image, int]:
     """An object with the functions ``first`` and ``second`` in one section."""
     image = Image()
