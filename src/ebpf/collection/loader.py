@@ -15,7 +15,12 @@ from ebpf.collection.programs import KCONFIG_MAP, ProgramLoader
 from ebpf.collection.struct_ops import KernelStruct, kernel_structs, struct_ops_targets
 from ebpf.collection.tags import Tags, exception_callbacks, give_contexts, tags_contexts
 from ebpf.collection.variables import DataMemory
-from ebpf.errors import BpfError, BpfPermissionError, ElfError, RelocationError
+from ebpf.errors import (
+    BpfError,
+    BpfPermissionError,
+    ElfError,
+    RelocationError,
+)
 from ebpf.kconfig import kernel_config
 from ebpf.pin import unpin
 from ebpf.programs import LOG_SIZE
@@ -113,13 +118,7 @@ class Loader:
 
     def undo(self) -> None:
         """Close everything, and remove the pins that were made: the next load starts anew."""
-        try:
-            for path in self._pins:
-                # Somebody else may have removed it already.
-                if os.path.lexists(path):
-                    unpin(path)
-        finally:
-            self.close()
+        close_all([*map(_Pin, self._pins), self])
 
     def _load_btf(self) -> None:
         if self.spec.btf is None:
@@ -244,6 +243,19 @@ class Loader:
             # A program that was not to be loaded leaves its slot empty.
             if value is not None:
                 holder.put(index, value)
+
+
+class _Pin:
+    """The pin of a map that was made, until the load has failed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def close(self) -> None:
+        try:
+            unpin(self._path)
+        except FileNotFoundError:
+            return  # somebody else has removed it already
 
 
 def _gives_contexts(btf: Btf) -> bool:

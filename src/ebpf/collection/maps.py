@@ -38,6 +38,9 @@ _MAPS_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 # iproute2's pinning for all objects, in a directory that tc and others look into.
 _PIN_GLOBAL_NS = 2
 
+# The highest power of two that max_entries can be; what is above stays as it is written.
+_LARGEST_RING = 1 << 31
+
 # How often a pinned map is looked for while others pin and unpin it.
 _PIN_ATTEMPTS = 16
 
@@ -74,7 +77,7 @@ _NEED_BTF = frozenset(
 
 def adjusted_entries(spec: MapSpec) -> int:
     """max_entries as the kernel takes it: rings in powers of two of pages, CPUs counted."""
-    if spec.type in _RINGS and spec.max_entries:
+    if spec.type in _RINGS and 0 < spec.max_entries <= _LARGEST_RING:
         page = mmap.PAGESIZE
         pages = -(-spec.max_entries // page)
         return page * (1 << (pages - 1).bit_length())

@@ -200,8 +200,9 @@ class ProgramLoader:
         return list(self._spec.maps).index(name)
 
     def data_offset(self, name: str) -> int:
-        spec = self._spec.maps[name]
-        return data_offset(spec) if spec.type == MapType.ARENA else 0
+        spec = self._spec.maps.get(name)
+        # One that is not there is told by map_number.
+        return data_offset(spec) if spec is not None and spec.type == MapType.ARENA else 0
 
     def extern(self, name: str) -> Load:
         extern = self._spec.externs[name]

@@ -126,6 +126,14 @@ def test_a_map_that_was_not_created_is_named() -> None:
         spec.load(kconfig={"CONFIG_NOBODY_HAS_THIS": 1})
 
 
+def test_a_map_of_variables_that_was_taken_out_is_told() -> None:
+    """A KeyError would say that a name given to load is wrong."""
+    spec = spec_of("tracer")
+    del spec.maps[".bss"]
+    with pytest.raises(ebpf.RelocationError, match=r"'.bss', which was taken out.*autocreate"):
+        spec.load(kconfig={"CONFIG_BPF": True})
+
+
 def test_an_option_that_is_not_set_is_named() -> None:
     """A strong option without a value must not silently be zero."""
     spec = spec_of("missing")

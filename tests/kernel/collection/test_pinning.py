@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import ebpf
+from ebpf import pin
 from ebpf.collection import maps as creating
 from ebpf.spec import CollectionSpec, Iproute2, MapSpec
 from tests.objects import compiled
@@ -93,6 +95,31 @@ def test_a_load_that_fails_leaves_no_pins(root: Path) -> None:
         spec.load(pin_root=str(root))
     # What was there before the load is not the load's to remove.
     assert os.listdir(root) == ["inside"]
+
+
+def test_a_pin_that_cannot_be_removed_leaves_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All those behind it would stay; one that is gone already is no failure of the load."""
+    spec = CollectionSpec.from_file(compiled("iproute2_maps"))
+    spec.maps["outside"].pin_path = str(root / "outside")
+    spec.maps["inside"].pin_path = str(root / "inside")
+    spec.maps["shared"].autocreate = False
+    real, asked = pin.unpin, list[str]()
+
+    def once(path: str) -> None:
+        asked.append(path)
+        if len(asked) == 1:
+            raise ebpf.BpfPermissionError(errno.EACCES, f"unpin: {path}")
+        os.unlink(path)
+        real(path)
+
+    monkeypatch.setattr("ebpf.collection.loader.unpin", once)
+    with pytest.raises(ebpf.BpfPermissionError, match="unpin") as caught:
+        spec.load(pin_root=str(root))
+    assert isinstance(caught.value.__context__, ebpf.VerifierError)
+    assert len(asked) == 2
+    assert os.listdir(root) == [os.path.basename(asked[0])]
 
 
 def test_slots_of_a_map_that_was_there_are_left_alone(root: Path) -> None:

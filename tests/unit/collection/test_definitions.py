@@ -17,6 +17,8 @@ from ebpf.types import MapFlags, MapType
     [
         (MapSpec("m", MapType.RINGBUF), "max_entries: 0 bytes is no size for a RINGBUF"),
         (MapSpec("m", MapType.HASH, 4, 8), "max_entries: a HASH map needs at least 1"),
+        (MapSpec("m", MapType.RINGBUF, max_entries=-1), "max_entries: -1 does not fit"),
+        (MapSpec("m", MapType.RINGBUF, max_entries=(1 << 31) + 1), "max_entries: 2147483649 bytes"),
         (MapSpec("m", MapType.HASH, 0, 8, 1), "key: a HASH map needs one of 1 byte or more"),
         (MapSpec("m", MapType.ARRAY, 8, 8, 1), "key: of 8 bytes, but an ARRAY map has u32 keys"),
         (MapSpec("m", MapType.LPM_TRIE, 8, 8, 1), "flags: an LPM_TRIE map needs BPF_F_NO_PREALLOC"),
