@@ -105,7 +105,8 @@ class Collection:
         """Create the maps of `spec` and load its programs. `spec` is not changed.
 
         Args:
-            maps: maps to use in place of the object's, by name; they stay the caller's.
+            maps: maps to use in place of the object's, by name; they stay the caller's, with what
+                they hold, and are not frozen.
             targets: loaded programs that programs of the object attach to, by the name of the
                 latter: what an freplace program replaces a function of, or what fentry and fexit
                 programs are to trace instead of the kernel.

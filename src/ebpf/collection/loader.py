@@ -186,11 +186,8 @@ class Loader:
             self.memories[name] = ArenaMemory(self.maps[name], spec)
 
     def _fill_data(self, name: str, spec: MapSpec, created: bool) -> None:
+        """Write the values of variables, and map them. What was there before stays as it is."""
         made = self.maps[name]
-        flags, frozen = MapFlags(spec.flags), False
-        if not created:
-            info = made.info()
-            flags, frozen = info.flags, info.frozen
         if created and spec.contents is not None:
             entry: Any = made
             if len(spec.contents) > spec.value_size:
@@ -199,8 +196,10 @@ class Loader:
                     f" {spec.value_size}; data can grow, not shrink"
                 )
             entry[0] = bytes(spec.contents).ljust(spec.value_size, b"\0")
-        if spec.frozen and not frozen:
+        # For ever: whoever has given a map, or has just made and pinned it, may want to write it.
+        if created and spec.frozen:
             made.freeze()
+        flags = MapFlags(spec.flags) if created else made.info().flags
         if flags & MapFlags.MMAPABLE:
             self.memories[name] = DataMemory(made, spec.value_size, writable=not spec.frozen)
 

@@ -9,6 +9,7 @@ from ebpf.btf import types as t
 from ebpf.btf.build import BtfBuilder
 from ebpf.spec import CollectionSpec, MapSpec
 from ebpf.types import MapType
+from tests.objects import compiled
 
 # One more than are converted one by one.
 SLOTS = (1 << 20) + 1
@@ -34,3 +35,20 @@ def test_a_type_that_is_not_converted_is_raw_bytes() -> None:
         assert table[0] == b"\1" * (2 * SLOTS)
         with ebpf.RingBuffer(objects.maps["ring"]) as ring:
             assert ring.read_batch() == []
+
+
+def test_constants_of_a_given_map_stay_the_callers_to_write() -> None:
+    """A map is frozen for ever: the caller could prepare no second load with it."""
+    spec = CollectionSpec.from_file(compiled("data"))
+    constants = spec.maps[".rodata"]
+    with ebpf.Map.create(
+        MapType.ARRAY, key="I", value=constants.value_size, max_entries=1, flags=constants.flags
+    ) as given:
+        mine: Any = given
+        mine[0] = bytes(constants.contents or b"")
+        with spec.load(maps={".rodata": given}) as objects:
+            assert objects.maps[".rodata"] is given
+            assert not given.info().frozen
+        mine[0] = bytes(constants.value_size)
+    with spec.load() as objects:
+        assert objects.maps[".rodata"].info().frozen
