@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from ebpf._sys import facts
 from ebpf.asm import R0, R1, Helper, assemble, exit_, ldxdw, mov
-from ebpf.programs.load import source_of
+from ebpf.errors import NotSupportedError, VerifierError
+from ebpf.programs.load import Loading, source_of
+from ebpf.types import ProgramType
 from ebpf.verifier import missing_helper, refusal
 
 STATISTICS = (
@@ -170,3 +175,24 @@ def test_a_reason_behind_a_long_walk_is_found() -> None:
 def test_the_helper_that_is_missing(line: str, helper: Helper | None) -> None:
     """Kernels that have never heard of it print its number only."""
     assert missing_helper(f"3: (85) call unknown\n{line}\n{STATISTICS}") is helper
+
+
+@pytest.mark.parametrize(
+    ("log", "error"),
+    [
+        ("0: (b7) r1 = 5\n1: (61) r0 = *(u32 *)(r1 +0)\nR1 invalid mem access 'inv'\n", False),
+        ("unreachable insn 2\nprocessed 0 insns (limit 1000000)\n", False),
+        ("Only fentry/fexit/fmod_ret and lsm programs can be sleepable\n", True),
+        ("0: (85) call bpf_loop#181\ninvalid func unknown#181\n", True),
+    ],
+)
+def test_a_verdict_on_an_instruction_is_no_missing_feature(
+    log: str, error: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels before 5.14 pass over the attach type of SEC("sk_reuseport"), so every mistake in
+    such a program would be told as a kernel that is too old."""
+    monkeypatch.setattr(facts, "kernel_version", lambda: (5, 10))
+    request = {"prog_type": ProgramType.SK_REUSEPORT}
+    loading = Loading(request, "select", ((5, 14), "the attach type SK_REUSEPORT_SELECT"))
+    refused = loading._refused(errno.EINVAL, log)
+    assert isinstance(refused, NotSupportedError if error else VerifierError)

@@ -275,6 +275,10 @@ class Loading:
         helper = missing_helper(log)
         if helper is not None:
             since, what = helper.since, f"{self.action}: the helper {helper.name.lower()}"
+        elif found.slot is not None:
+            # Of what the kernel does not know it says so before it looks at instructions, or
+            # passes over it, as over the attach types of many program types.
+            return refused
         if since <= facts.kernel_version():
             return refused
         missing = NotSupportedError(what, since, code)
