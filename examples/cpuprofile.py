@@ -46,6 +46,7 @@ from ebpf.asm import (
 )
 from ebpf.types import PerfSoftware
 from parts.flamegraph import flame_graph
+from parts.terminal import escape_output, printable
 
 USER_STACK = 1 << 8  # BPF_F_USER_STACK
 # pid, id of the user stack, id of the kernel stack (negative: there is none), name of the process
@@ -125,12 +126,14 @@ class Profile:
                 self.names[key] = self._fold(*key)
 
     def _fold(self, pid: int, user: int, kernel: int, name: bytes) -> tuple[str, ...]:
-        process = name.rstrip(b"\0").decode("utf-8", "replace")
+        process = name.partition(b"\0")[0]
         outer = [frame.label for frame in self.symbolizer.process(pid, self._addresses(user))]
         inner = self.symbolizer.kernel(self._addresses(kernel))
         kernel_names = [f"{frame.label}_[k]" for frame in inner]
         # The kernel has the innermost function first.
-        return (process, *reversed(outer), *reversed(kernel_names))
+        names = (process, *reversed(outer), *reversed(kernel_names))
+        # Processes, files and what a JIT makes may be named with anything.
+        return tuple(map(printable, names))
 
     def _addresses(self, id: int) -> tuple[int, ...]:
         # Negative is why there is none: a thread of the kernel has no user stack.
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--frequency", type=int, default=99, metavar="HZ", help="samples (99)")
     parser.add_argument("--svg", metavar="FILE", help="write a flame graph")
     options = parser.parse_args()
+    escape_output()
     try:
         stacks = profile(options.pid, options.seconds, options.frequency)
     except (ebpf.EbpfError, ValueError) as error:

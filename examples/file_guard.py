@@ -54,7 +54,7 @@ from ebpf.asm import (
 from ebpf.codec import Char, codec, u32, u64
 from ebpf.kernel_btf import kernel_btf
 from parts.command import Trace
-from parts.terminal import Lines, printable
+from parts.terminal import Lines, escape_output, printable
 
 Marks = ebpf.StorageMap[int]
 
@@ -156,6 +156,7 @@ def guard(paths: list[str], executables: list[str]) -> None:
         ) as denying,
     ):
         denying.attach_lsm()
+        escape_output()
         lines = Lines(sys.stdout, "{:>7} {:>5} {:16} {}", ("PID", "UID", "NAME", "DENIED"))
         record = codec(Denial)
 

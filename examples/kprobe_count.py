@@ -15,6 +15,7 @@ import ebpf
 from ebpf.asm import R0, R1, R2, R10, add, call, exit_, mov, snippets
 from ebpf.codec import Char
 from parts.counting import counter, wait
+from parts.terminal import escape_output, printable
 
 NAME_SIZE = 16  # of a program's name in the kernel, TASK_COMM_LEN
 
@@ -37,13 +38,15 @@ def program(counts: ebpf.HashMap[str, int]) -> list[object]:
 def report(counts: dict[str, int], function: str) -> None:
     print(f"{'PROGRAM':<{NAME_SIZE}} CALLS OF {function}")
     for name, count in sorted(counts.items(), key=lambda item: item[1], reverse=True):
-        print(f"{name:<{NAME_SIZE}} {count}")
+        # Programs name themselves as they like.
+        print(f"{printable(name):<{NAME_SIZE}} {count}")
 
 
 def main() -> None:
     parser = counter(__doc__)
     parser.add_argument("function", nargs="?", default="vfs_read", help="(vfs_read)")
     options = parser.parse_args()
+    escape_output()
     try:
         with ebpf.HashMap.create(
             ebpf.MapType.HASH,

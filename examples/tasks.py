@@ -39,6 +39,7 @@ from ebpf.asm import (
 )
 from ebpf.codec import Char, codec, u32
 from ebpf.kernel_btf import kernel_btf
+from parts.terminal import escape_output, printable
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of include/linux/sched.h
 
@@ -115,12 +116,15 @@ def main() -> None:
     options = parser.parse_args()
     # `| head` has what it wanted: end, as other programs do.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    escape_output()
     print(f"{'PROCESS':>7} {'THREAD':>7} {'PARENT':>7} NAME")
     try:
         for task in tasks(options.pid):
-            name = f"[{task.name}]" if task.flags & KERNEL_THREAD else task.name
+            # Threads name themselves as they like, and the kernel cuts characters in half.
+            name = printable(task.name)
+            shown = f"[{name}]" if task.flags & KERNEL_THREAD else name
             if options.name in (None, task.name):
-                print(f"{task.process:7} {task.thread:7} {task.parent:7} {name}")
+                print(f"{task.process:7} {task.thread:7} {task.parent:7} {shown}")
     except ebpf.EbpfError as error:
         # No such process, no permission, or a kernel without what this takes.
         raise SystemExit(f"tasks: {error}") from None

@@ -42,7 +42,7 @@ from ebpf.asm import (
 from ebpf.codec import Char, Raw, codec, u16, u32, u64
 from ebpf.kernel_btf import kernel_btf
 from parts.command import Trace
-from parts.terminal import Lines, printable
+from parts.terminal import Lines, escape_output, printable
 
 
 @dataclass
@@ -115,6 +115,7 @@ def trace(pid: int, port: int) -> None:
         ) as connecting,
     ):
         connecting.attach_tracing()
+        escape_output()
         titles = ("PID", "NAME", "FROM", "TO", "PORT")
         lines = Lines(sys.stdout, "{:>7} {:16} {:39} {:39} {}", titles)
         record = codec(Connect)

@@ -75,10 +75,15 @@ class Lines:
         print(fit(line, width), file=self.out, flush=True)
 
 
+def escape_output() -> None:
+    """Have standard output escape what its encoding lacks, where that would end the program."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
 def to_output(path: str | None, use: Callable[[TextIO], int]) -> int:
     """`use` the file `path`, or standard output; what either cannot write is escaped."""
     if path is None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        escape_output()
         return use(sys.stdout)
     with open(path, "w", encoding="utf-8", errors="backslashreplace") as out:
         return use(out)

@@ -11,7 +11,8 @@ import pytest
 
 from tests.kernel.examples.support import run
 
-SOURCE = """
+SOURCE = r"""
+#include <sys/prctl.h>
 __attribute__((noinline)) static long busy_part(long n)
 {
 	volatile long sum = 0;
@@ -24,6 +25,7 @@ __attribute__((noinline)) static long often(long n) { return busy_part(9 * n) + 
 int main(void)
 {
 	volatile long sum = 0;
+	prctl(PR_SET_NAME, "spin;\x1b\xc3");
 	for (;;)
 		sum += rare(100000) + often(100000);
 }
@@ -41,15 +43,22 @@ def spinning(tmp_path: Path) -> Iterator[int]:
         process.kill()
 
 
-def test_the_profile_has_the_stacks_and_how_often(spinning: int, tmp_path: Path) -> None:
-    """Time that is given to the wrong function sends whoever reads it to the wrong place."""
+def test_the_profile_has_the_stacks_and_how_often(
+    spinning: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time that is given to the wrong function sends whoever reads it to the wrong place.
+
+    The process has named itself with half a character and what terminals obey, which must neither
+    end the profiler nor make its files unreadable.
+    """
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
     svg = tmp_path / "graph.svg"
     arguments = ("--pid", str(spinning), "--seconds", "3", "--frequency", "199")
     told = run("cpuprofile", *arguments, "--svg", str(svg))
     counts: dict[str, int] = {}
     for line in told.splitlines():
         names, _, number = line.rpartition(" ")
-        if names.startswith("spin;"):
+        if names.startswith(r"spin:\x1b\xc3;"):
             counts[names] = int(number)
     total = sum(counts.values())
     often = sum(n for names, n in counts.items() if "main;often;busy_part" in names)

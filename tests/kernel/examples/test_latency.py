@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.binaries import built
 from tests.kernel import environment
 from tests.kernel.examples.support import run, running
@@ -102,11 +104,23 @@ def test_biolatency_measures_writes(tmp_path: Path) -> None:
     assert sum(slots(output.text).values()) == total
 
 
-def test_tasks_lists_every_thread() -> None:
-    """Compared with /proc, for this process and the kernel's first thread."""
-    release = threading.Event()
-    thread = threading.Thread(target=release.wait)
+def test_tasks_lists_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with /proc, for this process and the kernel's first thread.
+
+    A thread has named itself with half a character and what terminals obey: that must not end the
+    list, and reach no terminal.
+    """
+    named, release = threading.Event(), threading.Event()
+
+    def run_named() -> None:
+        Path("/proc/thread-self/comm").write_bytes(b"caf\xc3\n\x1b[31m")
+        named.set()
+        release.wait()
+
+    thread = threading.Thread(target=run_named)
     thread.start()
+    assert named.wait(60)
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
     try:
         rows = [line.split(maxsplit=3) for line in run("tasks").splitlines()[1:]]
     finally:
@@ -115,7 +129,7 @@ def test_tasks_lists_every_thread() -> None:
     me = os.getpid()
     name = Path("/proc/self/comm").read_text().strip()
     own = [row for row in rows if row[0] == str(me)]
-    assert {row[1] for row in own} >= {str(me), str(thread.native_id)}
+    assert [str(me), str(thread.native_id), str(os.getppid()), r"caf\xc3\n\x1b[31m"] in own
     assert [str(me), str(me), str(os.getppid()), name] in own
     assert ["2", "2", "0", "[kthreadd]"] in rows
 
