@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 import ebpf
-from ebpf.asm import R1, R6, R8, Label, jne, ldxdw, ldxw, mov
+from ebpf.asm import R1, R6, R8, Label, and_, jeq, jne, ldxdw, ldxw, mov
 from ebpf.tracefs import tracepoint_fields
 from parts import latency
 from parts.counting import counter, wait
 
-# What prev_state is when a thread still wants to run (TASK_RUNNING).
-RUNNING = 0
+# The bits of prev_state for threads that do not want to run (TASK_REPORT_MAX - 1). The one above
+# them is of those that were preempted, which do.
+NOT_RUNNING = 0xFF
 
 
 def offset(name: str, field: str) -> int:
@@ -36,8 +37,11 @@ def switched(starts: latency.Starts, histogram: latency.Histogram) -> list[Any]:
     return [
         mov(R8, R1),
         ldxdw(R1, R8 + offset("sched_switch", "prev_state")),
-        jne(R1, RUNNING, "sleeps"),
+        and_(R1, NOT_RUNNING),
+        jne(R1, 0, "sleeps"),
         ldxw(R6, R8 + offset("sched_switch", "prev_pid")),
+        # Process 0 runs when nobody wants to.
+        jeq(R6, 0, "sleeps"),
         latency.start(starts),
         Label("sleeps"),
         ldxw(R6, R8 + offset("sched_switch", "next_pid")),

@@ -12,9 +12,20 @@ from pathlib import Path
 
 import pytest
 
+import ebpf
+from ebpf.tracefs import tracepoint_fields
 from tests.binaries import built
 from tests.kernel import environment
 from tests.kernel.examples.support import run, running
+from tests.objects import EXAMPLES
+
+# As Python does for a program that is run there.
+sys.path.insert(0, str(EXAMPLES))
+try:
+    import runqlat
+    from parts import latency
+finally:
+    sys.path.remove(str(EXAMPLES))
 
 
 def slots(text: str) -> dict[str, int]:
@@ -83,6 +94,44 @@ def test_runqlat_sees_a_thread_wait() -> None:
     found = slots(output.text)
     waits = {"524us", "1.05ms", "2.1ms", "4.19ms", "8.39ms", "16.8ms", "33.6ms", "67.1ms"}
     assert sum(found.get(slot, 0) for slot in waits) > 5
+
+
+def switch(previous: int, state: int, next: int) -> bytes:
+    """A record of the tracepoint sched_switch."""
+    fields = tracepoint_fields("sched", "sched_switch")
+    record = bytearray(max(field.offset + field.size for field in fields.values()))
+    numbers = {"prev_pid": previous, "prev_state": state, "next_pid": next}
+    for name, number in numbers.items():
+        start, size = fields[name].offset, fields[name].size
+        record[start : start + size] = number.to_bytes(size, sys.byteorder)
+    return bytes(record)
+
+
+@pytest.mark.parametrize(
+    ("state", "waits"),
+    [(0, True), (0x100, True), (1, False), (2, False), (0x80, False)],
+    ids=["runs", "preempted", "sleeps", "waits for a disk", "idle kernel thread"],
+)
+def test_runqlat_knows_who_wants_to_run(state: int, waits: bool) -> None:
+    """Time asleep would be told as waiting, or the wait after a preemption be missed.
+
+    The program runs as one of a type that can be run by hand, on records as the scheduler's.
+    """
+    with latency.maps() as (starts, histogram):
+        with ebpf.Program.load(
+            ebpf.ProgramType.SYSCALL,
+            runqlat.switched(starts, histogram),
+            license="GPL",
+            flags=ebpf.ProgramFlags.SLEEPABLE,
+        ) as program:
+            for record in (switch(7, state, 8), switch(8, 1, 7)):
+                program.test_run(ctx=record)
+            assert sum(histogram) == waits
+            # The idle task, of which each processor has one, waits for nothing.
+            for record in (switch(0, 0, 8), switch(8, 1, 0)):
+                program.test_run(ctx=record)
+        assert sum(histogram) == waits
+        assert dict(starts.items()) == {}
 
 
 def disk_writes() -> int:
