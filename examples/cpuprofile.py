@@ -10,13 +10,15 @@ kernel that it finds there. What is printed has a line for each stack, the outer
 and how often it was seen: the form that other tools for flame graphs take as well.
 
 The kernel follows frame pointers. Programs that were compiled without them have stacks that end
-early, or that miss their callers.
+early, or that miss their callers. In a container --pid takes the container's ids, and functions of
+processes outside of it have no names.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections import Counter
@@ -31,6 +33,7 @@ from ebpf.asm import (
     R6,
     R10,
     Label,
+    Memory,
     add,
     atomic_add,
     call,
@@ -46,6 +49,7 @@ from ebpf.asm import (
 )
 from ebpf.types import PerfSoftware
 from parts.flamegraph import flame_graph
+from parts.processes import Namespace, innermost_id
 from parts.terminal import escape_output, printable
 
 USER_STACK = 1 << 8  # BPF_F_USER_STACK
@@ -62,13 +66,10 @@ Counts = ebpf.HashMap[tuple[int, int, int, bytes], int]
 def sampler(stacks: Stacks, counts: Counts, pid: int | None) -> list[object]:
     """Counts the stacks that it interrupts; R6 is its context."""
     key = R10 - KEY_SIZE
-    chosen = [jeq(R0, 0, "end")] if pid is None else [jne(R0, pid, "end")]
     return [
         mov(R6, R1),
         *(stdw(R10 - at, 0) for at in range(8, KEY_SIZE + 1, 8)),
-        call("get_current_pid_tgid"),
-        rsh(R0, 32),
-        *chosen,
+        *process(pid, key),
         stxw(key, R0),
         *stack(stacks, USER_STACK, 4),
         *stack(stacks, 0, 8),
@@ -97,6 +98,17 @@ def sampler(stacks: Stacks, counts: Counts, pid: int | None) -> list[object]:
         mov(R0, 0),
         exit_(),
     ]
+
+
+def process(pid: int | None, buffer: Memory) -> list[object]:
+    """R0 = id of the process; goes to "end" where it is not to be counted."""
+    if pid is not None:
+        # By the id that it has where it is, which a process of a container has outside as well.
+        own = Namespace.of(pid).current(buffer)
+        return [*own, jne(R0, innermost_id(pid), "end"), mov(R0, pid)]
+    # Process 0 runs when nobody wants to.
+    idle = [call("get_current_pid_tgid"), rsh(R0, 32), jeq(R0, 0, "end")]
+    return [*idle, *Namespace.of("self").current(buffer)]
 
 
 def stack(stacks: Stacks, flags: int, place: int) -> list[object]:
@@ -131,9 +143,9 @@ class Profile:
         inner = self.symbolizer.kernel(self._addresses(kernel))
         kernel_names = [f"{frame.label}_[k]" for frame in inner]
         # The kernel has the innermost function first.
-        names = (process, *reversed(outer), *reversed(kernel_names))
         # Processes, files and what a JIT makes may be named with anything.
-        return tuple(map(printable, names))
+        names = [*reversed(outer), *reversed(kernel_names)]
+        return (printable(process), *map(printable, names))
 
     def _addresses(self, id: int) -> tuple[int, ...]:
         # Negative is why there is none: a thread of the kernel has no user stack.
@@ -183,11 +195,15 @@ def main() -> None:
     parser.add_argument("--frequency", type=int, default=99, metavar="HZ", help="samples (99)")
     parser.add_argument("--svg", metavar="FILE", help="write a flame graph")
     options = parser.parse_args()
+    if options.pid is not None and not os.path.exists(f"/proc/{options.pid}"):
+        raise SystemExit(f"cpuprofile: there is no process {options.pid}")
     escape_output()
     try:
         stacks = profile(options.pid, options.seconds, options.frequency)
-    except (ebpf.EbpfError, ValueError) as error:
+    except (ebpf.EbpfError, OSError, ValueError) as error:
         raise SystemExit(f"cpuprofile: {error}") from None
+    if not stacks:
+        print("cpuprofile: no samples: nothing of it has run meanwhile", file=sys.stderr)
     for names, count in sorted(stacks.items()):
         print(f"{';'.join(name.replace(';', ':') for name in names)} {count}")
     if options.svg:

@@ -7,7 +7,8 @@
 
 An iterator is a program that the kernel runs for each of its objects while somebody reads. What the
 program writes is what is read: here a record of fixed size for each thread. Kernel threads have
-their names in brackets.
+their names in brackets. In a container its threads are listed, with the ids that they have outside
+of it; --pid takes the container's.
 """
 
 from __future__ import annotations

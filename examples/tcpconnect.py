@@ -5,6 +5,7 @@
     sudo python tcpconnect.py --port 443 --pid 4711
 
 Seen is every attempt to connect, at the moment when it is made; whether somebody answers is not.
+Process ids are those of the whole machine, also when this runs in a container.
 The program in the kernel is called when the function tcp_connect() is entered (fentry), and reads
 the socket by the types of the running kernel.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.examples.support import run
+from tests.kernel.examples.support import TIMEOUT, command, run
 
 SOURCE = r"""
 #include <sys/prctl.h>
@@ -32,13 +33,20 @@ int main(void)
 """
 
 
-@pytest.fixture
-def spinning(tmp_path: Path) -> Iterator[int]:
-    """The id of a process that spends nine tenths of its time below often()."""
-    (tmp_path / "spin.c").write_text(SOURCE)
+@pytest.fixture(scope="module")
+def spin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that spends nine tenths of its time below often()."""
+    path = tmp_path_factory.mktemp("cpuprofile") / "spin"
+    path.with_suffix(".c").write_text(SOURCE)
     flags = ["-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
-    subprocess.run(["cc", *flags, "-o", tmp_path / "spin", tmp_path / "spin.c"], check=True)
-    with subprocess.Popen([tmp_path / "spin"]) as process:
+    subprocess.run(["cc", *flags, "-o", path, path.with_suffix(".c")], check=True)
+    return path
+
+
+@pytest.fixture
+def spinning(spin: Path) -> Iterator[int]:
+    """The id of a process that runs it."""
+    with subprocess.Popen([spin]) as process:
         yield process.pid
         process.kill()
 
@@ -83,7 +91,23 @@ def test_the_profile_has_the_stacks_and_how_often(
     assert boxes["all"][0] == pytest.approx(1180, abs=1)
 
 
+@pytest.mark.parametrize("option", ["", "--pid $!"], ids=["all", "one process"])
+def test_ids_in_a_container_are_its_own(spin: Path, option: str) -> None:
+    """No process has the id that was asked for, or functions get the names of another one's."""
+    script = f'{shlex.quote(str(spin))} & exec "$@" {option}'
+    arguments = command("cpuprofile", "--seconds", "2", "--frequency", "199")
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "main;often;busy_part" in done.stdout
+
+
 def test_what_cannot_be_sampled_is_told() -> None:
     """And not an empty profile."""
+    assert "there is no process" in run("cpuprofile", "--pid", str(0x3FFF_FFFF), status=1)
     assert "frequency" in run("cpuprofile", "--frequency", "0", status=1)
     assert "cpuprofile: " in run("cpuprofile", "--frequency", "100000000", status=1)
