@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import ebpf
 from ebpf.asm import (
@@ -29,42 +31,43 @@ from ebpf.asm import (
     R1,
     R2,
     R3,
-    R4,
     R6,
     R10,
     Label,
     Memory,
     add,
-    atomic_add,
     call,
     exit_,
-    ja,
     jeq,
     jne,
     ld_map_fd,
     mov,
     rsh,
+    snippets,
     stdw,
     stxw,
 )
+from ebpf.symbols import Frame
 from ebpf.types import PerfSoftware
 from parts.flamegraph import flame_graph
 from parts.processes import Namespace, innermost_id
 from parts.terminal import escape_output, printable
 
 USER_STACK = 1 << 8  # BPF_F_USER_STACK
-# pid, id of the user stack, id of the kernel stack (negative: there is none), name of the process
+# pid, id of the user stack, id of the kernel stack (or a negative errno), name of the process
 KEY = "Iii16s"
 KEY_SIZE = 32
 # Seconds between two looks: a process has to be there when the names of its functions are read.
 LOOK = 0.2
 
 Stacks = ebpf.StackTraceMap[tuple[int, ...]]
-Counts = ebpf.HashMap[tuple[int, int, int, bytes], int]
+Key = tuple[int, int, int, bytes]
+Counts = ebpf.HashMap[Key, int]
+Taken = ebpf.ArrayMap[int]
 
 
-def sampler(stacks: Stacks, counts: Counts, pid: int | None) -> list[object]:
-    """Counts the stacks that it interrupts; R6 is its context."""
+def sampler(stacks: Stacks, counts: Counts, taken: Taken, pid: int | None) -> list[object]:
+    """Counts the stacks that it interrupts, and all samples in `taken`; R6 is its context."""
     key = R10 - KEY_SIZE
     return [
         mov(R6, R1),
@@ -77,23 +80,8 @@ def sampler(stacks: Stacks, counts: Counts, pid: int | None) -> list[object]:
         add(R1, 12 - KEY_SIZE),
         mov(R2, 16),
         call("get_current_comm"),
-        ld_map_fd(R1, counts),
-        mov(R2, R10),
-        add(R2, -KEY_SIZE),
-        call("map_lookup_elem"),
-        jeq(R0, 0, "first"),
-        mov(R1, 1),
-        atomic_add(R0 + 0, R1),
-        ja("end"),
-        Label("first"),
-        stdw(R10 - KEY_SIZE - 8, 1),
-        ld_map_fd(R1, counts),
-        mov(R2, R10),
-        add(R2, -KEY_SIZE),
-        mov(R3, R10),
-        add(R3, -KEY_SIZE - 8),
-        mov(R4, 0),
-        call("map_update_elem"),
+        snippets.add_to(taken, 0),
+        snippets.count(counts, key, buffer=key - 8),
         Label("end"),
         mov(R0, 0),
         exit_(),
@@ -129,7 +117,7 @@ class Profile:
         self.stacks = stacks
         self.counts = counts
         self.symbolizer = ebpf.Symbolizer()
-        self.names: dict[tuple[int, int, int, bytes], tuple[str, ...]] = {}
+        self.names: dict[Key, tuple[str, ...]] = {}
 
     def look(self) -> None:
         """Resolve the stacks that are new, while their processes are there."""
@@ -139,50 +127,74 @@ class Profile:
 
     def _fold(self, pid: int, user: int, kernel: int, name: bytes) -> tuple[str, ...]:
         process = name.partition(b"\0")[0]
-        outer = [frame.label for frame in self.symbolizer.process(pid, self._addresses(user))]
-        inner = self.symbolizer.kernel(self._addresses(kernel))
-        kernel_names = [f"{frame.label}_[k]" for frame in inner]
-        # The kernel has the innermost function first.
+        outer = self._labels(user, lambda found: self.symbolizer.process(pid, found))
+        inner = self._labels(kernel, self.symbolizer.kernel)
+        names = [*outer, *(f"{label}_[k]" for label in inner)]
         # Processes, files and what a JIT makes may be named with anything.
-        names = [*reversed(outer), *reversed(kernel_names)]
         return (printable(process), *map(printable, names))
 
-    def _addresses(self, id: int) -> tuple[int, ...]:
-        # Negative is why there is none: a thread of the kernel has no user stack.
-        return self.stacks[id] if id >= 0 else ()
+    def _labels(self, id: int, resolve: Callable[[Sequence[int]], list[Frame]]) -> list[str]:
+        """The functions of a stack, the outermost first."""
+        if is_lost(id):
+            return ["[lost]"]
+        frames = resolve(self.stacks[id]) if id >= 0 else []
+        # The kernel has the innermost one first.
+        return [frame.label for frame in reversed(frames)]
 
     def folded(self) -> Counter[tuple[str, ...]]:
         """How often each stack was seen."""
         self.look()
         found: Counter[tuple[str, ...]] = Counter()
         for key, count in self.counts.items():
-            if key in self.names:
-                found[self.names[key]] += count
+            found[self.names[key]] += count
         return found
 
+    def complain(self, taken: int) -> None:
+        """Say what there was no room for, of the samples that were taken."""
+        counts = self.counts.to_dict()
+        missed = taken - sum(counts.values())
+        lost = sum(n for (_, *ids, _), n in counts.items() if any(map(is_lost, ids)))
+        if missed or lost:
+            print(
+                f"cpuprofile: {missed} samples were not counted, and of {lost} a stack is [lost]:"
+                " there was no room for them; make it with --stacks",
+                file=sys.stderr,
+            )
 
-def profile(pid: int | None, seconds: float, frequency: int) -> Counter[tuple[str, ...]]:
+
+def is_lost(id: int) -> bool:
+    """Whether this in the place of a stack's id means that it could not be kept."""
+    # A thread of the kernel has no user stack, and one that runs its own code no kernel stack.
+    return id < 0 and id != -errno.EFAULT
+
+
+def profile(pid: int | None, seconds: float, frequency: int, room: int) -> Counter[tuple[str, ...]]:
     with contextlib.ExitStack() as opened:
-        stacks = opened.enter_context(ebpf.StackTraceMap.create(max_entries=1 << 14))
+        stacks = opened.enter_context(ebpf.StackTraceMap.create(max_entries=room))
+        # Twice as many, because several processes may have the same stack.
         counts = opened.enter_context(
-            ebpf.HashMap.create(key=KEY, value="Q", max_entries=1 << 14, name="counts")
+            ebpf.HashMap.create(key=KEY, value="Q", max_entries=2 * room, name="counts")
         )
+        taken = opened.enter_context(ebpf.ArrayMap.create(value="Q", max_entries=1, name="taken"))
         program = opened.enter_context(
             ebpf.Program.load(
                 ebpf.ProgramType.PERF_EVENT,
-                sampler(stacks, counts, pid),
+                sampler(stacks, counts, taken, pid),
                 license="GPL",
                 name="sample",
             )
         )
         result = Profile(stacks, counts)
-        program.attach_perf_event(PerfSoftware.CPU_CLOCK, frequency=frequency)
+        link = program.attach_perf_event(PerfSoftware.CPU_CLOCK, frequency=frequency)
         print(f"sampling {frequency} times a second", file=sys.stderr, flush=True)
         end = time.monotonic() + seconds
         with contextlib.suppress(KeyboardInterrupt):
             while (left := end - time.monotonic()) > 0:
                 time.sleep(min(left, LOOK))
                 result.look()
+        # From here on the numbers stand still.
+        link.close()
+        result.complain(taken[0])
         return result.folded()
 
 
@@ -193,13 +205,16 @@ def main() -> None:
     parser.add_argument("--pid", type=int, help="one process")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long (5)")
     parser.add_argument("--frequency", type=int, default=99, metavar="HZ", help="samples (99)")
+    parser.add_argument(
+        "--stacks", type=int, default=1 << 14, metavar="N", help="room for different ones (16384)"
+    )
     parser.add_argument("--svg", metavar="FILE", help="write a flame graph")
     options = parser.parse_args()
     if options.pid is not None and not os.path.exists(f"/proc/{options.pid}"):
         raise SystemExit(f"cpuprofile: there is no process {options.pid}")
     escape_output()
     try:
-        stacks = profile(options.pid, options.seconds, options.frequency)
+        stacks = profile(options.pid, options.seconds, options.frequency, options.stacks)
     except (ebpf.EbpfError, OSError, ValueError) as error:
         raise SystemExit(f"cpuprofile: {error}") from None
     if not stacks:

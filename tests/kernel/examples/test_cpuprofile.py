@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -104,6 +105,25 @@ def test_ids_in_a_container_are_its_own(spin: Path, option: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "main;often;busy_part" in done.stdout
+
+
+@pytest.mark.usefixtures("spinning")
+def test_what_there_is_no_room_for_is_told() -> None:
+    """Samples that the maps do not take are missing without a word, or seem to have no stack."""
+    done = subprocess.run(
+        command("cpuprofile", "--seconds", "2", "--frequency", "199", "--stacks", "1"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    told = re.search(r"(\d+) samples were not counted, and of (\d+) a stack is", done.stderr)
+    assert told is not None, done.stderr
+    missed, lost = map(int, told.groups())
+    counts = [line.rpartition(" ") for line in done.stdout.splitlines()]
+    assert len(counts) <= 2
+    assert sum(int(number) for names, _, number in counts if "[lost]" in names) == lost > 0
+    assert missed > 0
 
 
 def test_what_cannot_be_sampled_is_told() -> None:
