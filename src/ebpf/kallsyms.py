@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PATH = "/proc/kallsyms"
 
@@ -51,6 +51,18 @@ def function_addresses(name: str) -> list[int]:
                 found.append(int(address, 16))
         at = text.find(f" {name}", end)
     return found
+
+
+def repeated(names: Iterable[str]) -> set[str]:
+    """Those of `names` that several functions have."""
+    wanted = set(names)
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for line in _read().splitlines():
+        _, kind, name, *_ = line.split()
+        if name in wanted and kind in _FUNCTIONS:
+            (twice if name in seen else seen).add(name)
+    return twice
 
 
 def nearest(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from ebpf.errors import BpfFileNotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ebpf.btf import Btf, Kind
     from ebpf.links.base import HasFileno
@@ -48,6 +48,15 @@ def matching(pattern: str) -> list[tuple[int, str]]:
     if not found:
         raise missing(f"no kernel function matches {pattern}", _nearest_to_pattern(pattern))
     return list(found)
+
+
+def with_names(names: Iterable[str]) -> list[tuple[int, str]]:
+    """(address or 0, name) of the kernel's functions that can be traced and are called so.
+
+    Raises what `matching` does, but for functions that are not there.
+    """
+    wanted = set(names)
+    return list(dict.fromkeys(found for found in _traceable() if found[1] in wanted))
 
 
 def _nearest_to_pattern(pattern: str) -> list[str]:
@@ -94,8 +103,8 @@ def function_of(program: HasFileno, name: str) -> int:
     return found[0].id
 
 
-def btf_functions(names: list[str]) -> list[int]:
-    """The BTF ids of the kernel's functions `names`, each a name or a pattern.
+def btf_functions(names: list[str]) -> list[tuple[int, str]]:
+    """(BTF id, its name in `names`) of kernel functions, each told by a name or a pattern.
 
     Raises:
         BpfFileNotFoundError: there is none of that name, or none that matches.
@@ -104,7 +113,7 @@ def btf_functions(names: list[str]) -> list[int]:
     from ebpf.kernel_btf import kernel_btf
 
     btf = kernel_btf()
-    ids: dict[int, None] = {}
+    ids: dict[int, str] = {}
     for name in names:
         if is_pattern(name):
             traceable = {found for _, found in matching(name)}
@@ -113,8 +122,8 @@ def btf_functions(names: list[str]) -> list[int]:
             matches = [type.id for type in btf.find_all(name, Kind.FUNC)]
         if not matches:
             raise missing(f"no kernel function {name} in its BTF", kallsyms.nearest(name))
-        ids.update(dict.fromkeys(matches))
-    return list(ids)
+        ids.update(dict.fromkeys(matches, name))
+    return list(ids.items())
 
 
 def nearest_type(btf: Btf, prefix: str, kind: Kind, name: str) -> list[str]:

@@ -10,7 +10,7 @@ from ebpf.errors import BpfError, NotSupportedError
 from ebpf.links.arrays import Arrays, cookie_list
 from ebpf.links.base import Link
 from ebpf.links.create import check_type, create_link
-from ebpf.links.functions import is_pattern, matching, missing
+from ebpf.links.functions import is_pattern, matching, missing, with_names
 from ebpf.types import AttachType, KprobeMultiFlags, ProgramType
 
 TYPE_CHECKING = False
@@ -41,7 +41,9 @@ def attach_kprobe_multi(
     pt_regs``. The kernel needs CONFIG_FPROBE.
 
     Args:
-        symbols: a pattern with ``*`` and ``?``, a function's name, or several names; or
+        symbols: a pattern with ``*`` and ``?``, a function's name, or several names. Of a name
+            that several functions have all are meant, but only the first where the kernel tells
+            no addresses (before 6.5, or not to this process); or
         addresses: where functions begin.
         cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols` or
             `addresses`, in their order, or by name.
@@ -135,10 +137,14 @@ class Places:
         self.names: list[str] = []
         self.addresses = [*(addresses or ())]
         self.described = symbols if isinstance(symbols, str) else ""
+        found: list[tuple[int, str]] = []
         if isinstance(symbols, str) and is_pattern(symbols):
-            self._resolve(symbols, cookies)
+            found = _matching(symbols, cookies)
+            self.names = list(dict.fromkeys(name for _, name in found))
         elif symbols is not None:
-            self.names = [symbols] if isinstance(symbols, str) else [*symbols]
+            self.names = [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
+            # The kernel takes the first function of a name.
+            found = with_names(self.names) if kallsyms.repeated(self.names) else []
         for address in self.addresses:
             check_number("addresses", address, 64)
         count = len(self.names) or len(self.addresses)
@@ -146,17 +152,19 @@ class Places:
             raise ValueError("symbols: empty; there is nothing to attach to")
         self.described = self.described or f"{count} functions"
         self.cookies = cookie_list(cookies, self.names, count)
+        # Whatever is not found the kernel refuses by its name.
+        known = {name for address, name in found if address}
+        if found and known == {*self.names}:
+            self._take_addresses(found)
         self._arrays = Arrays()
 
-    def _resolve(self, pattern: str, cookies: Cookies) -> None:
-        if cookies is not None and not hasattr(cookies, "keys"):
-            raise TypeError("cookies: for a pattern they are by name: {'do_nanosleep': 1}")
-        found = matching(pattern)
-        # By address a name that several functions have means all of them.
-        if cookies is None and all(address for address, _ in found):
-            self.addresses = [address for address, _ in found]
-        else:
-            self.names = list(dict.fromkeys(name for _, name in found))
+    def _take_addresses(self, found: list[tuple[int, str]]) -> None:
+        """By address a name that several functions have means all of them."""
+        if self.cookies:
+            by_name = dict(zip(self.names, self.cookies, strict=True))
+            self.cookies = [by_name[name] for _, name in found]
+        self.addresses = [address for address, _ in found]
+        self.names = []
 
     def fields(self) -> dict[str, int]:
         """The members of ``link_create.kprobe_multi``; this object keeps what they point to."""
@@ -177,3 +185,9 @@ class Places:
         what = ", ".join(self.names[:3] or map(hex, self.addresses[:3]))
         more = ", ..." if len(self.names) + len(self.addresses) > 3 else ""
         return missing(f"one of these is no kernel function that can be traced: {what}{more}", [])
+
+
+def _matching(pattern: str, cookies: Cookies) -> list[tuple[int, str]]:
+    if cookies is not None and not hasattr(cookies, "keys"):
+        raise TypeError("cookies: for a pattern they are by name: {'do_nanosleep': 1}")
+    return matching(pattern)

@@ -62,7 +62,8 @@ def attach_tracing_multi(
     """
     if (symbols is None) == (btf_ids is None):
         raise TypeError("attach_tracing_multi: give either symbols or btf_ids")
-    names, ids = _functions(symbols, btf_ids)
+    names, functions = _functions(symbols, btf_ids)
+    ids = [id for id, _ in functions]
     hook = attach_type or getattr(program, "attach_type", None)
     word = _WORDS.get(hook or AttachType(0))
     what = symbols if isinstance(symbols, str) else f"{len(ids)} functions"
@@ -75,7 +76,7 @@ def attach_tracing_multi(
     arrays = Arrays()
     fields = {"ids": arrays.numbers(ids, "I"), "cnt": len(ids)}
     if cookies is not None:
-        fields["cookies"] = arrays.numbers(cookie_list(cookies, names, len(ids)))
+        fields["cookies"] = arrays.numbers(_cookies(cookies, names, functions))
     fd = create_link(
         program,
         target,
@@ -90,18 +91,26 @@ def attach_tracing_multi(
 
 def _functions(
     symbols: str | Iterable[str] | None, btf_ids: Iterable[int] | None
-) -> tuple[list[str], list[int]]:
-    """The names, as far as there are any, and the BTF ids of the functions."""
+) -> tuple[list[str], list[tuple[int, str]]]:
+    """The names, as far as there are any, and (BTF id, name or "") of the functions."""
     if symbols is None:
-        ids = [*(btf_ids or ())]
-        for id in ids:
+        functions = [(id, "") for id in btf_ids or ()]
+        for id, _ in functions:
             check_number("btf_ids", id, 32)
         names = []
     else:
-        names = [symbols] if isinstance(symbols, str) else [*symbols]
-        ids = btf_functions(names)
+        names = [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
+        functions = btf_functions(names)
         if any(map(is_pattern, names)):
             names = []
-    if not ids:
+    if not functions:
         raise ValueError("symbols: empty; there is nothing to attach to")
-    return names, ids
+    return names, functions
+
+
+def _cookies(cookies: Cookies, names: list[str], functions: list[tuple[int, str]]) -> list[int]:
+    """A cookie for each function."""
+    if not names:
+        return cookie_list(cookies, names, len(functions))
+    by_name = dict(zip(names, cookie_list(cookies, names, len(names)), strict=True))
+    return [by_name[name] for _, name in functions]

@@ -147,7 +147,9 @@ class Watching(Descriptor):
         pt_regs``. The kernel needs CONFIG_FPROBE.
 
         Args:
-            symbols: a pattern with ``*`` and ``?``, a function's name, or several names; or
+            symbols: a pattern with ``*`` and ``?``, a function's name, or several names. Of a name
+                that several functions have all are meant, but only the first where the kernel
+                tells no addresses (before 6.5, or not to this process); or
             addresses: where functions begin.
             cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols`
                 or `addresses`, in their order, or by name.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ebpf import (
     NotSupportedError,
     Program,
     ProgramType,
+    tracefs,
 )
 from ebpf.asm import R0, exit_, mov
 from ebpf.links import remove_stale_events
@@ -80,9 +82,9 @@ def test_a_cookie_for_each_function() -> None:
 
 @FPROBE
 def test_symbols_and_addresses(counts: HashMap[int, int]) -> None:
-    """The arrays are taken for each other."""
+    """The arrays are taken for each other, or a name that is there twice is refused."""
     with load_multi(count(counts)) as program:
-        with program.attach_kprobe_multi([CLONE, "security_task_alloc"]):
+        with program.attach_kprobe_multi([CLONE, "security_task_alloc", CLONE]):
             start_threads()
         assert runs(counts) == 2
         with program.attach_kprobe_multi(addresses=[address_of(CLONE)]) as link:
@@ -91,6 +93,20 @@ def test_symbols_and_addresses(counts: HashMap[int, int]) -> None:
         assert runs(counts) == 3
         if environment.kernel_version() >= (6, 6):
             assert details["addrs"] == [address_of(CLONE)]
+
+
+@FPROBE
+def test_a_name_that_several_functions_have() -> None:
+    """The kernel takes the first of them; all are meant, where it tells their addresses (6.5)."""
+    with load_multi(PASS) as program:
+        # The addresses of a link are known since 6.6.
+        if environment.kernel_version() < (6, 6):
+            return
+        listed = Path(tracefs.find(), "available_filter_functions_addrs")
+        names = Counter(line.split()[1] for line in listed.read_text().splitlines())
+        name = next(n for n, times in names.items() if times == 2 and not n.startswith("__ftrace"))
+        with program.attach_kprobe_multi([name, CLONE], cookies={name: 1, CLONE: 2}) as link:
+            assert len(link.info().details["addrs"]) == 3
 
 
 @FPROBE

@@ -183,6 +183,11 @@ def test_a_cookie_for_each_of_several_functions() -> None:
         with program.attach_tracing_multi([CLONE], cookies={CLONE: 4}):
             start_threads()
         assert kept[os.getpid()] == 4
+        # copy_process() comes last.
+        cookies = {CLONE: 4, "copy_process": 3}
+        with program.attach_tracing_multi([CLONE, CLONE, "copy_process"], cookies=cookies):
+            start_threads()
+        assert kept[os.getpid()] == 3
         with pytest.raises(BpfFileNotFoundError, match="no kernel function kernel_clnoe"):
             program.attach_tracing_multi([CLONE, "kernel_clnoe"])
         with pytest.raises(ValueError, match="2 for 1 places"):
