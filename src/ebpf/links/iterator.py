@@ -9,7 +9,7 @@ import warnings
 
 from ebpf._sys import Descriptor, bpf, ffi, perf
 from ebpf._sys.arguments import check_number, check_objects
-from ebpf.errors import CodecError, NotSupportedError, from_errno
+from ebpf.errors import BpfError, CodecError, NotSupportedError, from_errno
 from ebpf.links.base import Link
 from ebpf.links.cgroup import open_cgroup
 from ebpf.links.create import check_process, check_type, create_link
@@ -164,7 +164,13 @@ def attach_iter(
         fields = {"pid": pid or 0, "tid": tid or 0}
     elif map is not None:
         fields = {"map_fd": map.fileno()}
-    return _create(program, target, kind, **fields)
+    try:
+        return _create(program, target, kind, **fields)
+    except BpfError as error:
+        if kind or iterator or error.errno != errno.EINVAL:
+            raise
+    # It was opened by id or pin, and may be for cgroups.
+    return _create(program, target, "cgroup", order=_order(order))
 
 
 def _order(order: CgroupIterOrder | None) -> int:

@@ -60,8 +60,8 @@ def attach_tracing(
 
     Args:
         cookie: what bpf_get_attach_cookie() returns in the program (5.19; tp_btf 6.10).
-        attach_type: what the program was loaded for; a cookie needs it where `program` is no
-            `Program` that was loaded here.
+        attach_type: what the program was loaded for; a cookie needs it where that is not known,
+            because the program was opened by id or pin.
 
     Raises:
         BpfError: EINVAL, the program is of another type, or was loaded for an iterator or several

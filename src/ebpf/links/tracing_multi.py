@@ -51,8 +51,8 @@ def attach_tracing_multi(
         btf_ids: functions by their ids in the kernel's BTF.
         cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols` or
             `btf_ids`, in their order, or by name. Not with a pattern.
-        attach_type: what the program was loaded for, where `program` is no `Program` that was
-            loaded here.
+        attach_type: what the program was loaded for, where that is not known because it was opened
+            by id or pin.
 
     Raises:
         BpfFileNotFoundError: a function that is not there; a pattern that none matches.
@@ -71,7 +71,8 @@ def attach_tracing_multi(
     check_type(program, target, ProgramType.TRACING)
     if hook is None or word is None:
         raise TypeError(
-            f"attach_type: {program!r} is to be loaded for one of {', '.join(map(str, _WORDS))}"
+            f"attach_type: {program!r} is to be loaded for one of {', '.join(map(str, _WORDS))},"
+            " which is to be given where the program was opened by id or pin"
         )
     arrays = Arrays()
     fields = {"ids": arrays.numbers(ids, "I"), "cnt": len(ids)}

@@ -51,14 +51,14 @@ class Attaching(Watching):
         way, target = self.spec.attach, self.spec.target
         return self._own(links.attach_by_section(self, way, target, **where))
 
-    def attach_lsm(self, *, cookie: int = 0) -> Link:
+    def attach_lsm(self, *, cookie: int = 0, attach_type: AttachType | None = None) -> Link:
         """Have an LSM program judge what it was loaded for: 0 allows, a negative errno denies.
 
         Arguments and errors are those of `attach_tracing`, and NotSupportedError where the BPF LSM
         is not among the active ones (kernel parameter ``lsm=``): the program would never run.
         Without securityfs that cannot be told.
         """
-        return self._own(links.attach_lsm(self, cookie=cookie))
+        return self._own(links.attach_lsm(self, cookie=cookie, attach_type=attach_type))
 
     def attach_lsm_cgroup(self, cgroup: Cgroup) -> Link:
         """Have an LSM program judge what the processes of one cgroup do (6.0).

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ebpf.links.arrays import Cookies
     from ebpf.links.binaries import StrPath
     from ebpf.links.counter import Event
+    from ebpf.types import AttachType
 
     L = TypeVar("L", bound=Link)
 
@@ -405,7 +406,7 @@ class Watching(Descriptor):
         rate = {"period": period, "frequency": frequency, "cookie": cookie}
         return self._own(links.attach_perf_event(self, event, pid=pid, cpu=cpu, **rate))
 
-    def attach_tracing(self, *, cookie: int = 0) -> Link:
+    def attach_tracing(self, *, cookie: int = 0, attach_type: AttachType | None = None) -> Link:
         """Run a TRACING program at the function or tracepoint that it was loaded for.
 
         fentry, fexit, fmod_ret and fsession programs run at a kernel function, or a function of
@@ -414,6 +415,8 @@ class Watching(Descriptor):
 
         Args:
             cookie: what bpf_get_attach_cookie() returns in the program (5.19; tp_btf 6.10).
+            attach_type: what the program was loaded for; a cookie needs it where that is not known,
+                because the program was opened by id or pin.
 
         Raises:
             BpfError: EINVAL, the program is of another type, or was loaded for an iterator or
@@ -422,7 +425,7 @@ class Watching(Descriptor):
             NotSupportedError: a cookie on a kernel before 5.19 (tp_btf: 6.10), or an architecture
                 whose kernel has no trampolines.
         """
-        return self._own(links.attach_tracing(self, cookie=cookie))
+        return self._own(links.attach_tracing(self, cookie=cookie, attach_type=attach_type))
 
     def attach_tracing_multi(
         self,
@@ -430,6 +433,7 @@ class Watching(Descriptor):
         *,
         btf_ids: Iterable[int] | None = None,
         cookies: Cookies = None,
+        attach_type: AttachType | None = None,
     ) -> Link:
         """Run a TRACING program at the entry or return of several kernel functions (7.2).
 
@@ -441,6 +445,8 @@ class Watching(Descriptor):
             btf_ids: functions by their ids in the kernel's BTF.
             cookies: what bpf_get_attach_cookie() returns in the program: one for each of `symbols`
                 or `btf_ids`, in their order, or by name. Not with a pattern.
+            attach_type: what the program was loaded for, where that is not known because it was
+                opened by id or pin.
 
         Raises:
             BpfFileNotFoundError: a function that is not there; a pattern that none matches.
@@ -449,5 +455,7 @@ class Watching(Descriptor):
             TypeError, ValueError: cookies that do not fit the functions.
         """
         return self._own(
-            links.attach_tracing_multi(self, symbols, btf_ids=btf_ids, cookies=cookies)
+            links.attach_tracing_multi(
+                self, symbols, btf_ids=btf_ids, cookies=cookies, attach_type=attach_type
+            )
         )

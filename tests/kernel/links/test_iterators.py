@@ -349,6 +349,9 @@ def test_cgroups_in_an_order() -> None:
             assert list(counts.values()) == [1, 3, 3]
             assert len(program.attach_iter(cgroup=made).read()) == 3
             assert len(program.attach_iter().read()) > 3
+            # Whose object does not know what it is for.
+            with Program.from_id(program.info().id) as opened:
+                assert len(opened.attach_iter().read()) > 3
             with pytest.raises(BpfFileNotFoundError, match="open the cgroup /no/such"):
                 program.attach_iter(cgroup="/no/such")
     finally:

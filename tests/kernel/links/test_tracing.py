@@ -19,7 +19,6 @@ from ebpf import (
 )
 from ebpf.asm import R0, R6, R7, Label, call, exit_, jne, ldxdw, ldxw, mov, rsh
 from ebpf.errors import BpfPermissionError
-from ebpf.links import attach_tracing
 from tests.kernel import environment
 from tests.kernel.examples.support import TRUE
 from tests.kernel.links.hooks import (
@@ -136,7 +135,7 @@ def test_a_cookie_takes_the_hook_where_it_is_not_known() -> None:
         with pytest.raises(TypeError, match="attach_type: a cookie takes"):
             opened.attach_tracing(cookie=1)
         opened.attach_tracing().close()
-        attach_tracing(opened, cookie=1, attach_type=AttachType.TRACE_RAW_TP).close()
+        opened.attach_tracing(cookie=1, attach_type=AttachType.TRACE_RAW_TP).close()
 
 
 @FENTRY
@@ -188,6 +187,8 @@ def test_a_cookie_for_each_of_several_functions() -> None:
         with program.attach_tracing_multi([CLONE, CLONE, "copy_process"], cookies=cookies):
             start_threads()
         assert kept[os.getpid()] == 3
+        with Program.from_id(program.info().id) as opened:
+            opened.attach_tracing_multi([CLONE], attach_type=AttachType.TRACE_FENTRY_MULTI)
         with pytest.raises(BpfFileNotFoundError, match="no kernel function kernel_clnoe"):
             program.attach_tracing_multi([CLONE, "kernel_clnoe"])
         with pytest.raises(ValueError, match="2 for 1 places"):
