@@ -9,7 +9,13 @@ import re
 from ebpf import kallsyms, tracefs
 from ebpf._sys import perf
 from ebpf._sys.arguments import c_string, check_number, check_numbers, check_text
-from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
+from ebpf.errors import (
+    BpfError,
+    BpfFileNotFoundError,
+    BpfPermissionError,
+    NotSupportedError,
+    from_errno,
+)
 from ebpf.links import perf_event, tracefs_event
 from ebpf.links.base import Link
 from ebpf.links.create import check_type
@@ -29,6 +35,9 @@ _WRAPPERS = {
     "s390x": "__s390x_sys_",
     "riscv64": "__riscv_sys_",
 }
+
+# KRETPROBE_MAXACTIVE_MAX of kernel/trace/trace_kprobe.c.
+_MAXACTIVE_MAX = 4096
 
 # A function's name, or the module's before it: what tracefs takes for one.
 _NAME = re.compile(r"[\w.$:]+")
@@ -76,9 +85,10 @@ def attach_kretprobe(
     the architecture returns it (``ax`` on x86-64).
 
     Args:
-        maxactive: how many calls that have not returned yet are kept in mind; the returns of
-            others are missed. By default twice the number of CPUs, at least 10. It takes an event
-            in tracefs, which a SIGKILL leaves behind: `remove_stale_events` finds it.
+        maxactive: how many calls that have not returned yet are kept in mind, up to 4096; the
+            returns of others are missed. By default twice the number of CPUs, at least 10. It takes
+            an event in tracefs, which the process must be allowed to write to, and which a SIGKILL
+            leaves behind: `remove_stale_events` finds it.
     """
     check_number("maxactive", maxactive, 32)
     if maxactive:
@@ -100,9 +110,15 @@ def _attach_event(
     # What it raises is not of the function.
     tracefs.find()
     try:
-        event = tracefs_event.create("kprobe", f"r{maxactive}", where)
-    except OSError as error:
-        _failed(error.errno or 0, target, symbol)
+        event = tracefs_event.create(f"r{maxactive}", where)
+    except BpfPermissionError:
+        raise
+    except BpfError as error:
+        code = error.errno or 0
+        if code == errno.EINVAL and maxactive > _MAXACTIVE_MAX:
+            action = f"open {target}: maxactive: {maxactive} is more than the kernel takes"
+            raise BpfError(code, f"{action} ({_MAXACTIVE_MAX})") from None
+        _failed(code, target, symbol)
     return event.attach(program, target, cookie)
 
 

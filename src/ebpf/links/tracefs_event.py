@@ -14,7 +14,7 @@ import weakref
 from itertools import count
 
 from ebpf import tracefs
-from ebpf._sys import perf
+from ebpf._sys import facts, perf
 from ebpf._sys.closing import close_all
 from ebpf.errors import BpfError, BpfPermissionError, from_errno
 from ebpf.links import perf_event
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ebpf.links.base import HasFileno
 
+_FILE = "kprobe_events"
+
 # The group of all events of this library.
 GROUP = "ebpf"
 
@@ -41,7 +43,7 @@ _numbers = count(1)
 
 
 class TracefsEvent:
-    """An event ``ebpf/<name>`` of kprobe_events or uprobe_events, until it is removed."""
+    """An event ``ebpf/<name>`` of kprobe_events, until it is removed."""
 
     def __init__(self, file: str, name: str) -> None:
         self.file = file
@@ -90,19 +92,19 @@ class TracefsLink(LinkGroup):
         self._event.remove()
 
 
-def create(kind: str, type: str, place: str) -> TracefsEvent:
-    """Create the event: `kind` "kprobe" or "uprobe", `type` "p", "r" or "r<maxactive>".
+def create(type: str, place: str) -> TracefsEvent:
+    """Create the event, a kprobe of the `type` "p", "r" or "r<maxactive>".
 
     Raises:
-        OSError: what the kernel refused.
+        BpfError: what the kernel refused.
         BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
     """
     number = next(_numbers)
-    file = os.path.join(tracefs.find(), f"{kind}_events")
+    file = os.path.join(tracefs.find(), _FILE)
     name = f"{mark()}_{number}"
     at_exit(_remove_own)
     event = TracefsEvent(file, name)
-    _write(file, f"{type}:{GROUP}/{name} {place}")
+    _write(file, f"{type}:{GROUP}/{name} {place}", "create a probe")
     _own[name] = event
     return event
 
@@ -123,25 +125,23 @@ def remove_stale_events() -> list[str]:
     Raises:
         BpfFileNotFoundError, BpfPermissionError: there is no tracefs, or not for this process.
     """
-    removed = []
-    directory = tracefs.find()
-    for kind in ("kprobe", "uprobe"):
-        file = os.path.join(directory, f"{kind}_events")
-        if not os.path.exists(file):
-            continue
-        for line in tracefs.lines(file):
-            group, _, name = line.split()[0].partition(":")[2].partition("/")
-            match = _NAME.fullmatch(name)
-            stale = group == GROUP and match and is_gone(match[1])
-            if stale and _remove(file, name):
-                removed.append(name)
+    removed: list[str] = []
+    file = os.path.join(tracefs.find(), _FILE)
+    if not os.path.exists(file):
+        return removed
+    for line in tracefs.lines(file):
+        group, _, name = line.split()[0].partition(":")[2].partition("/")
+        match = _NAME.fullmatch(name)
+        stale = group == GROUP and match and is_gone(match[1])
+        if stale and _remove(file, name):
+            removed.append(name)
     return removed
 
 
 def _remove(file: str, name: str) -> bool:
     """Remove an event, unless a program is attached to it."""
     try:
-        _write(file, f"-:{GROUP}/{name}")
+        _write(file, f"-:{GROUP}/{name}", "remove a probe")
     except BpfError as error:
         # By a pinned link, or by a process that has another number here (a container).
         if error.errno != errno.EBUSY:
@@ -150,7 +150,7 @@ def _remove(file: str, name: str) -> bool:
     return True
 
 
-def _write(file: str, line: str) -> None:
+def _write(file: str, line: str, action: str) -> None:
     try:
         # By hand: what open() does for appending, seeking the end, these files refuse.
         fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -159,8 +159,11 @@ def _write(file: str, line: str) -> None:
         finally:
             os.close(fd)
     except PermissionError as error:
-        raise BpfPermissionError(
-            error.errno or errno.EACCES, f"create a probe: this process may not write {file}"
-        ) from None
+        code = error.errno or errno.EACCES
+        why = f"this process may not write {file}; run it as root"
+        # Not a matter of the file's mode, but of a kernel that is locked down.
+        if code == errno.EPERM:
+            why = facts.explain_permission()
+        raise BpfPermissionError(code, f"{action}: {why}") from None
     except OSError as error:
         raise from_errno(error.errno or 0, f"write {line!r} to {file}") from None

@@ -100,9 +100,10 @@ class Watching(Descriptor):
         the architecture returns it (``ax`` on x86-64).
 
         Args:
-            maxactive: how many calls that have not returned yet are kept in mind; the returns of
-                others are missed. By default twice the number of CPUs, at least 10. It takes an
-                event in tracefs, which a SIGKILL leaves behind: `remove_stale_events` finds it.
+            maxactive: how many calls that have not returned yet are kept in mind, up to 4096; the
+                returns of others are missed. By default twice the number of CPUs, at least 10. It
+                takes an event in tracefs, which the process must be allowed to write to, and which
+                a SIGKILL leaves behind: `remove_stale_events` finds it.
         """
         return self._own(
             links.attach_kretprobe(
