@@ -33,6 +33,9 @@ _REFUSALS = {
     errno.EILSEQ: "the instruction there is not the start of one, or not known",
 }
 
+# What EINVAL may mean as well where there is a reference counter.
+OTHER_COUNTER = ", or a probe that is there already has another reference counter"
+
 
 def attach_uprobe(
     program: HasFileno,
@@ -56,7 +59,8 @@ def attach_uprobe(
         symbol: a function, ``name`` or ``name@VERSION``, with `offset` bytes into it; without
             one `offset` counts from the start of the executable or library.
         pid: one process only; by default every one, those to come included.
-        ref_ctr_offset: where in it a 16-bit number is that counts who is watching.
+        ref_ctr_offset: where in it a 16-bit number is that counts who is watching. It counts only
+            in memory that the program may write to.
         cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
     Raises:
@@ -130,6 +134,7 @@ def open_probe(
     check_number("cookie", cookie, 64)
     counter = ref_ctr_offset and place.start + ref_ctr_offset
     check_number("ref_ctr_offset", counter, 32)
+    check_counter("ref_ctr_offset", counter)
     target = f"{kind} {place.described}"
     check_type(program, target, ProgramType.KPROBE)
     pmu = perf.pmu_type("uprobe")
@@ -149,11 +154,20 @@ def open_probe(
         cpu=0 if pid is None else -1,
     )
     if fd < 0:
-        _failed(-fd, target)
+        _failed(-fd, target, counter)
     return perf_event.attach(program, fd, target, cookie)
 
 
-def _failed(code: int, target: str) -> NoReturn:
+def check_counter(name: str, offset: int) -> None:
+    """Refuse a reference counter where the kernel takes none; `offset` is of the file."""
+    if offset % 2:
+        raise ValueError(
+            f"{name}: {offset:#x} in the file is odd; a 16-bit number is at an even one"
+        )
+
+
+def _failed(code: int, target: str, counter: int) -> NoReturn:
     if code in _REFUSALS:
-        raise from_errno(code, f"open {target}: {_REFUSALS[code]}")
+        other = OTHER_COUNTER if code == errno.EINVAL and counter else ""
+        raise from_errno(code, f"open {target}: {_REFUSALS[code]}{other}")
     perf.fail(code, f"open {target}")

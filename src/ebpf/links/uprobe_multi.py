@@ -10,6 +10,7 @@ from ebpf.links.base import Link
 from ebpf.links.binaries import find_binary, function_offset, function_offsets, place_of
 from ebpf.links.create import check_process, check_type, create_link
 from ebpf.links.functions import is_pattern
+from ebpf.links.uprobe import OTHER_COUNTER, check_counter
 from ebpf.types import AttachType, ProgramType, UprobeMultiFlags
 
 TYPE_CHECKING = False
@@ -139,6 +140,8 @@ class Places:
         if not names:
             self.offsets = [start + offset for offset in self.offsets]
         self.counters = [counter and start + counter for counter in self.counters]
+        for counter in self.counters:
+            check_counter("ref_ctr_offsets", counter)
         self.cookies = cookie_list(cookies, names, len(self.offsets))
         what = symbols if isinstance(symbols, str) else f"{len(self.offsets)} places"
         self.described = f"{found}:{what}"
@@ -175,11 +178,12 @@ def attach_places(program: HasFileno, way: str, places: Places) -> Link:
     check_type(program, target, ProgramType.KPROBE)
     session = way == "uprobe.session"
     hook = AttachType.TRACE_UPROBE_SESSION if session else AttachType.TRACE_UPROBE_MULTI
+    invalid = _REFUSALS[errno.EINVAL] + (OTHER_COUNTER if any(places.counters) else "")
     fd = create_link(
         program,
         target,
         "uprobe_multi",
-        refusals=_REFUSALS,
+        refusals=_REFUSALS | {errno.EINVAL: invalid},
         needs=hook.since,
         attach_type=hook,
         uprobe_multi_flags=UprobeMultiFlags.RETURN if way.startswith("uret") else 0,

@@ -221,7 +221,8 @@ class Watching(Descriptor):
             symbol: a function, ``name`` or ``name@VERSION``, with `offset` bytes into it; without
                 one `offset` counts from the start of the executable or library.
             pid: one process only; by default every one, those to come included.
-            ref_ctr_offset: where in it a 16-bit number is that counts who is watching.
+            ref_ctr_offset: where in it a 16-bit number is that counts who is watching. It counts
+                only in memory that the program may write to.
             cookie: what bpf_get_attach_cookie() returns in the program (5.15).
 
         Raises:

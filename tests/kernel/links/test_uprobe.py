@@ -132,6 +132,8 @@ def test_a_reference_counter_is_raised_while_the_probe_is_there(
     assert loaded.watched() == 0
     with program.attach_uprobe(path, "twice", ref_ctr_offset=counter):
         assert loaded.watched() == 1
+        with pytest.raises(BpfError, match="already has another reference counter"):
+            program.attach_uprobe(path, "twice", ref_ctr_offset=counter + 2)
     assert loaded.watched() == 0
 
 
@@ -360,6 +362,11 @@ def test_what_a_process_has_mapped_comes_first(
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "an odd counter": (
+        {"symbol": "twice", "ref_ctr_offset": 5},
+        ValueError,
+        "ref_ctr_offset: 0x5 in the file is odd",
+    ),
     "no such file": ({"path": "/no/such/file"}, BpfFileNotFoundError, "path: /no/such/file"),
     "no path": ({"path": None}, TypeError, "path: None is not a str"),
     "a directory": ({"path": "/tmp"}, BpfError, "no regular file"),
@@ -451,6 +458,8 @@ def test_offsets_and_reference_counters_of_many_places(path: Path) -> None:
         counter = file_offset(path, "watchers")
         with program.attach_uprobe_multi(path, offsets=places, ref_ctr_offsets=[counter, 0]):
             assert loaded.watched() == 1
+            with pytest.raises(BpfError, match="already has another reference counter"):
+                program.attach_uprobe_multi(path, offsets=places[:1], ref_ctr_offsets=[counter + 2])
             loaded.twice(1)
             loaded.thrice(1)
         assert loaded.watched() == 0
@@ -493,6 +502,11 @@ WRONG_PLACES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         {"symbols": ["twice"], "ref_ctr_offsets": [1, 2]},
         ValueError,
         "2 for 1 places",
+    ),
+    "an odd counter": (
+        {"symbols": ["twice"], "ref_ctr_offsets": [5]},
+        ValueError,
+        "ref_ctr_offsets: 0x5 in the file is odd",
     ),
     "no such process": (
         {"symbols": ["twice"], "pid": 0x3FFF_FFFF},
