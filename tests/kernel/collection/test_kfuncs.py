@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,10 @@ import pytest
 from ebpf.errors import NotSupportedError, RelocationError
 from ebpf.spec import CollectionSpec
 from tests.kernel import environment
+from tests.kernel.samples import Forked
 from tests.objects import compiled
+
+CAP_SYS_ADMIN = 21
 
 
 def test_kfuncs_are_called_and_missing_ones_are_not() -> None:
@@ -66,6 +72,34 @@ def test_symbols_have_their_addresses() -> None:
     with spec.load() as objects:
         assert objects.programs["symbols"].test_run().return_value == 2
         assert objects.variables["found"].value == 2
+
+
+def give_up(capability: int) -> None:
+    """Have this thread go on without it (capget(2) and capset(2), their third version)."""
+    libc = ctypes.CDLL(None)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for at in range(3):
+        sets[3 * (capability // 32) + at] &= ~(1 << capability % 32)
+    assert libc.capset(header, sets) == 0
+
+
+def test_optional_symbols_take_no_capability_of_modules() -> None:
+    """Looking for them in modules would keep objects from whoever has CAP_BPF and no more; a
+    kernel without modules does not show it."""
+    if environment.kernel_version() < (5, 14):
+        raise NotSupportedError("programs of type SYSCALL", (5, 14))
+    spec = CollectionSpec.from_file(compiled("kfuncs"))
+    spec.select("symbols")
+
+    def load(tell: Callable[[int], object]) -> None:
+        give_up(CAP_SYS_ADMIN)
+        with spec.load() as objects:
+            tell(len(objects.programs))
+            signal.pause()
+
+    with Forked(load) as child:
+        assert child.told == 1
 
 
 @pytest.mark.needs_config("CONFIG_NF_CONNTRACK")
