@@ -17,12 +17,12 @@ from ebpf.symbols.perf_map import PerfMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableMapping
 
     from ebpf._sys.mappings import Mapping
 
-    # (device, inode, size, time of the last change) -> symbols; None for what is no ELF file
-    FileCache = dict[tuple[int, int, int, int], FileSymbols | None]
+    # (device, inode, size, time of the last change) -> symbols
+    FileCache = MutableMapping[tuple[int, int, int, int], FileSymbols]
 
 
 class ProcessSymbols:
@@ -65,6 +65,7 @@ class ProcessSymbols:
         # Those of a process that has ended, and that nobody has waited for, are empty.
         self._mappings = executable_mappings(self.pid) or self._mappings
         self._starts = [mapping.start for mapping in self._mappings]
+        self._symbols = {m: self._symbols[m] for m in self._mappings if m in self._symbols}
 
     def resolve(self, addresses: Iterable[int]) -> list[Frame]:
         """A Frame for each address, in their order."""
@@ -131,12 +132,13 @@ class ProcessSymbols:
                 return None
             status, name = os.stat(found), found
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if key not in self._cache:
-            self._cache[key] = None
+        symbols = self._cache.get(key)
+        if symbols is None:
             with ElfImage.open(name) as image:
                 root = f"/proc/{self.pid}/root"
-                self._cache[key] = FileSymbols(image, mapping.name, root, self._debug_directory)
-        return self._cache[key]
+                symbols = FileSymbols(image, mapping.name, root, self._debug_directory)
+            self._cache[key] = symbols
+        return symbols
 
     def _memory(self, mapping: Mapping) -> bytes:
         with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:

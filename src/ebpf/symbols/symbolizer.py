@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import weakref
 
 from ebpf.elf.debug import DEBUG_DIRECTORY
 from ebpf.symbols import demangle as demangling
@@ -23,6 +25,9 @@ _BUILD_ID_IP = 2
 
 # Processes whose mappings are remembered: on a busy machine new ones never cease to come.
 _PROCESSES = 1024
+
+# Names that are remembered as they are written in the source.
+_NAMES = 1 << 16
 
 
 class Symbolizer:
@@ -59,14 +64,17 @@ class Symbolizer:
                 installed (`ebpf.symbols.demangle`), False leaves names as they are.
             debug_directory: where debug files are; None to use none.
         """
-        self._demangle = demangling.installed() if demangle is True else demangle or None
+        chosen = demangling.installed() if demangle is True else demangle or None
+        self._demangle = None if chosen is None else functools.lru_cache(_NAMES)(chosen)
         self._debug_directory = debug_directory
         self._kernel: KernelSymbols | None = None
-        self._files: FileCache = {}
+        # Those that no remembered process has mapped go: on a busy machine new ones never cease to
+        # come, too.
+        self._files: FileCache = weakref.WeakValueDictionary()
+        self._kept: list[FileSymbols] = []
         # Those that were looked at last are at the end.
         self._processes: dict[int, tuple[tuple[str, ...], ProcessSymbols]] = {}
         self._by_build_id: dict[bytes, tuple[FileSymbols, str]] = {}
-        self._names: dict[str, str] = {}
 
     def refresh(self) -> None:
         """Look anew at the kernel's functions and at what processes have mapped, as they are now.
@@ -76,6 +84,9 @@ class Symbolizer:
         mapped is noticed without.
         """
         self._kernel = None
+        # Files remain for processes that still have them mapped, until the next time.
+        self._kept.clear()
+        self._kept.extend(self._files.values())
         self._processes.clear()
 
     def kernel(self, addresses: Iterable[int], *, stack: bool = True) -> list[Frame]:
@@ -197,10 +208,7 @@ class Symbolizer:
     def _demangled(self, frame: Frame) -> Frame:
         if self._demangle is None or frame.name is None:
             return frame
-        name = self._names.get(frame.name)
-        if name is None:
-            name = self._names[frame.name] = self._demangle(frame.name)
-        return frame._replace(name=name)
+        return frame._replace(name=self._demangle(frame.name))
 
 
 def _calls(addresses: Iterable[int], stack: bool = True) -> list[int]:

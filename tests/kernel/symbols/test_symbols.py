@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import lzma
 import os
 import random
@@ -459,6 +460,32 @@ def test_no_more_processes_are_remembered_than_fit(
     ]
 
 
+def test_no_more_files_are_remembered_than_processes_have(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its whole string tables in memory; on a build host new programs never cease."""
+    monkeypatch.setattr("ebpf.symbols.symbolizer._PROCESSES", 2)
+    symbolizer = Symbolizer()
+    inodes = []
+    for number in range(4):
+        path = tmp_path / f"traced{number}"
+        shutil.copy(program, path)
+        inodes.append(path.stat().st_ino)
+        with running(path) as traced:
+            assert named(symbolizer.process(traced.pid, traced.functions, stack=False)) == EXPECTED
+
+    def remembered() -> set[int]:
+        gc.collect()
+        return {inode for _, inode, _, _ in symbolizer._files}
+
+    assert remembered() & set(inodes) == set(inodes[2:])
+    # A look anew does not read all files again, but for those that nobody needs any more.
+    symbolizer.refresh()
+    assert remembered() & set(inodes) == set(inodes[2:])
+    symbolizer.refresh()
+    assert remembered() == set()
+
+
 def test_a_process_that_is_gone(program: Path) -> None:
     """What was seen of it stays known, and what was not is an address, not somebody else's name."""
     symbolizer, late = Symbolizer(), Symbolizer()
@@ -479,7 +506,12 @@ def test_a_process_that_nobody_has_waited_for() -> None:
     """It has no mappings any more, and one stray address would end what was known of them."""
     address = ctypes.cast(ctypes.CDLL("libc.so.6").getpid, ctypes.c_void_p).value or 0
     symbolizer = Symbolizer()
-    with Forked(lambda tell: (tell(1), signal.pause())) as child:
+
+    def run(tell: Callable[[int], object]) -> None:
+        tell(1)
+        signal.pause()
+
+    with Forked(run) as child:
         (known,) = symbolizer.process(child.pid, [address])
         assert known.name is not None
         os.kill(child.pid, signal.SIGKILL)
