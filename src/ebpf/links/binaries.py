@@ -7,6 +7,7 @@ import os
 import re
 import stat
 
+from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
 from ebpf._sys.mappings import executable_mappings
 from ebpf.errors import BpfError, BpfFileNotFoundError, from_errno
@@ -39,7 +40,8 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
     """The file that `path` means: a path, a library (``libc.so.6``), or a program (``bash``).
 
     A library is looked for as the dynamic loader does: in LD_LIBRARY_PATH, ld.so.cache and the
-    loader's own folders, of the architecture of this process. Where it has a single version,
+    loader's own folders, of the architecture of this process and the best for this processor
+    (glibc-hwcaps). Where it has a single version,
     ``libc.so`` and ``libc`` will do. A program is looked for in PATH. With `pid`, what that
     process has mapped under the name (a library's SONAME, too) comes first, whatever its root
     directory is and whatever has the name by now.
@@ -116,6 +118,7 @@ def _find_library(name: str, given: str = "") -> str:
 
 def _library(name: str) -> str | None:
     """The library of this name that a process like this one would load."""
+    facts.need_proc(f"find out for which machine the library {name} has to be")
     own = _machine("/proc/self/exe")
     for candidate in _library_candidates(name):
         if _machine(candidate) == own:
@@ -134,17 +137,37 @@ def _versions(name: str) -> list[str]:
 
 
 def _library_candidates(name: str) -> Iterator[str]:
-    from ebpf.elf.ldcache import cached_libraries
+    from ebpf._sys.hwcaps import glibc_hwcaps
 
+    hwcaps = glibc_hwcaps()
+    # Of each folder those for better processors come first.
+    within = [*(f"glibc-hwcaps/{folder}/{name}" for folder in hwcaps or ()), name]
     for folder in re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", "")):
         if folder:
-            yield os.path.join(folder, name)
+            yield from (os.path.join(folder, path) for path in within)
     # Other C libraries have no cache.
     if os.path.exists(CACHE):
-        with open(CACHE, "rb") as file:
-            yield from cached_libraries(file.read(), name)
+        yield from _cached(name, hwcaps)
     for folder in _LIBRARY_FOLDERS:
-        yield os.path.join(folder, name)
+        yield from (os.path.join(folder, path) for path in within)
+
+
+def _cached(name: str, hwcaps: list[str] | None) -> list[str]:
+    from ebpf.elf.ldcache import cached_for_processors, cached_libraries
+
+    with open(CACHE, "rb") as file:
+        data = file.read()
+    if hwcaps is not None:
+        return cached_libraries(data, name, hwcaps)
+    found = cached_libraries(data, name)
+    rivals = cached_for_processors(data, name)
+    if rivals:
+        raise BpfError(
+            errno.EADDRNOTAVAIL,
+            f"path: {name} is there for some processors and for all, and only the loader knows"
+            f" which this one takes; choose one: {', '.join(rivals + found)}",
+        )
+    return found
 
 
 def _machine(path: str) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from ebpf import BpfError, BpfFileNotFoundError, HashMap, Program, ProgramType
+from ebpf._sys import hwcaps
+from ebpf.elf import ldcache
 from ebpf.links.binaries import find_binary, function_offset
 from tests.binaries import built
 from tests.kernel.samples import Forked, count, load, per_process
@@ -69,6 +71,24 @@ def test_a_library_by_the_name_that_programs_ask_for(tmp_path: Path) -> None:
     if name not in mapped:
         assert os.path.samefile(find_binary(name, os.getpid()), path)
     assert handle._handle
+
+
+def test_a_library_for_better_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader takes that, so in the other one nothing is ever seen."""
+    plain = copied(tmp_path / "libbetter.so")
+    better = copied(tmp_path / "glibc-hwcaps" / "x86-64-v2" / "libbetter.so")
+    copied(tmp_path / "glibc-hwcaps" / "x86-64-v4" / "libbetter.so")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setattr(hwcaps, "glibc_hwcaps", lambda: ["x86-64-v3", "x86-64-v2"])
+    assert find_binary("libbetter.so") == str(better)
+    monkeypatch.setattr(hwcaps, "glibc_hwcaps", list)
+    assert find_binary("libbetter.so") == str(plain)
+    # Where only the loader can tell.
+    monkeypatch.setenv("LD_LIBRARY_PATH", "")
+    monkeypatch.setattr(hwcaps, "glibc_hwcaps", lambda: None)
+    monkeypatch.setattr(ldcache, "cached_for_processors", lambda data, name: [f"/v9/{name}"])
+    with pytest.raises(BpfError, match=r"libc\.so\.6 is there for some .*: /v9/libc\.so\.6, /"):
+        find_binary("libc.so.6")
 
 
 def test_two_files_of_one_name(tmp_path: Path) -> None:

@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from ebpf.elf.ldcache import cached_libraries
+from ebpf.elf.ldcache import cached_for_processors, cached_libraries
 from ebpf.errors import FormatError
 
 CACHE = Path("/etc/ld.so.cache")
 
 
-def made(entries: list[tuple[str, str, int]], before: bytes = b"") -> bytes:
-    """A cache of (name, path, hwcap)."""
+def made(
+    entries: list[tuple[str, str, int]], before: bytes = b"", folders: tuple[str, ...] = ()
+) -> bytes:
+    """A cache of (name, path, hwcap), with the folders that hwcap has the numbers of."""
     texts = b""
     rows = []
     start = 48 + 24 * len(entries)
     for name, path, hwcap in entries:
         rows.append((start + len(texts), start + len(texts) + len(name) + 1, hwcap))
         texts += f"{name}\0{path}\0".encode()
-    head = b"glibc-ld.so.cache1.1" + struct.pack("=II20x", len(entries), len(texts))
-    return (
-        before + head + b"".join(struct.pack("=iIIIQ", 3, k, v, 0, h) for k, v, h in rows) + texts
+    names = []
+    for folder in folders:
+        names.append(start + len(texts))
+        texts += f"{folder}\0".encode()
+    extension = len(before) + start + len(texts)
+    head = b"glibc-ld.so.cache1.1" + struct.pack(
+        "=IIIIIII", len(entries), len(texts), 0, extension if folders else 0, 0, 0, 0
     )
+    table = b"".join(struct.pack("=iIIIQ", 3, k, v, 0, h) for k, v, h in rows)
+    data = before + head + table + texts
+    if folders:
+        # The first section says who made the cache.
+        first, second = extension + 40, extension + 44
+        sections = struct.pack("=8I", 0, 0, first, 4, 1, 0, second, 4 * len(names))
+        data += struct.pack("=II", 0xEAA42174, 2) + sections + b"made"
+        data += struct.pack(f"={len(names)}I", *names)
+    return data
 
 
 def test_every_library_is_found_where_ldconfig_says() -> None:
@@ -48,11 +65,53 @@ def test_every_library_is_found_where_ldconfig_says() -> None:
         assert list(cached_libraries(data, name)) == paths
 
 
-def test_entries_for_some_processors_are_left_out() -> None:
-    """A processor that lacks the instructions does not load the file."""
-    data = made([("liba.so", "/opt/v4/liba.so", 1 << 62), ("liba.so", "/lib/liba.so", 0)])
-    assert list(cached_libraries(data, "liba.so")) == ["/lib/liba.so"]
-    assert list(cached_libraries(data, "liba")) == []
+def test_entries_for_some_processors() -> None:
+    """A processor that lacks the instructions does not load the file; one that has them loads no
+    other."""
+    folders = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
+    entries = [
+        *(("liba.so", f"/lib/{folder}/liba.so", 1 << 62 | at) for at, folder in enumerate(folders)),
+        ("liba.so", "/lib/liba.so", 0),
+        # Of a loader before 2.33, and of a folder that the cache does not name.
+        ("liba.so", "/lib/tls/liba.so", 1 << 63),
+        ("liba.so", "/lib/haswell/liba.so", 4),
+        ("liba.so", "/lib/unnamed/liba.so", 1 << 62 | 3),
+    ]
+    for before in (b"", b"ld.so-1.7.0\0" + bytes(52)):
+        data = made(entries, before, folders)
+        assert cached_libraries(data, "liba.so") == ["/lib/liba.so"]
+        assert cached_libraries(data, "liba.so", ["x86-64-v3", "x86-64-v2"]) == [
+            "/lib/x86-64-v3/liba.so",
+            "/lib/x86-64-v2/liba.so",
+            "/lib/liba.so",
+        ]
+        assert cached_libraries(data, "liba") == []
+        assert cached_for_processors(data, "liba.so") == [
+            f"/lib/{folder}/liba.so" for folder in folders
+        ]
+        with pytest.raises(FormatError, match=r"its extension at 0x\w+ is not in its"):
+            cached_libraries(data[:-2], "liba.so")
+
+
+def test_folders_that_ldconfig_has_written(tmp_path: Path) -> None:
+    """The format is that of a C struct in the loader's source."""
+    ldconfig = shutil.which("ldconfig", path="/sbin:/usr/sbin")
+    libraries = [] if ldconfig is None else cached_libraries(CACHE.read_bytes(), "libc.so.6")
+    if not libraries or platform.machine() != "x86_64":
+        pytest.skip("no ldconfig with folders for processors")
+    expected = []
+    for folder in ("glibc-hwcaps/x86-64-v3", "glibc-hwcaps/x86-64-v2", "."):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(libraries[0], tmp_path / folder / "libc.so.6")
+        expected.append(str(tmp_path / folder / "libc.so.6"))
+    (tmp_path / "conf").write_text(f"{tmp_path}\n")
+    for form in ("new", "compat"):
+        cache = tmp_path / form
+        command = [ldconfig, "-X", "-c", form, "-C", cache, "-f", tmp_path / "conf"]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        found = cached_libraries(cache.read_bytes(), "libc.so.6", ["x86-64-v3", "x86-64-v2"])
+        assert [path for path in found if path.startswith(str(tmp_path))] == expected
+        assert found[:2] == expected[:2]
 
 
 def test_a_cache_behind_one_of_the_old_format() -> None:
