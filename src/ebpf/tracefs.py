@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from ebpf._sys import facts, mounts
 from ebpf._sys.arguments import check_text
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
 from ebpf.info import Info
@@ -17,33 +18,59 @@ MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
 # Since 5.16 only owner and group may read the files in it, whatever the mode of the directory.
 SHARE_COMMAND = "mount -o remount,gid=GROUP,mode=750"
 
+# fs/tracefs and trace_init_dentry ask the lockdown (LOCKDOWN_TRACEFS, 5.4) before they make files.
+WHY_EMPTY = (
+    "the kernel makes none where it is locked down (confidentiality) when it starts; boot with"
+    " lockdown=integrity or lockdown=none, and where Secure Boot turns it on, turn that off"
+)
+
 
 def find() -> str:
     """The directory where tracefs is mounted.
 
     Raises:
         BpfFileNotFoundError: it is mounted at neither place; the message has the command.
-        BpfPermissionError: it may be, but this process cannot look into it.
+        BpfPermissionError: it may be, but this process cannot look into it, or the kernel leaves it
+            empty.
     """
-    hidden = None
+    hidden = error = None
     for directory in MOUNT_POINTS:
         try:
             if "events" in os.listdir(directory):
                 return directory
-        except PermissionError:
-            hidden = hidden or directory
+        except PermissionError as refused:
+            if hidden is None:
+                hidden, error = directory, refused
         except FileNotFoundError:
             continue
-    if hidden is not None:
+    empty = empty_mount()
+    if empty is not None:
+        raise BpfPermissionError(errno.EPERM, f"find tracefs: {empty} has no files: {WHY_EMPTY}")
+    if hidden is not None and error is not None:
         own = MOUNT_POINTS[0]
         # Inside debugfs, the way to it is closed as well.
         command = f"{SHARE_COMMAND} {own}"
         if hidden != own:
             command = f"{MOUNT_COMMAND} && {command}"
-        raise _unreadable("find tracefs", hidden, command)
+        raise _unreadable("find tracefs", hidden, command, error)
     raise BpfFileNotFoundError(
         2, f"find tracefs: it is not mounted at {' or '.join(MOUNT_POINTS)}; {MOUNT_COMMAND}"
     )
+
+
+def empty_mount() -> str | None:
+    """Where tracefs is mounted and has no files in it; None where that is nowhere."""
+    if not os.path.exists("/proc/self/mountinfo"):
+        return None
+    for directory in MOUNT_POINTS:
+        try:
+            device = os.stat(directory).st_dev
+            if mounts.kind_of(device) == "tracefs" and not os.listdir(directory):
+                return directory
+        except (FileNotFoundError, PermissionError):
+            # As for `find`, which looks before.
+            continue
+    return None
 
 
 def tracepoint_id(category: str, name: str) -> int:
@@ -123,12 +150,18 @@ def _read(category: str, name: str, file_name: str) -> str:
             return file.read()
     except FileNotFoundError:
         raise BpfFileNotFoundError(2, _no_tracepoint(events, category, name)) from None
-    except PermissionError:
+    except PermissionError as error:
         command = f"{SHARE_COMMAND} {directory}"
-        raise _unreadable(f"find the tracepoint {category}:{name}", path, command) from None
+        action = f"find the tracepoint {category}:{name}"
+        raise _unreadable(action, path, command, error) from None
 
 
-def _unreadable(action: str, path: str, command: str) -> BpfPermissionError:
+def _unreadable(action: str, path: str, command: str, error: PermissionError) -> BpfPermissionError:
+    # Where modes do not bind this process, or are not what refused it, others would not help.
+    if error.errno == errno.EPERM or facts.reads_every_file():
+        return BpfPermissionError(
+            error.errno or errno.EACCES, f"{action}: read {path}: {facts.explain_permission()}"
+        )
     return BpfPermissionError(
         errno.EACCES,
         f"{action}: this process may not read {path}; run it as root, or let a group read it:"
@@ -150,9 +183,10 @@ def lines(path: str) -> list[str]:
         raise BpfFileNotFoundError(
             errno.ENOENT, f"read {path}: this kernel does not have it (CONFIG_DYNAMIC_FTRACE)"
         ) from None
-    except PermissionError:
+    except PermissionError as error:
         command = f"{SHARE_COMMAND} {find()}"
-        raise _unreadable("list the functions that can be traced", path, command) from None
+        action = "list the functions that can be traced"
+        raise _unreadable(action, path, command, error) from None
 
 
 def readable(directory: str) -> bool | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ebpf import tracefs
+from ebpf._sys import facts
+from ebpf._sys import mounts as system_mounts
 from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
 
 
@@ -64,6 +67,7 @@ def test_a_directory_that_may_not_be_read_is_said_to_be_that(
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(facts, "reads_every_file", lambda: False)
     with pytest.raises(BpfPermissionError, match=f"may not read {mounts[0]}") as caught:
         tracefs.find()
     assert caught.match(f"group read it: mount -o remount,gid=GROUP,mode=750 {mounts[0]}")
@@ -81,6 +85,7 @@ def test_a_closed_debugfs_is_gone_around(
         return listdir(path)
 
     monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(facts, "reads_every_file", lambda: False)
     with pytest.raises(BpfPermissionError, match=f"may not read {mounts[1]}") as caught:
         tracefs.find()
     assert caught.match(f"{tracefs.MOUNT_COMMAND} && .* {mounts[0]}")
@@ -96,6 +101,7 @@ def test_a_number_that_may_not_be_read_has_the_cure_told(
     def refuse(path: str, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
+    monkeypatch.setattr(facts, "reads_every_file", lambda: False)
     monkeypatch.setattr("builtins.open", refuse)
     cure = f"mount -o remount,gid=GROUP,mode=750 {mounts[0]}$"
     with pytest.raises(BpfPermissionError, match=r"tracepoint sched:sched_switch: ") as caught:
@@ -103,6 +109,58 @@ def test_a_number_that_may_not_be_read_has_the_cure_told(
     assert caught.match(cure.replace("$", r" \[EACCES\]$"))
     assert tracefs.readable(str(mounts[0])) is False
     assert tracefs.readable(str(mounts[1])) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "every", "told"),
+    [
+        (errno.EACCES, False, "run it as root, or let a group read it"),
+        (errno.EACCES, True, r"not permitted\. .*Facts: .*LSMs"),
+        (errno.EPERM, False, r"not permitted\. .*lockdown"),
+    ],
+)
+def test_what_modes_do_not_refuse_is_not_cured_by_modes(
+    mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, code: int, every: bool, told: str
+) -> None:
+    """Root, refused by a lockdown or a security module, would be told to run it as root."""
+    fill(mounts[0])
+    real = open
+
+    def refuse(path: str, **options: Any) -> Any:
+        if str(path).startswith(str(mounts[0])):
+            raise PermissionError(code, os.strerror(code), path)
+        return real(path, **options)
+
+    monkeypatch.setattr(facts, "reads_every_file", lambda: every)
+    monkeypatch.setattr("builtins.open", refuse)
+    for use in (
+        lambda: tracefs.tracepoint_id("sched", "sched_switch"),
+        lambda: tracefs.lines(f"{mounts[0]}/available_filter_functions"),
+    ):
+        with pytest.raises(BpfPermissionError, match=told) as caught:
+            use()
+        assert caught.value.errno == code
+
+
+def test_tracefs_that_a_lockdown_leaves_empty(
+    mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is mounted, so that mounting it does not help."""
+    device = mounts[0].stat().st_dev
+    kinds = {device: "tracefs"}
+    monkeypatch.setattr(system_mounts, "kind_of", kinds.get)
+    with pytest.raises(BpfPermissionError, match=f"{mounts[0]} has no files: .*lockdown=integrity"):
+        tracefs.find()
+    assert tracefs.empty_mount() == str(mounts[0])
+    fill(mounts[0])
+    assert tracefs.empty_mount() is None
+
+
+def test_who_may_read_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root in a container may have lost the capability."""
+    for mask, every in (("0000000000000001", False), ("2", True), ("4", True), (None, False)):
+        monkeypatch.setattr(facts, "_status", lambda name, mask=mask: mask)
+        assert facts.reads_every_file() is every
 
 
 def test_a_tracepoint_has_its_number(mounts: tuple[Path, Path]) -> None:

@@ -21,6 +21,8 @@ CAPABILITIES = {
     "CAP_BPF": 39,
 }
 
+_READS_EVERY_FILE = 1 << 1 | 1 << 2
+
 _SECCOMP_WORDS = {None: "unknown", False: "none", True: "a filter is in force"}
 
 
@@ -66,6 +68,13 @@ def effective_capabilities() -> frozenset[str] | None:
         return None
     mask = int(text, 16)
     return frozenset(name for name, bit in CAPABILITIES.items() if mask >> bit & 1)
+
+
+def reads_every_file() -> bool:
+    """Whether this thread may read files whatever their modes say (CAP_DAC_OVERRIDE,
+    CAP_DAC_READ_SEARCH)."""
+    text = _status("CapEff")
+    return text is not None and int(text, 16) & _READS_EVERY_FILE != 0
 
 
 def seccomp() -> bool | None:

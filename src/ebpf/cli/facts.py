@@ -61,6 +61,7 @@ class Facts:
     sysfs: bool = True  #: mounted at /sys
     tracefs: str | None = None  #: where it can be read
     tracefs_hidden: bool = False  #: a directory that could be it may not be read
+    tracefs_empty: str | None = None  #: where it is mounted, and the kernel has no files in it
     tracepoints_readable: bool | None = True  #: the numbers of tracepoints in it
     btf_size: int | None = None  #: 0: none
     jit_enable: int | None = None  #: the setting
@@ -100,6 +101,7 @@ def gather() -> Facts:
         sysfs=os.path.isdir("/sys/kernel"),
         tracefs=tracing,
         tracefs_hidden=hidden,
+        tracefs_empty=_known(tracefs.empty_mount),
         tracepoints_readable=_known(lambda: tracefs.readable(tracing)) if tracing else None,
         btf_size=_btf_size(),
         jit_enable=jit_enable,

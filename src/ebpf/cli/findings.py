@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ebpf.errors import errno_name, errno_text
-from ebpf.tracefs import SHARE_COMMAND
+from ebpf.tracefs import SHARE_COMMAND, WHY_EMPTY
 
 if TYPE_CHECKING:
     from typing import Any
@@ -197,7 +197,10 @@ def _lockdown(facts: Facts) -> Finding:
     if level == "integrity":
         detail = "integrity: bpf_probe_write_user is not available, all else is"
         return Finding(name, title, "ok", detail, value)
-    detail = f"{level}: programs cannot read kernel memory (bpf_probe_read_kernel)"
+    detail = (
+        f"{level}: programs cannot read kernel memory (bpf_probe_read_kernel), and there are no"
+        " kprobes and no tracefs"
+    )
     return Finding(name, title, "not ok", detail, value, remedy=remedy)
 
 
@@ -294,6 +297,13 @@ def _tracefs(facts: Facts) -> Finding:
     value = {"path": facts.tracefs}
     if facts.tracefs is not None and facts.tracepoints_readable is not False:
         return Finding(name, title, "ok", facts.tracefs, value)
+    if facts.tracefs_empty is not None:
+        detail = f"{facts.tracefs_empty} has no files: tracepoints cannot be found"
+        return Finding(name, title, "not ok", detail, value, remedy=WHY_EMPTY)
+    if facts.root and (facts.tracefs is not None or facts.tracefs_hidden):
+        detail = "this process may not read it, though it is root"
+        remedy = "see lockdown, security modules, user namespace and capabilities"
+        return Finding(name, title, "not ok", detail, value, remedy=remedy)
     if facts.tracefs is not None:
         return Finding(
             name,

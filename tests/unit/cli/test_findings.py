@@ -227,8 +227,15 @@ def test_bpffs(mounts: list[Mount] | None, state: str, command: str | None) -> N
     ("changes", "state", "command"),
     [
         ({}, "not ok", "mount -t tracefs tracefs /sys/kernel/tracing"),
-        ({"tracefs_hidden": True}, "not ok", f"{SHARE} /sys/kernel/tracing"),
-        ({"tracefs": "/t", "tracepoints_readable": False}, "not ok", f"{SHARE} /t"),
+        ({"tracefs_hidden": True, "root": False}, "not ok", f"{SHARE} /sys/kernel/tracing"),
+        (
+            {"tracefs": "/t", "tracepoints_readable": False, "root": False},
+            "not ok",
+            f"{SHARE} /t",
+        ),
+        # Modes are not what keeps root out, and nothing is left to mount.
+        ({"tracefs_hidden": True}, "not ok", None),
+        ({"tracefs": "/t", "tracepoints_readable": False}, "not ok", None),
         ({"tracefs": "/t", "tracepoints_readable": None}, "ok", None),
         # The mount point is a directory of sysfs.
         ({"sysfs": False}, "unknown", "mount -t sysfs sysfs /sys"),
@@ -238,6 +245,14 @@ def test_tracefs(changes: dict[str, Any], state: str, command: str | None) -> No
     """The command has to fit the reason why tracepoints cannot be found, or not be attached to."""
     finding = found("tracefs", **{"tracefs": None, **changes})
     assert (finding.state, finding.command) == (state, command)
+
+
+def test_tracefs_that_the_kernel_leaves_empty() -> None:
+    """A command that mounts it, or opens it to a group, would be wrong advice."""
+    finding = found("tracefs", tracefs=None, tracefs_hidden=True, tracefs_empty="/t")
+    assert (finding.state, finding.command) == ("not ok", None)
+    assert finding.detail == "/t has no files: tracepoints cannot be found"
+    assert "lockdown=integrity" in (finding.remedy or "")
 
 
 @pytest.mark.parametrize(("size", "state"), [(1, "ok"), (0, "not ok"), (None, "unknown")])
@@ -389,6 +404,7 @@ FACTS = st.builds(
     sysfs=st.booleans(),
     tracefs=optional(st.just("/sys/kernel/tracing")),
     tracefs_hidden=st.booleans(),
+    tracefs_empty=optional(st.just("/sys/kernel/tracing")),
     tracepoints_readable=optional(st.booleans()),
     btf_size=optional(st.integers(0, 1 << 24)),
     jit_enable=optional(st.integers(0, 2)),
