@@ -40,7 +40,9 @@ class Link(Descriptor):
     """An attached program. Closing it detaches, unless it is pinned.
 
     The kernel detaches when the last descriptor is closed, so an attachment ends with the
-    process however that ends, by an exception or by SIGKILL.
+    process however that ends, by an exception or by SIGKILL. A forked child has descriptors too:
+    what was attached before the fork stays until both have closed it, or have ended. See "Forked
+    children" in docs/attachments.md.
     """
 
     def __init__(self, fd: int, target: str = "") -> None:
