@@ -10,7 +10,7 @@ import stat
 from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
 from ebpf._sys.mappings import executable_mappings
-from ebpf.errors import BpfError, BpfFileNotFoundError, from_errno
+from ebpf.errors import BpfError, BpfFileNotFoundError, BpfPermissionError, from_errno
 from ebpf.links.functions import matcher, missing
 
 TYPE_CHECKING = False
@@ -226,7 +226,11 @@ def _check_mapped(path: str, pid: int) -> None:
     """Refuse the file at `path` where process `pid` runs another one of that name: one that was
     there before an upgrade, or that is there in a container."""
     folder, name = os.path.split(os.path.realpath(path))
-    files = _mapped_files(pid)
+    try:
+        files = _mapped_files(pid)
+    except BpfPermissionError:
+        # CAP_PERFMON is enough to probe a process that this one may not look at.
+        return
     near = [mapping for mapping in files if os.path.dirname(mapping.name) == folder]
     soname = _soname(path) if near else None
     for mapping in near:

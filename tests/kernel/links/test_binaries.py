@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -11,9 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from ebpf import BpfError, BpfFileNotFoundError, HashMap, Program, ProgramType
+from ebpf import (
+    BpfError,
+    BpfFileNotFoundError,
+    BpfPermissionError,
+    HashMap,
+    Program,
+    ProgramType,
+)
 from ebpf._sys import hwcaps
+from ebpf._sys.mappings import Mapping
 from ebpf.elf import ldcache
+from ebpf.links import binaries
 from ebpf.links.binaries import find_binary, function_offset
 from tests.binaries import built
 from tests.kernel.samples import Forked, count, load, per_process
@@ -58,6 +68,22 @@ def test_a_library_that_was_replaced_since_it_was_loaded(
     # Without a process, the file is what its path says; and what no process runs yet, it may load.
     program.attach_uprobe(path, "twice").close()
     program.attach_uprobe(copied(tmp_path / "later.so"), "twice", pid=me).close()
+
+
+def test_a_process_that_may_not_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CAP_PERFMON probes it all the same: what cannot be compared is not refused, and by its name
+    alone the file cannot be found."""
+    path = copied(tmp_path / "libhidden.so")
+
+    def refuse(pid: int) -> list[Mapping]:
+        raise BpfPermissionError(errno.EACCES, f"pid: read the mappings of process {pid}")
+
+    monkeypatch.setattr(binaries, "executable_mappings", refuse)
+    assert find_binary(path, os.getpid()) == str(path)
+    with pytest.raises(BpfPermissionError, match="pid: read the mappings"):
+        find_binary("libhidden.so", os.getpid())
 
 
 def test_a_library_by_the_name_that_programs_ask_for(tmp_path: Path) -> None:
