@@ -74,14 +74,15 @@ def event_open(
     period: int = 0,
     frequency: int = 0,
     pid: int = -1,
-    cpu: int = 0,
+    cpu: int | None = None,
     inherit: bool = False,
 ) -> int:
     """A perf event's descriptor or -errno. It counts from now on: it is not opened disabled.
 
-    With `period` it fires each time that many events have happened, with `frequency` (Hz) that
-    often in a second. With `inherit` it counts the threads too that the thread `pid` starts from
-    now on (5.13).
+    Without `cpu` it is on one that is online: probes and tracepoints are seen on every CPU, on
+    whichever one the event is. With `period` it fires each time that many events have happened,
+    with `frequency` (Hz) that often in a second. With `inherit` it counts the threads too that the
+    thread `pid` starts from now on (5.13).
     """
     attribute = ffi.new("struct ebpf_perf_event_attr *")
     attribute.type = type
@@ -94,7 +95,10 @@ def event_open(
     if inherit:
         attribute.flags |= _flag("INHERIT") | _flag("INHERIT_THREAD")
     # Kernels that know fewer fields take the longer struct, because the rest is zero.
-    return int(lib.ebpf_perf_event_open(attribute, pid, cpu, -1, 0))
+    fd = int(lib.ebpf_perf_event_open(attribute, pid, cpu or 0, -1, 0))
+    if fd == -errno.ENODEV and cpu is None:
+        fd = int(lib.ebpf_perf_event_open(attribute, pid, facts.online_cpus()[0], -1, 0))
+    return fd
 
 
 def set_bpf(perf_fd: int, prog_fd: int) -> int:

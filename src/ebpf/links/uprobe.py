@@ -151,7 +151,7 @@ def open_probe(
         config2=place.offset,
         pid=-1 if pid is None else pid,
         # A process is followed wherever it runs; without one, one CPU stands for all of them.
-        cpu=0 if pid is None else -1,
+        cpu=None if pid is None else -1,
     )
     if fd < 0:
         _failed(-fd, target, counter)
