@@ -388,7 +388,10 @@ class Watching(Descriptor):
             period: run after that many events; for clocks in nanoseconds. Or
             frequency: run about that often a second (Hz), for each CPU or for each thread of `pid`.
             pid: count one process only, on every CPU: an event for each of its threads, which since
-                5.13 counts those that this one starts later as well. By default all processes.
+                5.13 counts those that this one starts later as well. By default all processes. A
+                thread that another starts while the events are made, before that one has its own,
+                is missed; where a process starts many, count all and have the program compare
+                process ids.
             cpu: count on one CPU only; by default each one that is online now, unless there is
                 `pid`. One that goes, also because the machine sleeps, is not counted when it comes
                 back: attach anew then.
