@@ -47,8 +47,9 @@ int64_t ebpf_perf_drain_pickle(struct ebpf_perf *perf, struct ebpf_perf_ring *ri
 
 /*
  * The records of one overwritten ring that came since the last snapshot and are still there, the
- * oldest first, each behind its time (8 bytes), as a pickle. Its output must be paused. A buffer of
- * ring->size bytes and the overhead holds them all.
+ * oldest first, each behind its time (8 bytes), as a pickle. Its output must be paused; what a program
+ * overwrites that had begun before is left out. A buffer of ring->size bytes and the overhead holds
+ * them all.
  */
 int64_t ebpf_perf_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, void *buffer,
                            uint64_t capacity);

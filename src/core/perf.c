@@ -385,10 +385,19 @@ int64_t ebpf_perf_drain_pickle(struct ebpf_perf *perf, struct ebpf_perf_ring *ri
 	return records;
 }
 
+/* Where the oldest bytes end that are not overwritten by now: what was read of those behind it before
+ * this call is worth nothing. */
+static uint64_t limit_of(const struct ebpf_perf_ring *ring)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return load_head(ring) + ring->size;
+}
+
 /*
  * The kernel writes such a ring towards lower positions, so the newest record is at the head and the
  * older ones follow it, as far as they are not overwritten: up to the last snapshot's head, or once
- * around. Returns how many there are, or -errno; `starts` has room for all that fit.
+ * around. Returns how many there are, or -errno; `starts` has room for all that fit, and for where
+ * the oldest one ends.
  */
 static int64_t find_records(struct ebpf_perf_ring *ring, uint64_t head, uint64_t *starts)
 {
@@ -399,17 +408,35 @@ static int64_t find_records(struct ebpf_perf_ring *ring, uint64_t head, uint64_t
 		struct perf_event_header header;
 
 		/* The oldest one may be cut, and where nothing was written yet there are zeros. */
-		if (load_header(ring, position, left, &header))
-			return all > ring->size ? found : -EPROTO;
+		if (load_header(ring, position, left, &header)) {
+			if ((int64_t)(ring->tail - limit_of(ring)) > 0)
+				break;
+			return -EPROTO;
+		}
 		starts[found++] = position;
 		position += header.size;
 		left -= header.size;
 	}
+	starts[found] = position;
+	return found;
+}
+
+/*
+ * Pausing does not wait for a program that is writing: on its own CPU it goes on, over the oldest
+ * records. Returns how many of the `found` records it has left as they were. (One that is not done
+ * when this looks goes unseen: the kernel tells of a record when it is whole.)
+ */
+static int64_t intact(const struct ebpf_perf_ring *ring, const uint64_t *starts, int64_t found)
+{
+	uint64_t limit = limit_of(ring);
+
+	while (found > 0 && (int64_t)(starts[found] - limit) > 0)
+		found--;
 	return found;
 }
 
 static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, struct sink *sink,
-			  uint64_t position)
+			  uint64_t position, uint64_t size)
 {
 	const struct view view = view_of(perf, ring);
 	struct perf_event_header header;
@@ -423,7 +450,8 @@ static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, s
 		pass(ring, position, &header);
 		return 0;
 	}
-	error = payload(&view, position, header.size, &source, &length);
+	/* Its size as it was found: `starts` goes by that. */
+	error = payload(&view, position, (uint32_t)size, &source, &length);
 	if (error)
 		return error;
 	if ((uint64_t)(sink->end - sink->next) < (uint64_t)length + 13)
@@ -441,25 +469,43 @@ static int write_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, s
 	return 0;
 }
 
+/* Writes the `found` records at `starts`, the oldest first. */
+static int write_all(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, struct sink *sink,
+		     const uint64_t *starts, int64_t found)
+{
+	int error = 0;
+
+	for (int64_t i = found; i-- > 0 && !error;)
+		error = write_snapshot(perf, ring, sink, starts[i], starts[i + 1] - starts[i]);
+	return error;
+}
+
 int64_t ebpf_perf_snapshot(struct ebpf_perf *perf, struct ebpf_perf_ring *ring, void *buffer,
 			   uint64_t capacity)
 {
+	const struct ebpf_perf counted = *perf;
+	const uint64_t lost = ring->lost;
 	uint64_t *starts, head;
 	struct sink sink;
-	int64_t found, error = 0;
+	int64_t found, left, error = 0;
 
 	if (!ring->base)
 		return -EBADF;
 	if (capacity < EBPF_RING_PICKLE_OVERHEAD)
 		return -EINVAL;
-	starts = malloc(ring->size / sizeof(struct perf_event_header) * sizeof(*starts));
+	starts = malloc((ring->size / sizeof(struct perf_event_header) + 1) * sizeof(*starts));
 	if (!starts)
 		return -ENOMEM;
 	head = load_head(ring);
-	found = find_records(ring, head, starts);
-	sink = pickled_sink(buffer, capacity);
-	for (int64_t i = found; i-- > 0 && !error;)
-		error = write_snapshot(perf, ring, &sink, starts[i]);
+	left = find_records(ring, head, starts);
+	do {
+		found = left;
+		*perf = counted;
+		ring->lost = lost;
+		sink = pickled_sink(buffer, capacity);
+		error = write_all(perf, ring, &sink, starts, found);
+		left = intact(ring, starts, found);
+	} while (left < found);
 	free(starts);
 	finish_pickle(&sink);
 	perf->used = (uint64_t)(sink.next - sink.start);

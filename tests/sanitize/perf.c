@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/perf_event.h>
@@ -386,8 +388,72 @@ static void test_snapshots(void)
 	free((void *)(uintptr_t)ring.base);
 }
 
+/* A program that had begun to write when its ring was paused: it goes on when the snapshot first
+ * touches `page`, which is there from then on. */
+static struct {
+	struct ebpf_perf_ring *ring;
+	uint64_t head;
+	unsigned char *page;
+	unsigned char record[256];
+	size_t size;
+} late;
+
+static void write_late(int signal)
+{
+	(void)signal;
+	EXPECT(mprotect(late.page, late.ring->page, PROT_READ | PROT_WRITE) == 0);
+	put_bytes(late.ring, late.head - late.size, late.record, late.size);
+	control(late.ring)->data_head = late.head - late.size;
+}
+
+/* Two records are overwritten while the first of them is copied: both are left out. */
+static void test_snapshot_of_a_late_writer(void)
+{
+	struct ebpf_perf perf = { .timed = 1 };
+	struct ebpf_perf_ring ring = make_ring(SIZE);
+	uint64_t page = ring.page, capacity = SIZE + EBPF_RING_PICKLE_OVERHEAD, head = 0;
+	unsigned char *pages = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* The pickle's head, that of the record, its time, and half of the record are in front. */
+	unsigned char *buffer = pages + page - 4 - 5 - 8 - 24, record[256];
+	struct sigaction handler = { .sa_handler = write_late }, before;
+	const unsigned char *at = buffer + 4;
+	uint32_t length;
+
+	EXPECT(pages != MAP_FAILED);
+	for (uint32_t number = 0; number < 100; number++) {
+		EXPECT(make_sample(record, 0, number, 44, number + 1) == 64);
+		head -= 64;
+		put_bytes(&ring, head, record, 64);
+	}
+	control(&ring)->data_head = head;
+	late.ring = &ring;
+	late.head = head;
+	late.page = pages + page;
+	late.size = make_sample(late.record, 0, 100, 108, 101);
+	EXPECT(late.size == 128 && mprotect(late.page, page, PROT_NONE) == 0);
+	EXPECT(sigaction(SIGSEGV, &handler, &before) == 0);
+	EXPECT(ebpf_perf_snapshot(&perf, &ring, buffer, capacity) == SIZE / 64 - 2);
+	EXPECT(sigaction(SIGSEGV, &before, NULL) == 0);
+	EXPECT(perf.records == SIZE / 64 - 2 && perf.bytes == 44 * perf.records);
+	for (uint32_t number = 100 - SIZE / 64 + 2; number < 100; number++) {
+		at = next_pickled(at, &length);
+		EXPECT(length == 8 + 44);
+		expect_sample(at + 8, 44, 0, number);
+		at += length;
+	}
+	EXPECT(*at == 'e');
+	/* The late one belongs to the next. */
+	EXPECT(ebpf_perf_snapshot(&perf, &ring, buffer, capacity) == 1);
+	at = next_pickled(buffer + 4, &length);
+	expect_sample(at + 8, 108, 0, 100);
+	munmap(pages, 3 * page);
+	free((void *)(uintptr_t)ring.base);
+}
+
 void perf_memory(void)
 {
+	test_snapshot_of_a_late_writer();
 	test_model(0);
 	test_model(1);
 	test_order();

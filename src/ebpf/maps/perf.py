@@ -289,24 +289,26 @@ class Snapshots(PerfRings):
     def _copy(self, limit: int) -> None:
         """Make pending everything that was written since the last time and is still there."""
         self._count()
+        buffer = bytearray(self.size + lib.EBPF_RING_PICKLE_OVERHEAD)
         paused: list[int] = []
+        # What programs write meanwhile is lost, so nothing but copying is done there. All rings are
+        # paused together: else a record that is read next time could be older than those of now.
         try:
             for fd in self._fds:
                 check(lib.ebpf_perf_pause(fd, 1), f"pause the perf buffers of {self.map!r}")
                 paused.append(fd)
-            found = [record for at in range(len(self._cpus)) for record in self._snapshot(at)]
+            copies = [self._snapshot(at, buffer) for at in range(len(self._cpus))]
         finally:
             for fd in paused:
                 lib.ebpf_perf_pause(fd, 0)
+        found: list[bytes] = [record for copy in copies for record in self._loads(copy)]
         found.sort(key=_time)
         self.pending += [record[8:] for record in found]
 
-    def _snapshot(self, at: int) -> list[bytes]:
-        buffer = bytearray(self.size + lib.EBPF_RING_PICKLE_OVERHEAD)
+    def _snapshot(self, at: int, buffer: bytearray) -> bytes:
         ring = ffi.addressof(self._rings, at)
         self._checked(lib.ebpf_perf_snapshot(self.ring, ring, ffi.from_buffer(buffer), len(buffer)))
-        records: list[bytes] = self._loads(memoryview(buffer)[: self.ring.used])
-        return records
+        return bytes(memoryview(buffer)[: self.ring.used])
 
 
 def _time(record: bytes) -> int:
