@@ -42,9 +42,12 @@ class RingBuffer(RecordReader):
 
     A ring has one consumer at a time: a second RingBuffer, or another process that reads the
     same map, takes records away from this one. Several threads may share one RingBuffer; each
-    record goes to one of them. Closing it ends the waits of the others with ClosedError. A signal
-    handler may close it; reading in a handler that interrupted a read is a RuntimeError. In a
-    forked child it is closed, which the parent does not notice: make one after the fork.
+    record goes to one of them. They don't share the work of a burst: the one that finds it copies a
+    run of records out of the ring and goes on with them, while those that wait are woken by the
+    kernel, for what comes later. Where a record takes long, hand it to a pool. Closing it ends the
+    waits of the others with ClosedError. A signal handler may close it; reading in a handler that
+    interrupted a read is a RuntimeError. In a forked child it is closed, which the parent does not
+    notice: make one after the fork.
 
     Of a map in overwrite mode (RB_OVERWRITE, 6.19), where a full ring loses its oldest records and
     not the newest, each record is read that is still there; `counters` has how many bytes are not.
