@@ -89,51 +89,20 @@ def map_lookup_and_delete_elem(
     return bytes(value)
 
 
-def map_get_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
-    """MAP_GET_NEXT_KEY: the key after `key` (None: the first), None at the end."""
-    following = bytearray(key_size)
-    key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
-    next_buffer = ffi.from_buffer(following)
-    attribute = Attribute(
-        "map_next_key", map_fd=fd, key=address(key_buffer), next_key=address(next_buffer)
-    )
-    result = run(Command.MAP_GET_NEXT_KEY, attribute)
-    if result == -errno.ENOENT:
-        return None
-    checked(Command.MAP_GET_NEXT_KEY, attribute, result)
-    return bytes(following)
-
-
 def map_freeze(fd: int, action: str | None = None) -> None:
     """MAP_FREEZE: no more writes from user space."""
     call(Command.MAP_FREEZE, Attribute("map_freeze", map_fd=fd), action)
 
 
-def _batch(command: Command, **fields: Any) -> tuple[int, int]:
-    """(result, entries): the kernel writes `count` whether it succeeds or not."""
-    attribute = Attribute("map_batch", ("count",), **fields)
-    result = run(command, attribute)
-    return result, int(attribute.data.count)
-
-
 def map_lookup_batch(**fields: Any) -> tuple[int, int]:
-    """MAP_LOOKUP_BATCH: (0 or -errno, entries read); buffers are passed as addresses."""
-    return _batch(Command.MAP_LOOKUP_BATCH, **fields)
+    """MAP_LOOKUP_BATCH: (0 or -errno, entries read); buffers are passed as addresses.
 
-
-def map_lookup_and_delete_batch(**fields: Any) -> tuple[int, int]:
-    """MAP_LOOKUP_AND_DELETE_BATCH: (0 or -errno, entries read and deleted)."""
-    return _batch(Command.MAP_LOOKUP_AND_DELETE_BATCH, **fields)
-
-
-def map_update_batch(**fields: Any) -> tuple[int, int]:
-    """MAP_UPDATE_BATCH: (0 or -errno, entries written)."""
-    return _batch(Command.MAP_UPDATE_BATCH, **fields)
-
-
-def map_delete_batch(**fields: Any) -> tuple[int, int]:
-    """MAP_DELETE_BATCH: (0 or -errno, entries deleted)."""
-    return _batch(Command.MAP_DELETE_BATCH, **fields)
+    The kernel writes `count` whether it succeeds or not. The hot paths, and the other batches, are
+    in the core.
+    """
+    attribute = Attribute("map_batch", ("count",), **fields)
+    result = run(Command.MAP_LOOKUP_BATCH, attribute)
+    return result, int(attribute.data.count)
 
 
 class LoadResult:
