@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -114,7 +115,10 @@ class Forked:
 
 def in_child(run: Callable[[], object]) -> int:
     """How a forked child ends that does `run`: 0, 1 after an exception, less than 0 by a signal."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        # From Python 3.12 on, that there are threads: some tests want to see just that.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         status = 1
         # One that hangs ends too.
