@@ -49,6 +49,7 @@ class Facts:
     python: str  #: the interpreter's path
     root: bool  #: effective user id 0
     capabilities: frozenset[str] | None = None  #: held ones of `facts.CAPABILITIES`
+    reads_every_file: bool = False  #: whatever the modes of files say
     initial_user_namespace: bool | None = None
     seccomp: bool | None = None  #: a seccomp filter is in force
     bpf_errno: int | None = None  #: of creating a one-entry array map; 0 is success
@@ -89,6 +90,7 @@ def gather() -> Facts:
         python=sys.executable,
         root=os.geteuid() == 0,
         capabilities=_known(facts.effective_capabilities),
+        reads_every_file=facts.reads_every_file(),
         initial_user_namespace=facts.in_initial_user_namespace(),
         seccomp=facts.seccomp(),
         bpf_errno=_known(_create_map),

@@ -300,9 +300,9 @@ def _tracefs(facts: Facts) -> Finding:
     if facts.tracefs_empty is not None:
         detail = f"{facts.tracefs_empty} has no files: tracepoints cannot be found"
         return Finding(name, title, "not ok", detail, value, remedy=WHY_EMPTY)
-    if facts.root and (facts.tracefs is not None or facts.tracefs_hidden):
-        detail = "this process may not read it, though it is root"
-        remedy = "see lockdown, security modules, user namespace and capabilities"
+    if facts.reads_every_file and (facts.tracefs is not None or facts.tracefs_hidden):
+        detail = "this process may not read it, though modes of files do not bind it"
+        remedy = "see lockdown, security modules and user namespace"
         return Finding(name, title, "not ok", detail, value, remedy=remedy)
     if facts.tracefs is not None:
         return Finding(

@@ -227,15 +227,15 @@ def test_bpffs(mounts: list[Mount] | None, state: str, command: str | None) -> N
     ("changes", "state", "command"),
     [
         ({}, "not ok", "mount -t tracefs tracefs /sys/kernel/tracing"),
-        ({"tracefs_hidden": True, "root": False}, "not ok", f"{SHARE} /sys/kernel/tracing"),
-        (
-            {"tracefs": "/t", "tracepoints_readable": False, "root": False},
-            "not ok",
-            f"{SHARE} /t",
-        ),
+        ({"tracefs_hidden": True}, "not ok", f"{SHARE} /sys/kernel/tracing"),
+        ({"tracefs": "/t", "tracepoints_readable": False}, "not ok", f"{SHARE} /t"),
         # Modes are not what keeps root out, and nothing is left to mount.
-        ({"tracefs_hidden": True}, "not ok", None),
-        ({"tracefs": "/t", "tracepoints_readable": False}, "not ok", None),
+        ({"tracefs_hidden": True, "reads_every_file": True}, "not ok", None),
+        (
+            {"tracefs": "/t", "tracepoints_readable": False, "reads_every_file": True},
+            "not ok",
+            None,
+        ),
         ({"tracefs": "/t", "tracepoints_readable": None}, "ok", None),
         # The mount point is a directory of sysfs.
         ({"sysfs": False}, "unknown", "mount -t sysfs sysfs /sys"),
@@ -383,6 +383,7 @@ FACTS = st.builds(
     python=st.just("/usr/bin/python3"),
     root=st.booleans(),
     capabilities=optional(st.frozensets(st.sampled_from([BPF, PERFMON, NET, ADMIN, RESOURCE]))),
+    reads_every_file=st.booleans(),
     initial_user_namespace=optional(st.booleans()),
     seccomp=optional(st.booleans()),
     bpf_errno=optional(st.sampled_from([0, 1, 22, 38, 524, 600])),
