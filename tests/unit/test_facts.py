@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from ebpf._sys import facts
@@ -73,6 +75,8 @@ def test_seccomp_is_a_fact(monkeypatch: pytest.MonkeyPatch, seccomp: bool, word:
         ("Name:\tx\nCapEff:\t0000000000200000\nSeccomp:\t2\n", {"CAP_SYS_ADMIN"}, True),
         ("Name:\tx\nCapEff:\t0000000000000000\nSeccomp:\t0\n", set(), False),
         ("Name:\tx\nCapEff:\t0000000000000000\n", set(), False),
+        # A name may have all but the newline in it.
+        ("Name:\tx\rCapEff:\t1\x0cCapEff:\t2\nCapEff:\t0000000000000000\n", set(), False),
         (None, None, None),
     ],
 )
@@ -83,7 +87,13 @@ def test_the_status_of_the_thread(
     seccomp: bool | None,
 ) -> None:
     """Without /proc nothing is known; without a Seccomp line the kernel has none."""
-    monkeypatch.setattr(facts, "_read", lambda path: status)
+
+    def opened(path: str, mode: str) -> io.BytesIO:
+        if status is None:
+            raise FileNotFoundError(path)
+        return io.BytesIO(status.encode())
+
+    monkeypatch.setattr("builtins.open", opened)
     assert facts.effective_capabilities() == held
     assert facts.seccomp() is seccomp
 

@@ -51,14 +51,24 @@ def _read(path: str) -> str | None:
         return None
 
 
+def process_status(pid: int | str) -> dict[str, str]:
+    """The fields of /proc/PID/status.
+
+    Raises:
+        OSError: there is no such process, or no /proc.
+    """
+    # Bytes: of what a process may call itself, the kernel writes only the newline in another way.
+    with open(f"/proc/{pid}/status", "rb") as file:
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 def _status(name: str) -> str | None:
     """A field of this thread's status; None without /proc, or where the kernel has no such."""
-    status = _read("/proc/thread-self/status")
-    for line in (status or "").splitlines():
-        field, _, value = line.partition(":")
-        if field == name:
-            return value.split()[0]
-    return None
+    try:
+        return process_status("thread-self").get(name)
+    except OSError:
+        return None
 
 
 def effective_capabilities() -> frozenset[str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from ebpf._sys import facts
 from ebpf.plain import NamedTuple
 
 #: A mark, in a name that has more in it: "p4711_123456_4026531836_8796082920640".
@@ -105,7 +106,6 @@ def _inhabited(namespace: int) -> bool:
 def _is_inside(name: str) -> bool:
     """Whether a process is in a namespace below this one: it has a number in each (NSpid)."""
     try:
-        with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file:
-            return any(line.startswith("NSpid:") and len(line.split()) > 2 for line in file)
+        return len(facts.process_status(name).get("NSpid", "").split()) > 1
     except OSError:
         return False

@@ -6,6 +6,8 @@ import os
 import stat
 from bisect import bisect_right
 
+from ebpf._sys import facts
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -120,16 +122,10 @@ class PerfMap:
 def _status(pid: int) -> tuple[int, set[int]]:
     """The id that the process has in its own namespace, and whose files it may believe: those of
     its own users, and root's."""
-    number, owners = pid, {0}
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                field, _, values = line.partition(":")
-                if field == "NSpid":
-                    number = int(values.split()[-1])
-                elif field == "Uid":
-                    owners.update(map(int, values.split()))
+        fields = facts.process_status(pid)
     except OSError:
         # It is gone, and what is known stays.
-        pass
-    return number, owners
+        return pid, {0}
+    numbers = fields.get("NSpid", str(pid)).split()
+    return int(numbers[-1]), {0, *map(int, fields["Uid"].split())}

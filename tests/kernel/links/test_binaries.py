@@ -89,14 +89,13 @@ def test_a_process_that_may_not_be_looked_at(
 def test_a_library_by_the_name_that_programs_ask_for(tmp_path: Path) -> None:
     """``libz.so.1`` is the file libz.so.1.2.13: the loader's cache would give the one that has the
     name now."""
-    name = "libresolv.so.2"
+    mapped = Path("/proc/self/maps").read_text()
+    names = ("libresolv.so.2", "libanl.so.1", "libBrokenLocale.so.1")
+    name = next(name for name in names if name not in mapped)
     path = tmp_path / "renamed.so"
     shutil.copy(find_binary(name), path)
-    mapped = Path("/proc/self/maps").read_text()
-    handle = ctypes.CDLL(str(path))
-    if name not in mapped:
-        assert os.path.samefile(find_binary(name, os.getpid()), path)
-    assert handle._handle
+    ctypes.CDLL(str(path))
+    assert os.path.samefile(find_binary(name, os.getpid()), path)
 
 
 def test_a_library_for_better_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,19 @@ def test_the_users_of_a_process_and_root() -> None:
     assert perf_map._status(999999999) == (999999999, {0})
 
 
+def test_a_process_whose_name_looks_like_lines() -> None:
+    """Any process may call itself so, and would end the profiler of all, or choose the file."""
+    text = Path("/proc/thread-self/comm")
+    before = text.read_bytes()
+    expected = perf_map._status(os.getpid())
+    try:
+        for name in (b"x\rNSpid:\tz", b"x\x0cUid:\t7 7", b"x\x85\xff\rNSpid:"):
+            text.write_bytes(name)
+            assert perf_map._status(os.getpid()) == expected
+    finally:
+        text.write_bytes(before.rstrip(b"\n"))
+
+
 def test_a_file_that_is_no_text(path: Path) -> None:
     """Whoever owns the process puts there what he likes."""
     path.write_bytes(b"\xff\xfe 1 \n1000 10 caf\xc3\x85 \x1c b\xff\n1 2\n-5 8 x\nz z z\n\n")
