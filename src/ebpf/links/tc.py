@@ -216,15 +216,19 @@ class TcFilter(Unlinked):
     def _remove(self, fd: int) -> None:
         index, name = self.interface.index, self.interface.name
         with alone("tc"):
-            row = _find(self._netlink, self.interface, self._name) if self._name else None
-            if row is not None:
-                remove_filter(self._netlink, index, row, f"detach {self!r}")
             filters = _qdiscs.get(self._place)
-            if filters is None:
-                return
-            filters.discard(self._number)
-            if remove_clsact(self._netlink, index, name) or not filters:
-                del _qdiscs[self._place]
+            # Also where it cannot be removed: a later namespace may have the number of this one.
+            if filters is not None:
+                filters.discard(self._number)
+            try:
+                row = _find(self._netlink, self.interface, self._name) if self._name else None
+                if row is not None:
+                    remove_filter(self._netlink, index, row, f"detach {self!r}")
+                if filters is not None and remove_clsact(self._netlink, index, name):
+                    filters.clear()
+            finally:
+                if not filters:
+                    _qdiscs.pop(self._place, None)
 
 
 def _protocol(protocol: str | int) -> int:

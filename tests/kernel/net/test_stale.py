@@ -16,7 +16,7 @@ import pyroute2  # noqa: F401
 import pytest
 
 from ebpf import BpfError, Interface, ProgramType, XdpAction, query
-from ebpf.links import cleanup, unlinked, xdp_netlink
+from ebpf.links import cleanup, tc, unlinked, xdp_netlink
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import deciding
 from tests.kernel.samples import ROOT, Forked
@@ -97,12 +97,13 @@ def test_one_that_cannot_be_removed(network: Network) -> None:
     far = Interface("far0", netns=network.far)
     with deciding(ProgramType.SCHED_CLS, 0) as program:
         links = [program.attach_tc(far, "ingress") for _ in range(3)]
-        broken: Any = next(iter(unlinked._open))
-        assert broken in links
+        broken: Any = next(one for one in unlinked._open if one in links)
         broken._netlink.close()
         with pytest.raises(BpfError, match="Bad file descriptor"):
             unlinked._remove_own()
         assert attached(far) == {"clsact/ingress": 1}
+    # What was its qdisc's may be the qdisc of somebody else in a later namespace.
+    assert not tc._qdiscs
 
 
 @pytest.mark.parametrize("parent_has_one", [False, True])
