@@ -1,7 +1,8 @@
 """The kernel tests on several kernels, and the table of what works where.
 
     python -m tests.matrix [--write] [KERNEL ...]      run in VMs ("all", or 5.10 6.1 6.12 7.x)
-    python -m tests.matrix --keep DIRECTORY KERNEL     some kernels now, the others later
+    python -m tests.matrix --keep DIRECTORY KERNEL     some kernels or tests (--tests) now, the
+                                                       others later
     python -m tests.matrix --keep DIRECTORY --tests PATH ... --missing
                                                        some tests, and what has worked nowhere yet:
                                                        on the newest kernel, then on the others
@@ -12,8 +13,8 @@ Each test on each kernel works, or is too old for it (with the release that has 
 built (with the option), or refused (as a C program is). The exit status is 1 when a test failed
 on a kernel, when a VM did not end well, and when a test works on no kernel.
 
---write puts the table into docs/kernels.md, with the kernels' releases and the commit, and that of
-the hooks into docs/attachments.md.
+--write puts the table into docs/kernels.md, with the kernels' releases and the commit at which each
+file was run, and that of the hooks into docs/attachments.md.
 
 When all kernels have run all tests, no file may have fewer that work on a kernel than the last
 docs/kernels.md says: the exit status is then 1, and nothing is written, unless --accept-fewer says
@@ -55,6 +56,7 @@ Results = dict[str, dict[str, str]]  # kernel -> test -> outcome
 
 Selections = dict[str, list[str]]  # kernel -> what to give to pytest
 Counts = dict[str, dict[str, int]]  # kernel -> file -> tests
+Commits = dict[str, list[str]]  # file -> at which its results were made
 
 
 def run_in_vms(selections: Selections, output: Path) -> int:
@@ -113,10 +115,14 @@ def failures(results: Results) -> list[str]:
     ]
 
 
-def table(results: Results) -> str:
-    """A Markdown table: a row for each test file, and one for each test that differs."""
+def table(results: Results, commits: Commits | None = None) -> str:
+    """A Markdown table: a row for each test file, and one for each test that differs.
+
+    With `commits`, these are the last column.
+    """
     kernels = list(results)
-    lines = ["| test | " + " | ".join(kernels) + " |", "|---|" + "---|" * len(kernels)]
+    columns = [*kernels, "commit"] if commits is not None else kernels
+    lines = ["| test | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     tests = sorted({test for outcomes in results.values() for test in outcomes})
     files: dict[str, list[str]] = {}
     for test in tests:
@@ -125,12 +131,15 @@ def table(results: Results) -> str:
         counts = [Counter(results[kernel].get(test, "not run") for test in members)
                   for kernel in kernels]  # fmt: skip
         cells = [f"{count['works']} of {sum(count.values())}" for count in counts]
+        if commits is not None:
+            cells.append(", ".join(commits.get(file, [])))
         lines.append(f"| **{file.removeprefix('tests/kernel/')}** | " + " | ".join(cells) + " |")
         for test in members:
             outcomes = [results[kernel].get(test, "not run") for kernel in kernels]
             if set(outcomes) != {"works"}:
                 name = test.split("::", 1)[1].replace("|", "\\|")
-                lines.append(f"| {name} | " + " | ".join(outcomes) + " |")
+                blank = [""] if commits is not None else []
+                lines.append(f"| {name} | " + " | ".join([*outcomes, *blank]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -159,17 +168,37 @@ def attachments(results: Results) -> str:
     return head + hook_table(results) + tail
 
 
-def document(results: Results, commits: list[str]) -> str:
-    first, *later = commits
-    again = "".join(f"; what had failed there was run again at {commit}" for commit in later)
+def document(results: Results, commits: Commits) -> str:
+    there = {test.split("::")[0] for outcomes in results.values() for test in outcomes}
+    left = sorted(set(test_files()) - there)
+    names = ", ".join(file.removeprefix("tests/kernel/") for file in left)
     return (
         "# The kernels that this library is tested on\n\n"
-        "Written by `python -m tests.matrix --write` (`make test-kernels`) at commit "
-        f"{first}{again}. A row in bold counts the tests of a file that work; below it stands each"
-        " test that does not work everywhere, and why: too old (the release that has the feature),"
-        " not built (the kernel's option), or refused (as a C program that does the same is).\n\n"
-        + table(results)
+        "Written by `python -m tests.matrix --write` (`make test-kernels`). A row in bold counts"
+        " the tests of a file that work, and has the commits at which they were run; below it"
+        " stands each test that does not work everywhere, and why: too old (the release that has"
+        " the feature), not built (the kernel's option), or refused (as a C program that does the"
+        f" same is).{f' Not run: {names}.' if left else ''}\n\n" + table(results, commits)
     )
+
+
+def test_files() -> list[str]:
+    found = (CHECKOUT / "tests" / "kernel").rglob("test_*.py")
+    return [str(path.relative_to(CHECKOUT)) for path in found]
+
+
+def still_there(results: Results) -> Results:
+    """`results` without those of tests that were removed or renamed since."""
+    sources = {file: (CHECKOUT / file).read_text(encoding="utf-8") for file in test_files()}
+
+    def there(test: str) -> bool:
+        file, *_, name = test.partition("[")[0].split("::")
+        return f"def {name}(" in sources.get(file, "")
+
+    return {
+        kernel: {test: outcome for test, outcome in outcomes.items() if there(test)}
+        for kernel, outcomes in results.items()
+    }
 
 
 def contradictions(results: Results) -> list[str]:
@@ -190,12 +219,16 @@ def contradictions(results: Results) -> list[str]:
 
 def recorded(text: str) -> Counts:
     """How many tests of each file worked when docs/kernels.md, `text`, was written."""
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    kernels = rows[0][1:] if rows else []
+    rows = [
+        [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    kernels = rows[0][1:-1] if rows else []
     counts: Counts = {kernel: {} for kernel in kernels}
     for name, *cells in rows:
         if name.startswith("**"):
-            for kernel, cell in zip(kernels, cells, strict=True):
+            for kernel, cell in zip(kernels, cells[:-1], strict=True):
                 counts[kernel][f"tests/kernel/{name.strip('*')}"] = int(cell.split(" of ")[0])
     return counts
 
@@ -255,11 +288,11 @@ def judge(results: Results, gone: list[str] | None = None) -> int:
     return 1 if nowhere or failed or gone or not results else 0
 
 
-def run(selections: Selections, kept: Path) -> int:
+def run(selections: Selections, kept: Path, again: bool = False) -> int:
     """Run the tests on the kernels; the exit status. `kept` then has the results as well."""
     with tempfile.TemporaryDirectory() as scratch:
         status = run_in_vms(selections, Path(scratch))
-        made = keep(Path(scratch), kept)
+        made = keep(Path(scratch), kept, again)
     if len(made) < len(selections):
         print(f"results of {', '.join(made) or 'no kernel'} only: some run left none")
         status = 1
@@ -276,8 +309,11 @@ def run_here(selection: list[str], kept: Path) -> int:
     return status
 
 
-def keep(made: Path, kept: Path) -> Results:
-    """Add results to those that are kept; what was added. A test that ran again has a new one."""
+def keep(made: Path, kept: Path, again: bool = False) -> Results:
+    """Add results to those that are kept; what was added. A test that ran again has a new one.
+
+    With `again`, they are of single tests: others of their files are of an earlier commit.
+    """
     for path in made.rglob("results-*.json"):
         result = json.loads(path.read_text(encoding="utf-8"))
         there = kept / path.name
@@ -285,7 +321,20 @@ def keep(made: Path, kept: Path) -> Results:
             before = json.loads(there.read_text(encoding="utf-8"))
             result["outcomes"] = {**before["outcomes"], **result["outcomes"]}
         there.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return load(made)
+    found = load(made)
+    known, now = commits(kept), head()
+    for file in {test.split("::")[0] for outcomes in found.values() for test in outcomes}:
+        earlier = [commit for commit in known.get(file, []) if commit != now]
+        known[file] = [*earlier, now] if again else [now]
+    (kept / "commits.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return found
+
+
+def commits(kept: Path) -> Commits:
+    """At which commits the results of each file were made."""
+    file = kept / "commits.json"
+    known: Commits = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return known
 
 
 def run_all(kernels: list[str], selection: list[str], kept: Path, also_missing: bool) -> int:
@@ -299,7 +348,8 @@ def run_all(kernels: list[str], selection: list[str], kept: Path, also_missing: 
     if also_missing:
         selections[chosen[-1]] += missing(load(kept), selection)
     status = run(selections, kept)
-    if os.geteuid() == 0 and platform.release() not in load(kept):
+    here = load(kept).get(platform.release(), {})
+    if os.geteuid() == 0 and not any(test.startswith(tuple(selection)) for test in here):
         status |= run_here(selection, kept)
     left = works_nowhere(load(kept))
     if also_missing and left and len(chosen) > 1:
@@ -320,27 +370,13 @@ def run_again(kept: Path) -> int:
         names = [name for name in KERNELS if fits(name, release)]
         if tests and names:
             failed[names[0]] = tests
-    return run(failed, kept) if failed else 0
+    return run(failed, kept, again=True) if failed else 0
 
 
 def fits(name: str, release: str) -> bool:
     """Whether a kernel of KERNELS ("6.12", "7.x") has this release."""
     wanted = name.removesuffix(".x").split(".")
     return release.split("-")[0].split("+")[0].split(".")[: len(wanted)] == wanted
-
-
-def commits(kept: Path, again: bool) -> list[str]:
-    """The commits that the results are of: one, and those at which failures were run again."""
-    file = kept / "commit"
-    known = file.read_text(encoding="ascii").split() if file.exists() else []
-    if again and not known:
-        sys.exit(f"--again: {kept} has no results")
-    if not again and known not in ([], [head()]):
-        sys.exit(f"{kept} has results of commit {' '.join(known)}: remove it")
-    if head() not in known:
-        known.append(head())
-    file.write_text(" ".join(known), encoding="ascii")
-    return known
 
 
 def main() -> int:
@@ -364,12 +400,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         kept: Path = options.keep or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
-        known = commits(kept, options.again)
         if options.again:
             status = run_again(kept)
         else:
             status = run_all(options.kernels, options.tests, kept, options.missing)
-        results = load(kept)
+        results, known = still_there(load(kept)), commits(kept)
     gone = [] if options.accept_fewer else lost(results, options.tests)
     status |= judge(results, gone)
     if options.write and results and not gone:

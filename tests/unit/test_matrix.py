@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,18 +105,38 @@ def test_which_kernel_has_a_release(name: str, release: str, fitting: bool) -> N
     assert matrix.fits(name, release) == fitting
 
 
-def test_one_table_tells_of_one_commit(tmp_path: Path) -> None:
-    """Results of different states of the code would stand side by side as if they were one."""
-    with pytest.raises(SystemExit, match="--again"):
-        matrix.commits(tmp_path, again=True)
-    assert matrix.commits(tmp_path, again=False) == [matrix.head()]
-    (tmp_path / "commit").write_text("0123456789ab")
-    with pytest.raises(SystemExit, match="remove it"):
-        matrix.commits(tmp_path, again=False)
-    assert matrix.commits(tmp_path, again=True) == ["0123456789ab", matrix.head()]
-    assert f"0123456789ab; what had failed there was run again at {matrix.head()}" in (
-        matrix.document({}, matrix.commits(tmp_path, again=True))
-    )
+def test_each_row_tells_its_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of different states of the code stand side by side as if they were of one."""
+    kept, made = tmp_path / "kept", tmp_path / "made"
+    for directory in (kept, made):
+        directory.mkdir()
+    results(made, a=("works", "works"))
+    for commit, again, known in (
+        ("0123456789ab", False, ["0123456789ab"]),
+        ("fedcba987654", True, ["0123456789ab", "fedcba987654"]),
+        ("fedcba987654", True, ["0123456789ab", "fedcba987654"]),
+        ("aaaaaaaaaaaa", False, ["aaaaaaaaaaaa"]),
+    ):
+        monkeypatch.setattr(matrix, "head", lambda commit=commit: commit)
+        matrix.keep(made, kept, again)
+        assert matrix.commits(kept) == {"t.py": known}
+        row = f"| **t.py** | 1 of 1 | 1 of 1 | {', '.join(known)} |"
+        assert row in matrix.document(matrix.load(kept), matrix.commits(kept)).splitlines()
+
+
+def test_what_was_not_run_is_named(tmp_path: Path) -> None:
+    """The table of a part of the tests passes for that of all."""
+    text = matrix.document(whole(3), {})
+    assert re.search(r"Not run: .*\btest_features\.py\b", text)
+    assert "test_pin.py, " not in text
+
+
+def test_tests_that_are_gone_have_no_row(tmp_path: Path) -> None:
+    """A test that was renamed stays in the table for ever."""
+    name = next(iter(re.findall(r"def (test_\w+)", (matrix.CHECKOUT / FILE).read_text())))
+    there = f"{FILE}::{name}[a param with :: and [brackets]]"
+    found = {NEW: {there: "works", f"{FILE}::test_gone": "works", "tests/kernel/gone.py::a": "x"}}
+    assert matrix.still_there(found) == {NEW: {there: "works"}}
 
 
 LINES = ("5.10.1", "6.1.2", "6.12.3", "7.3.4", "6.18.5")
@@ -139,7 +160,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "kernels.md"
     both = {k: {**whole(2)[k], **whole(2, file="tests/kernel/test_gone.py")[k]} for k in LINES}
     newer = {kernel.replace("5.10.1", "5.10.0-9-amd64"): both[kernel] for kernel in both}
-    path.write_text(matrix.document(newer, ["0123456789ab"]))
+    path.write_text(matrix.document(newer, {}))
     monkeypatch.setattr(matrix, "DOCUMENT", path)
     return path
 
@@ -173,7 +194,7 @@ def test_what_is_no_loss(written: Path) -> None:
 def test_nothing_is_written_over_a_loss(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run would compare with the smaller number."""
     before = written.read_text()
-    monkeypatch.setattr(matrix, "commits", lambda kept, again: ["0123456789ab"])
+    monkeypatch.setattr(matrix, "still_there", lambda results: results)
     monkeypatch.setattr(matrix, "run_again", lambda kept: 0)
     monkeypatch.setattr(matrix, "load", lambda kept: whole(1))
     monkeypatch.setattr(matrix, "ATTACHMENTS", written.with_name("attachments.md"))
