@@ -110,6 +110,8 @@ class DropList:
             version: ebpf.LpmTrieMap.create(key=cls, value="Q", max_entries=4096, name="networks")
             for version, cls in ((4, ipaddress.IPv4Network), (6, ipaddress.IPv6Network))
         }
+        # `in` of a trie means any network around one, and not all kernels heed NOEXIST there.
+        self.dropped: set[Network] = set()
         self.totals = ebpf.ArrayMap.create(value="QQ", max_entries=1, name="totals")
 
     def obey(self, line: str) -> str:
@@ -124,10 +126,14 @@ class DropList:
         except ValueError as error:
             return str(error)
         trie = self.networks[network.version]
-        if word == "drop":
-            trie.setdefault(network, 0)
-        elif trie.pop(network, None) is None:
-            return f"{network} was not dropped"
+        if word == "drop" and network not in self.dropped:
+            trie[network] = 0
+            self.dropped.add(network)
+        elif word == "pass":
+            if network not in self.dropped:
+                return f"{network} was not dropped"
+            del trie[network]
+            self.dropped.discard(network)
         return f"{word} {network}"
 
     def shown(self) -> str:
