@@ -41,17 +41,17 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
 
     A library is looked for as the dynamic loader does: in LD_LIBRARY_PATH, ld.so.cache and the
     loader's own folders, of the architecture of this process and the best for this processor
-    (glibc-hwcaps). Where it has a single version,
-    ``libc.so`` and ``libc`` will do. A program is looked for in PATH. With `pid`, what that
-    process has mapped under the name (a library's SONAME, too) comes first, whatever its root
-    directory is and whatever has the name by now.
+    (glibc-hwcaps). Where it has a single version, ``libc.so`` and ``libc`` will do. A program is
+    looked for in PATH. With `pid`, what that process has mapped under the name (a library's
+    SONAME, too) comes first, whatever its root directory is and whatever has the name by now; a
+    file that it has another one for is refused.
 
     A library that an archive (zip, APK) has stored uncompressed is ``ARCHIVE!/NAME``, and so is
     what is returned: see `place_of`.
 
     Raises:
-        BpfFileNotFoundError: there is none; the message says where was looked. Or the process has
-            mapped another file of this path.
+        BpfFileNotFoundError: there is none; the message says where was looked. Or the process runs
+            another file than the one that the path, or the loader here, leads to.
         BpfPermissionError: this process may not open what the process `pid` has mapped.
         BpfError: EADDRNOTAVAIL, several versions of a library; the message has them.
     """
@@ -62,14 +62,19 @@ def find_binary(path: StrPath, pid: int | None = None) -> str:
     if _MEMBER in name:
         archive, _, member = name.partition(_MEMBER)
         return f"{_existing(archive)}{_MEMBER}{member}"
-    if "/" in name:
-        found = _existing(name)
-        if pid is not None:
-            _check_mapped(found, pid)
-        return found
-    mapped = None if pid is None else _mapped(name, pid)
+    mapped = _mapped(name, pid) if pid is not None and "/" not in name else None
     if mapped is not None:
         return mapped
+    found = _found(name)
+    if pid is not None:
+        _check_mapped(found, pid)
+    return found
+
+
+def _found(name: str) -> str:
+    """The file that `name` means to this process."""
+    if "/" in name:
+        return _existing(name)
     if _LIBRARY.search(name):
         return _find_library(name)
     return _find_program(name) or _find_library(f"{name}.so", name)

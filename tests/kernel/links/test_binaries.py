@@ -98,6 +98,20 @@ def test_a_library_by_the_name_that_programs_ask_for(tmp_path: Path) -> None:
     assert os.path.samefile(find_binary(name, os.getpid()), path)
 
 
+def test_a_library_without_its_version_of_a_process_in_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one of this machine would be probed, which the process does not run."""
+    path = copied(tmp_path / "libcontained.so.1")
+    ctypes.CDLL(str(path))
+    copied(tmp_path / "new").rename(path)
+    monkeypatch.setattr(binaries, "_find_library", lambda name, given="": str(path))
+    with pytest.raises(BpfFileNotFoundError, match=r"give its name alone, libcontained\.so\.1 "):
+        find_binary("libcontained", os.getpid())
+    assert "/map_files/" in find_binary("libcontained.so.1", os.getpid())
+    assert find_binary("libcontained") == str(path)
+
+
 def test_a_library_for_better_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loader takes that, so in the other one nothing is ever seen."""
     plain = copied(tmp_path / "libbetter.so")
