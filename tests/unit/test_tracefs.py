@@ -126,10 +126,10 @@ def test_what_modes_do_not_refuse_is_not_cured_by_modes(
     fill(mounts[0])
     real = open
 
-    def refuse(path: str, **options: Any) -> Any:
+    def refuse(path: str, *mode: str, **options: Any) -> Any:
         if str(path).startswith(str(mounts[0])):
             raise PermissionError(code, os.strerror(code), path)
-        return real(path, **options)
+        return real(path, *mode, **options)
 
     monkeypatch.setattr(facts, "reads_every_file", lambda: every)
     monkeypatch.setattr("builtins.open", refuse)
