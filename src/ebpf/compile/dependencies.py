@@ -20,15 +20,20 @@ _WITH_VALUE = ("-D", "-U", "-include", "-imacros", "-mllvm")
 _WITHOUT_HEADERS = re.compile(r"-[DUOfgm].*|-W(?![alp],).*|-std=.*|-pedantic.*|-w")
 # CLOCK_REALTIME_COARSE of <linux/time.h>: what the kernel stamps files with.
 _STAMPS = 5
+# Seconds in which that clock has gone on, whatever the kernel's HZ.
+_TICK = 0.1
 
 
 def next_tick() -> int:
     """Nanoseconds on the clock that stamps files, just after it went on: what was written before
-    is older, and what is written from now on is not."""
-    first = now = time.clock_gettime_ns(_STAMPS)
-    while now == first:
+    is older, and what is written from now on is not.
+
+    Since 6.13 a stamp may be finer than that clock, and so later than what it tells.
+    """
+    first, end = time.time_ns(), time.monotonic() + _TICK
+    # No longer where somebody sets the clock back: what is newer then is not kept.
+    while (now := time.clock_gettime_ns(_STAMPS)) <= first and time.monotonic() < end:
         time.sleep(0.0005)
-        now = time.clock_gettime_ns(_STAMPS)
     return now
 
 
