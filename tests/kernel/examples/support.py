@@ -26,7 +26,7 @@ Event = dict[str, Any]
 def command(name: str, *arguments: str) -> list[str]:
     # Warnings are errors: an example must not leave anything open.
     path = name if name.endswith(".py") else str(EXAMPLES / f"{name}.py")
-    return [sys.executable, "-W", "error", path, *arguments]
+    return [sys.executable, "-W", "error", "-X", "faulthandler", path, *arguments]
 
 
 def run(name: str, *arguments: str, status: int = 0) -> str:
@@ -44,6 +44,16 @@ def without(mount_point: str, arguments: list[str]) -> list[str]:
     """A command that runs with nothing mounted at `mount_point`."""
     unmount = f'umount -l {mount_point}; exec "$@"'
     return ["unshare", "--mount", "sh", "-c", unmount, "sh", *arguments]
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    """The exit status of an example that was told to end; of one that does not, where it is."""
+    try:
+        return process.wait(TIMEOUT / 3)
+    except subprocess.TimeoutExpired:
+        assert process.stderr is not None
+        process.send_signal(signal.SIGABRT)
+        raise AssertionError(f"it does not end: {process.stderr.read()}") from None
 
 
 @dataclass
@@ -67,7 +77,7 @@ def running(name: str, *arguments: str, ready: str, stop: int = signal.SIGINT) -
                 assert ready in line, line + process.stderr.read()
                 yield output
                 process.send_signal(stop)
-                assert process.wait(TIMEOUT) == 0
+                assert ended(process) == 0
                 assert process.stderr.read().strip() == ""
             finally:
                 process.kill()

@@ -14,7 +14,7 @@ import pytest
 
 from ebpf.compile import find_compiler
 from ebpf.errors import CompileError
-from tests.kernel.examples.support import TIMEOUT, command, run, running
+from tests.kernel.examples.support import TIMEOUT, command, ended, run, running
 from tests.objects import NoCompiler
 from tests.vm.host import cache_dir
 
@@ -144,7 +144,7 @@ def proxy(target: int) -> Iterator[int]:
             assert match, line + process.stderr.read()
             yield int(match[1])
             process.terminate()
-            assert process.wait(TIMEOUT) == 0
+            assert ended(process) == 0
             assert process.stderr.read() == ""
         finally:
             process.kill()
