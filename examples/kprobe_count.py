@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import ebpf
-from ebpf.asm import R0, R1, R2, R10, add, call, exit_, mov, snippets
+from ebpf.asm import R0, R1, R2, R10, add, call, exit_, mov, snippets, stdw
 from ebpf.codec import Char
 from parts.counting import counter, wait
 from parts.terminal import escape_output, printable
@@ -24,6 +24,9 @@ def program(counts: ebpf.HashMap[str, int]) -> list[object]:
     """counts[name of the current program] += 1"""
     name = R10 - NAME_SIZE
     return [
+        # Some kernels (6.1) leave alone what is behind the end of the name, and it is in the key.
+        stdw(name, 0),
+        stdw(name + 8, 0),
         mov(R1, R10),
         add(R1, name.offset),
         mov(R2, NAME_SIZE),

@@ -75,7 +75,9 @@ def count(map: MapReference, key: Memory, *, buffer: Memory, by: Register | int 
     Nothing is counted when a hash is full. `by` is a number, or one of R6 to R9.
 
     Args:
-        key: memory with the key, on the stack.
+        key: memory with the key, on the stack. Zero it before a helper fills a part of it, or a
+            text: get_current_comm leaves alone what is behind the end of the name, on some kernels
+            (6.1), and each rest is another key.
         buffer: 8 bytes on the stack.
     """
     _check_kept("by", by)
