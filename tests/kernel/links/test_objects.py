@@ -65,6 +65,8 @@ def test_a_cookie_of_a_raw_tracepoint_link_is_told() -> None:
 
 def perf_details(link: Link) -> dict[str, Any]:
     """What the kernel says of a perf event's link; only since 6.6 it says more than the type."""
+    if environment.kernel_version() < (5, 15):
+        raise NotSupportedError("details of perf event links, and the links", (6, 6))
     info = link.info()
     assert info.type == LinkType.PERF_EVENT
     if environment.kernel_version() < (6, 6):
