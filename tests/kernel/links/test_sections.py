@@ -64,7 +64,7 @@ def with_section(section: str, program_name: str = "counts_runs") -> Collection:
     return spec.load()
 
 
-@pytest.mark.parametrize("section", EVERY)
+@pytest.mark.parametrize("section", EVERY, ids=lambda name: name.replace(str(LIBRARY), "LIBRARY"))
 def test_the_section_says_where(section: str) -> None:
     """The program is attached elsewhere, or not at all."""
     call = CALLS.get(section) or KERNEL_CALLS[section][0]
