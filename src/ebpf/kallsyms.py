@@ -53,16 +53,15 @@ def function_addresses(name: str) -> list[int]:
     return found
 
 
-def repeated(names: Iterable[str]) -> set[str]:
-    """Those of `names` that several functions have."""
+def addresses_of(names: Iterable[str]) -> dict[str, list[int]]:
+    """The addresses of the functions of each name that there is, ascending."""
     wanted = set(names)
-    seen: set[str] = set()
-    twice: set[str] = set()
+    found: dict[str, list[int]] = {}
     for line in _read().splitlines():
-        _, kind, name, *_ = line.split()
+        address, kind, name, *_ = line.split()
         if name in wanted and kind in _FUNCTIONS:
-            (twice if name in seen else seen).add(name)
-    return twice
+            found.setdefault(name, []).append(int(address, 16))
+    return {name: sorted(addresses) for name, addresses in found.items()}
 
 
 def nearest(name: str) -> list[str]:

@@ -30,10 +30,10 @@ def is_pattern(name: str) -> bool:
 
 
 def matching(pattern: str) -> list[tuple[int, str]]:
-    """(address or 0, name) of the kernel's functions that can be traced and match `pattern`.
+    """(site or 0, name) of the kernel's functions that can be traced and match `pattern`.
 
-    ``*`` stands for any characters, ``?`` for one. Addresses are known since Linux 6.5, to those
-    who may see them.
+    ``*`` stands for any characters, ``?`` for one. A site is where ftrace patches the function;
+    it is known since Linux 6.5, to those who may see it.
 
     Raises:
         BpfFileNotFoundError: none matches, or tracefs is not mounted.
@@ -41,8 +41,8 @@ def matching(pattern: str) -> list[tuple[int, str]]:
     """
     matches = matcher(pattern)
     found = {
-        (address, name): None
-        for address, name in _traceable()
+        (site, name): None
+        for site, name in _traceable()
         if matches(name) and not name.startswith(_INVALID)
     }
     if not found:
@@ -51,12 +51,29 @@ def matching(pattern: str) -> list[tuple[int, str]]:
 
 
 def with_names(names: Iterable[str]) -> list[tuple[int, str]]:
-    """(address or 0, name) of the kernel's functions that can be traced and are called so.
+    """(site or 0, name) of the kernel's functions that can be traced and are called so.
 
     Raises what `matching` does, but for functions that are not there.
     """
     wanted = set(names)
     return list(dict.fromkeys(found for found in _traceable() if found[1] in wanted))
+
+
+def beginnings(sites: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """(address or 0, name) of the functions that have these sites.
+
+    Cookies and bpf_get_func_ip() go by where a function begins. Its site is behind that where the
+    compiler puts something in front (ENDBR on x86 with CONFIG_X86_KERNEL_IBT, BTI on arm64).
+    """
+    known = kallsyms.addresses_of(name for site, name in sites if site)
+    found = {
+        (
+            max((address for address in known.get(name, []) if address <= site), default=0),
+            name,
+        ): None
+        for site, name in sites
+    }
+    return list(found)
 
 
 def _nearest_to_pattern(pattern: str) -> list[str]:
@@ -77,8 +94,8 @@ def _traceable() -> Iterator[tuple[int, str]]:
     with_addresses = os.path.join(directory, "available_filter_functions_addrs")
     if os.path.exists(with_addresses):
         for line in tracefs.lines(with_addresses):
-            address, name = line.split()[:2]
-            yield int(address, 16), name
+            site, name = line.split()[:2]
+            yield int(site, 16), name
         return
     for line in tracefs.lines(os.path.join(directory, "available_filter_functions")):
         yield 0, line.split()[0]

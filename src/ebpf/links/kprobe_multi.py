@@ -10,7 +10,7 @@ from ebpf.errors import BpfError, NotSupportedError
 from ebpf.links.arrays import Arrays, cookie_list
 from ebpf.links.base import Link
 from ebpf.links.create import check_type, create_link
-from ebpf.links.functions import is_pattern, matching, missing, with_names
+from ebpf.links.functions import beginnings, is_pattern, matching, missing, with_names
 from ebpf.types import AttachType, KprobeMultiFlags, ProgramType
 
 TYPE_CHECKING = False
@@ -144,7 +144,8 @@ class Places:
         elif symbols is not None:
             self.names = [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
             # The kernel takes the first function of a name.
-            found = with_names(self.names) if kallsyms.repeated(self.names) else []
+            several = any(len(at) > 1 for at in kallsyms.addresses_of(self.names).values())
+            found = with_names(self.names) if several else []
         for address in self.addresses:
             check_number("addresses", address, 64)
         count = len(self.names) or len(self.addresses)
@@ -152,6 +153,7 @@ class Places:
             raise ValueError("symbols: empty; there is nothing to attach to")
         self.described = self.described or f"{count} functions"
         self.cookies = cookie_list(cookies, self.names, count)
+        found = beginnings(found)
         # Whatever is not found the kernel refuses by its name.
         known = {name for address, name in found if address}
         if found and known == {*self.names}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -40,12 +41,19 @@ def test_a_pattern_is_a_text() -> None:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A kernel with two functions `show`; its addresses are hidden where the parameter is True."""
-    traceable = [(0x10, "show"), (0x20, "read"), (0x30, "show"), (0x30, "show")]
+    """A kernel with two functions `show` that ftrace patches behind their beginnings, and one that
+    it does not patch; its addresses are hidden where the parameter is True."""
+    traceable = [(0x14, "show"), (0x20, "read"), (0x34, "show"), (0x34, "show")]
+    symbols = {"show": [0x10, 0x30, 0x40], "read": [0x20]}
     if request.param:
         traceable = [(0, name) for _, name in traceable]
+        symbols = {name: [0] * len(addresses) for name, addresses in symbols.items()}
+
+    def addresses_of(names: Iterable[str]) -> dict[str, list[int]]:
+        return {name: symbols[name] for name in {*names} & symbols.keys()}
+
     monkeypatch.setattr(functions, "_traceable", lambda: iter(traceable))
-    monkeypatch.setattr(kallsyms, "repeated", {"show"}.intersection)
+    monkeypatch.setattr(kallsyms, "addresses_of", addresses_of)
 
 
 @pytest.mark.parametrize(
