@@ -80,6 +80,8 @@ def why_refused(type: MapType, value: Any, code: int, inner: str) -> str:
 
     `inner` is the `likeness` of the inner maps, where it is known.
     """
+    if type is MapType.XSKMAP and code == errno.ENOBUFS:
+        return " (value: the socket has no ring for what it receives; set XDP_RX_RING up first)"
     if type not in _HELD or code not in (errno.EBADF, errno.EINVAL):
         return ""
     refused = f" (value: {value!r} is no {_HELD[type]})"

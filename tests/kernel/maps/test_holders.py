@@ -23,6 +23,8 @@ from ebpf.types import AttachType
 
 SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
 AF_XDP = 44
+SOL_XDP = 283
+XDP_RX_RING = 2
 
 
 def first_of_inner(outer: Any, key: int) -> list[Any]:
@@ -220,6 +222,13 @@ def test_an_xskmap_takes_sockets_of_its_family() -> None:
     """An AF_XDP socket can't be put into an XSKMAP, or any socket can."""
     with DescriptorArray.create(MapType.XSKMAP, max_entries=2, name="xsks") as m:
         with socket.socket(AF_XDP, socket.SOCK_RAW) as xdp, socket.socket() as other:
+            refused = ""
+            try:
+                m[1] = xdp
+            except ebpf.BpfError as error:  # 6.18 takes one that cannot receive, 7.3 does not.
+                refused = str(error)
+            assert not refused or "set XDP_RX_RING up first" in refused
+            xdp.setsockopt(SOL_XDP, XDP_RX_RING, 64)
             m[1] = xdp
             assert m.delete(0) is True  # It does not tell.
             del m[1]
