@@ -7,7 +7,8 @@ found first. An entry counts while all of this is still so; then nothing has to 
 
 Files are written under another name and renamed, so that a reader sees a whole file or none, and
 two writers of one file both write what is right. Each is called by the digest of what belongs into
-it: what a full disk or a loss of power has left of one is no entry, and is made again.
+it, or begins with that digest, as vmlinux.h does, which has to have its name: what a full disk or a
+loss of power has left of one is no entry, and is made again.
 
 A folder of another user's is not used at all: who may write it says what gets loaded, and root
 would leave files in it that its owner cannot read.

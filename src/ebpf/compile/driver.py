@@ -14,7 +14,7 @@ from ebpf.compile import dependencies
 from ebpf.compile.compilers import Compiler, find_compiler
 from ebpf.compile.diagnostics import CompileWarning, failure, parse
 from ebpf.compile.headers import get_include, system_includes
-from ebpf.compile.vmlinux import vmlinux_path, vmlinux_text
+from ebpf.compile.vmlinux import kept_vmlinux, vmlinux_path, vmlinux_text
 from ebpf.plain import NamedTuple
 from ebpf.spec import CollectionSpec
 
@@ -236,7 +236,7 @@ class _Job(NamedTuple):
     def _add_vmlinux(self, folder: str) -> str:
         """Make vmlinux.h in the cache, else in `folder`; returns why it is not in the cache."""
         text = vmlinux_text()
-        if not stored.unusable() and os.path.exists(vmlinux_path()):
+        if kept_vmlinux() is not None:
             return ""
         _write(os.path.join(folder, "vmlinux.h"), text.encode())
         return _not_kept(self.source.file, "vmlinux.h cannot be written there")
@@ -248,7 +248,8 @@ class _Job(NamedTuple):
             renamed = [f"-ffile-prefix-map={folder}=."]
             _write(file, self.source.content)
         command = [*self.compiler.command, *self.arguments(), *renamed]
-        kept = [] if stored.unusable() else [os.path.dirname(vmlinux_path())]
+        # One that is damaged is not found, and then made anew.
+        kept = [] if kept_vmlinux() is None else [os.path.dirname(vmlinux_path())]
         command += [part for one in (*kept, folder) for part in ("-idirafter", one)]
         command += ["-MD", "-MT", "made", "-MF", os.path.join(folder, _LISTED)]
         command += ["-c", file, "-o", os.path.join(folder, _MADE)]

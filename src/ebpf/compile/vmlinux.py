@@ -23,21 +23,37 @@ def vmlinux_path() -> str:
     return str(cache_folder() / "vmlinux" / name / "vmlinux.h")
 
 
+def kept_vmlinux() -> str | None:
+    """What is kept of the running kernel's vmlinux.h; None if that is not there, or damaged."""
+    if unusable():
+        return None
+    try:
+        data = Path(vmlinux_path()).read_bytes()
+    except OSError:
+        return None
+    first, _, types = data.partition(b"\n")
+    return data.decode() if first == _first_line(types) else None
+
+
 def vmlinux_text() -> str:
     """The running kernel's vmlinux.h: what is kept of it, or made anew and kept, if it can be.
 
     Raises CompileError where the kernel has no BTF.
     """
-    if unusable():
-        return _made()
-    path = Path(vmlinux_path())
-    try:
-        return path.read_text("utf-8")
-    except OSError:
-        text = _made()
-    with contextlib.suppress(OSError):
-        write_atomically(path, text.encode())
-    return text
+    kept = kept_vmlinux()
+    if kept is not None:
+        return kept
+    types = _made().encode()
+    data = _first_line(types) + b"\n" + types
+    if not unusable():
+        with contextlib.suppress(OSError):
+            write_atomically(Path(vmlinux_path()), data)
+    return data.decode()
+
+
+def _first_line(types: bytes) -> bytes:
+    # Programs have the name of the file: it cannot be called by its digest.
+    return b"/* The digest of what follows: %s */" % digest(types).encode()
 
 
 def _made() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf.compile import CompileWarning, compilers
+from ebpf.compile import CompileWarning, compilers, vmlinux
 from ebpf.compile import cache as stored
 from ebpf.compile.dependencies import read_files
 from ebpf.compile.driver import compile_object
@@ -193,6 +194,44 @@ def test_a_damaged_file_is_made_again(counted: Counted, cache: Path, kind: str, 
         path.unlink()
     compilers._clang.cache_clear()
     assert counted(1) == (kind != "compilers/*")
+
+
+@pytest.mark.parametrize("left", [0, 120, -1])
+def test_a_damaged_vmlinux_h_is_made_again(
+    counted: Counted, cache: Path, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every program that includes it would fail, or be compiled with the types that are left."""
+    text = "typedef int number;\n" * 10
+    monkeypatch.setattr(vmlinux, "_made", lambda: text)
+    source = '#include "vmlinux.h"\nnumber value = 1;\n'
+    assert counted(1, source)
+    (path,) = cache.rglob("vmlinux.h")
+    whole = path.read_bytes()
+    assert whole.endswith(text.encode())
+    path.write_bytes(whole[:left])
+    assert counted(1, source)
+    assert path.read_bytes() == whole
+    assert not counted(1, source)
+    path.write_bytes(whole[:left])
+    assert vmlinux.vmlinux_text().encode() == path.read_bytes() == whole
+
+
+def test_a_damaged_vmlinux_h_that_cannot_be_made_again(
+    clang: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program would not compile while the disk is full."""
+    monkeypatch.setattr(vmlinux, "_made", lambda: "typedef int number;\n")
+    path = Path(vmlinux.vmlinux_path())
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(vmlinux, "write_atomically", full)
+    with pytest.warns(CompileWarning, match=r"vmlinux\.h cannot be written there"):
+        made = compile_object('#include "vmlinux.h"\nnumber value = 1;', compiler=clang)
+    assert of_value(made) == 1
 
 
 def test_sets_of_headers_do_not_pile_up(cache: Path) -> None:
