@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Messages.
 _GETLINK, _SETLINK = 18, 19
 _DELQDISC, _GETQDISC = 37, 38
+_GETTCLASS = 42
 _DELTFILTER, _GETTFILTER = 45, 46
 
 # struct ifinfomsg: family, padding, type, index, flags, change.
@@ -40,10 +41,12 @@ _TCA_KIND, _TCA_OPTIONS, _TCA_CHAIN = 1, 2, 11
 _BPF_NAME, _BPF_FLAGS, _BPF_ID = 7, 8, 11
 _BPF_DIRECT_ACTION = 1
 
-# Parents of filters on the clsact qdisc; that of the ingress qdisc.
+# Parents of filters on the clsact qdisc; that of the clsact or ingress qdisc, and its own number.
 CLSACT = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 _INGRESS_PARENT = 0xFFFFFFF1
-_CLSACT_HANDLE = 0xFFFF0000
+_INGRESS_HANDLE = 0xFFFF0000
+# The parent of the qdisc by which an interface sends.
+_ROOT = 0xFFFFFFFF
 
 
 class XdpAttached(NamedTuple):
@@ -78,7 +81,11 @@ def set_xdp(
 
 
 class BpfFilter(NamedTuple):
-    """A BPF filter of an interface; `parent` is "ingress" or "egress" of `qdisc`."""
+    """A BPF filter of an interface.
+
+    `parent` is "ingress" or "egress" of the `qdisc` clsact or ingress; of another one the number
+    by which tc knows it or its class, "1:" or "1:10".
+    """
 
     qdisc: str
     parent: str
@@ -95,8 +102,26 @@ def bpf_filters(netlink: Netlink, index: int, name: str) -> list[BpfFilter]:
     """The BPF filters on the clsact or ingress qdisc of the interface `index`, in their order."""
     kind = ingress_qdisc(netlink, index, name)
     if kind == "clsact":
-        return [row for at in CLSACT for row in _filters(netlink, index, name, kind, at)]
-    return _filters(netlink, index, name, kind, "ingress") if kind else []
+        return [
+            row
+            for at, parent in CLSACT.items()
+            for row in _filters(netlink, index, name, kind, at, parent)
+        ]
+    return _filters(netlink, index, name, kind, "ingress", _INGRESS_HANDLE) if kind else []
+
+
+def other_filters(netlink: Netlink, index: int, name: str) -> list[BpfFilter]:
+    """The BPF filters on all other qdiscs of the interface `index`, and on their classes."""
+    asked = _TC.pack(0, index, 0, 0, 0)
+    rows = netlink.dump(_GETQDISC, asked, f"list the qdiscs of {name}")
+    rows += netlink.dump(_GETTCLASS, asked, f"list the classes of {name}")
+    found = []
+    for row in rows:
+        _, at, handle, parent, _ = _TC.unpack_from(row)
+        # One that has no number can be asked only where it is the root, which 0 stands for.
+        if at == index and parent != _INGRESS_PARENT and (handle or parent == _ROOT):
+            found += _filters(netlink, index, name, _kind(row), _shown(handle), handle)
+    return found
 
 
 def ingress_qdisc(netlink: Netlink, index: int, name: str) -> str:
@@ -105,12 +130,24 @@ def ingress_qdisc(netlink: Netlink, index: int, name: str) -> str:
     for row in rows:
         _, at, _, parent, _ = _TC.unpack_from(row)
         if at == index and parent == _INGRESS_PARENT:
-            return parse(row[_TC.size :])[_TCA_KIND].rstrip(b"\0").decode("ascii", "replace")
+            return _kind(row)
     return ""
 
 
-def _filters(netlink: Netlink, index: int, name: str, qdisc: str, at: str) -> list[BpfFilter]:
-    parent = CLSACT[at] if qdisc == "clsact" else 0xFFFF0000
+def _kind(row: bytes) -> str:
+    """The kind of a qdisc, or of the qdisc of a class."""
+    return parse(row[_TC.size :])[_TCA_KIND].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _shown(handle: int) -> str:
+    """The number of a qdisc or class as tc writes it."""
+    minor = handle & 0xFFFF
+    return f"{handle >> 16:x}:{minor:x}" if minor else f"{handle >> 16:x}:"
+
+
+def _filters(
+    netlink: Netlink, index: int, name: str, qdisc: str, at: str, parent: int
+) -> list[BpfFilter]:
     body = _TC.pack(0, index, 0, parent, 0)
     try:
         rows = netlink.dump(_GETTFILTER, body, f"list the filters at {at} of {name}")
@@ -161,7 +198,7 @@ def remove_clsact(netlink: Netlink, index: int, name: str) -> bool:
     if ingress_qdisc(netlink, index, name) != "clsact":
         return False
     action = f"list the filters of {name}"
-    body = _TC.pack(0, index, _CLSACT_HANDLE, _INGRESS_PARENT, 0)
+    body = _TC.pack(0, index, _INGRESS_HANDLE, _INGRESS_PARENT, 0)
     body += attributes({_TCA_KIND: b"clsact\0"})
     try:
         for parent in CLSACT.values():

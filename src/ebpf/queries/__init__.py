@@ -33,7 +33,8 @@ def query(
             - an interface, by name or index where the calling thread is, or an `Interface`. Its
               hooks: "xdp", "clsact/ingress", "clsact/egress" (and "ingress", of the older qdisc),
               "tcx/ingress", "tcx/egress" (6.6), "netkit/primary", "netkit/peer" (6.7, on the
-              primary interface of a pair);
+              primary interface of a pair); "htb/1:", "htb/1:10" and the like, other qdiscs and
+              their classes that have filters;
             - a cgroup, by its directory: "cgroup_skb/egress", "cgroup/connect4", "sockops", ...;
             - a network namespace, by its file: "sk_lookup", "flow_dissector", and "netfilter" where
               the kernel tells its functions (CONFIG_NETFILTER_NETLINK_HOOK, programs since 6.4).

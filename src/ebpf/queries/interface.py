@@ -7,7 +7,7 @@ import errno
 from ebpf.errors import BpfError, NotSupportedError
 from ebpf.net import Interface
 from ebpf.net.netlink import Netlink
-from ebpf.net.rtnetlink import CLSACT, bpf_filters, xdp_attached
+from ebpf.net.rtnetlink import CLSACT, bpf_filters, other_filters, xdp_attached
 from ebpf.queries.attached import AttachedHook, AttachedProgram
 from ebpf.queries.hooks import query_hook
 from ebpf.types import AttachType
@@ -48,8 +48,10 @@ def _over_netlink(interface: Interface) -> dict[str, AttachedHook]:
         hooks = {"xdp": AttachedHook(xdp)}
         for at in CLSACT:
             hooks[f"clsact/{at}"] = AttachedHook([])
-        for row in bpf_filters(netlink, interface.index, interface.name):
-            name = f"clsact/{row.parent}" if row.qdisc == "clsact" else row.qdisc
+        filters = bpf_filters(netlink, interface.index, interface.name)
+        filters += other_filters(netlink, interface.index, interface.name)
+        for row in filters:
+            name = row.qdisc if row.qdisc == "ingress" else f"{row.qdisc}/{row.parent}"
             details = row._asdict()
             program = AttachedProgram(details.pop("program_id"), **details)
             hooks.setdefault(name, AttachedHook([])).programs.append(program)

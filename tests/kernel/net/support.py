@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ebpf import AttachType, Program, ProgramType, query
 from ebpf.asm import R0, exit_, mov
@@ -27,6 +29,22 @@ def made_cgroup() -> Iterator[Path]:
         for below in sorted(made.rglob("*/cgroup.procs"), reverse=True):
             below.parent.rmdir()
         remove_cgroups()
+
+
+def bpftool_net(space: Namespace) -> dict[str, list[dict[str, Any]]]:
+    """What bpftool says of the interfaces of a namespace."""
+    (answer,) = json.loads(space.command("bpftool", "-j", "net", "show"))
+    return dict(answer)
+
+
+# What a bpftool before 7.3 shows of tcx, and one before 7.4 of netkit.
+NOT_KNOWN: list[tuple[int, int]] = []
+
+
+def shown_in_order(space: Namespace, hook: str) -> list[tuple[int, int]]:
+    """The programs and links that bpftool shows of a tcx or netkit hook."""
+    rows = bpftool_net(space)["tc"]
+    return [(row["prog_id"], row["link_id"]) for row in rows if row["kind"] == hook]
 
 
 def returning(

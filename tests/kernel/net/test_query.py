@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,7 @@ import pytest
 from ebpf import AttachType, Interface, ProgramType, XdpAction, query
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import deciding
-
-
-def bpftool_net(network: Network) -> dict[str, list[dict[str, object]]]:
-    """What bpftool says of the interfaces of `far`."""
-    (answer,) = json.loads(network.far.command("bpftool", "-j", "net", "show"))
-    return dict(answer)
+from tests.kernel.net.support import NOT_KNOWN, bpftool_net, shown_in_order
 
 
 def test_what_is_attached_is_what_bpftool_shows(network: Network, bpffs: Path) -> None:
@@ -39,7 +33,7 @@ def test_what_is_attached_is_what_bpftool_shows(network: Network, bpffs: Path) -
             *add, "egress", "pref", "9", "protocol", "ipv6", *pinned, str(bpffs / "second")
         )
         run("link", "set", "dev", "far0", "xdpgeneric", "pinned", str(bpffs / "xdp"))
-        ours, theirs = query(far), bpftool_net(network)
+        ours, theirs = query(far), bpftool_net(network.far)
         (shown,) = theirs["xdp"]
         (attached,) = ours["xdp"].programs
         assert (shown["ifindex"], shown["id"]) == (far.index, attached.id)
@@ -57,6 +51,38 @@ def test_what_is_attached_is_what_bpftool_shows(network: Network, bpffs: Path) -
         assert not any(hook.programs for hook in query(far).values())
 
 
+@pytest.mark.needs_config("CONFIG_NET_SCH_HTB")
+def test_filters_of_all_qdiscs_are_those_that_bpftool_shows(network: Network, bpffs: Path) -> None:
+    """A program judges what an interface sends, and nothing is attached there."""
+    far = Interface("far0", netns=network.far)
+    with deciding(ProgramType.SCHED_CLS, 0) as one, deciding(ProgramType.SCHED_CLS, 0) as other:
+        one.pin(bpffs / "one")
+        other.pin(bpffs / "other")
+        add = "filter add dev far0 {} bpf da object-pinned {}".format
+        lines = [
+            "qdisc add dev far0 root handle 1: htb",
+            "class add dev far0 parent 1: classid 1:10 htb rate 1mbit",
+            "class add dev far0 parent 1:10 classid 1:1f htb rate 1mbit",
+            "qdisc add dev far0 clsact",
+            add("parent 1:", bpffs / "one"),
+            add("parent 1:10", bpffs / "other"),
+            add("parent 1:1f", bpffs / "one"),
+            add("egress", bpffs / "other"),
+        ]
+        network.far.command("tc", "-batch", "-", input="\n".join(lines))
+        filters = {"htb/1:": one, "htb/1:10": other, "htb/1:1f": one, "clsact/egress": other}
+        ours = query(far)
+        filled = {name: hook.program_ids for name, hook in ours.items() if hook.programs}
+        assert filled == {name: [program.info().id] for name, program in filters.items()}
+        assert ours["htb/1:1f"].programs[0].details["parent"] == "1:1f"
+        kinds = [
+            (name.partition("/")[0] if name.startswith("htb") else name, number)
+            for name, (number,) in filled.items()
+        ]
+        shown = [(row["kind"], row["id"]) for row in bpftool_net(network.far)["tc"]]
+        assert sorted(kinds) == sorted(shown)
+
+
 def test_links_of_a_hook_are_in_the_order_of_their_programs(network: Network) -> None:
     """The id of a link is told of another program."""
     far = Interface("far0", netns=network.far)
@@ -65,10 +91,10 @@ def test_links_of_a_hook_are_in_the_order_of_their_programs(network: Network) ->
         deciding(ProgramType.SCHED_CLS, -1) as second,
     ):
         links = [one.attach_tcx(far, AttachType.TCX_EGRESS) for one in (first, second)]
-        assert [(one.id, one.link_id) for one in query(far)["tcx/egress"].programs] == [
-            (link.info().prog_id, link.info().id) for link in links
-        ]
+        attached = [(one.id, one.link_id) for one in query(far)["tcx/egress"].programs]
+        assert attached == [(link.info().prog_id, link.info().id) for link in links]
         assert query(far)["tcx/ingress"].programs == []
+        assert shown_in_order(network.far, "tcx/egress") in (attached, NOT_KNOWN)
 
 
 @pytest.mark.parametrize("count", [17, 40])
