@@ -49,6 +49,20 @@ def test_a_cause_is_claimed_only_where_it_is_known(
 
 
 @pytest.mark.parametrize(
+    ("version", "limit", "said"),
+    [((5, 10), 0, True), ((5, 10), None, False), ((5, 11), 0, False)],
+)
+def test_a_memlock_limit_is_a_fact_where_it_may_count(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], limit: int | None, said: bool
+) -> None:
+    """Kernels to which the charging of 5.11 was brought back would be said to charge it."""
+    monkeypatch.setattr(facts, "kernel_version", lambda: version)
+    monkeypatch.setattr(facts, "memlock", lambda: (limit, limit))
+    fact = "RLIMIT_MEMLOCK: 0 bytes, and kernels before 5.11 charge BPF memory to it"
+    assert (fact in told(monkeypatch, {"CAP_BPF"})) == said
+
+
+@pytest.mark.parametrize(
     ("held", "certain"),
     [({"CAP_BPF", "CAP_PERFMON"}, True), (set(), True), ({"CAP_SYS_ADMIN"}, False), (None, False)],
 )

@@ -1,4 +1,4 @@
-"""One function per bpf() command (``enum bpf_cmd``).
+"""One function per bpf() command (``enum bpf_cmd``) that no loop of the core makes.
 
 Each takes the command's fields by their uapi names, as integers and bytes, and returns a
 descriptor, an id or what the kernel wrote. `action` replaces the start of the error message;

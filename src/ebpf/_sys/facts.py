@@ -136,7 +136,11 @@ def memlock() -> tuple[int | None, int | None]:
 
 
 def charges_memlock() -> bool:
-    """Whether this kernel charges BPF memory to RLIMIT_MEMLOCK (memory cgroups since 5.11)."""
+    """Whether kernels of this release charge BPF memory to RLIMIT_MEMLOCK (those before 5.11).
+
+    One to which 5.11's charging of memory cgroups was brought back does not; all that it gets is a
+    higher limit after an EPERM.
+    """
     return kernel_version() < (5, 11)
 
 
@@ -208,7 +212,7 @@ def _permission_facts() -> list[str]:
     soft, _ = memlock()
     if charges_memlock() and soft is not None:
         facts.append(
-            f"RLIMIT_MEMLOCK: {soft} bytes, and this kernel charges BPF memory to it"
+            f"RLIMIT_MEMLOCK: {soft} bytes, and kernels before 5.11 charge BPF memory to it"
             " (raise it with ulimit -l unlimited or LimitMEMLOCK=infinity)"
         )
     return facts

@@ -24,7 +24,7 @@ PURPOSES = {
     "CAP_BPF": "every program and map",
     "CAP_PERFMON": "tracing, perf events, reading kernel memory",
     "CAP_NET_ADMIN": "XDP, TC and cgroup socket programs",
-    "CAP_SYS_RESOURCE": "raising RLIMIT_MEMLOCK, which this kernel charges",
+    "CAP_SYS_RESOURCE": "raising RLIMIT_MEMLOCK, which kernels before 5.11 charge",
 }
 _IMPLIED_BY_SYS_ADMIN = ("CAP_BPF", "CAP_PERFMON")
 
@@ -250,7 +250,7 @@ def _memlock(facts: Facts) -> Finding:
         name,
         title,
         "not ok",
-        f"{hard} bytes for all maps and programs, and this kernel charges them to it",
+        f"{hard} bytes for all maps and programs: kernels before 5.11 charge them to it",
         value,
         remedy="raise it as root (systemd: LimitMEMLOCK=infinity)",
         command=f"prlimit --memlock=unlimited {facts.python} ...",
