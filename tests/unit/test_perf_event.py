@@ -38,3 +38,19 @@ def test_an_event_is_on_a_cpu_that_runs(
     """While CPU 0 is offline nothing can be traced; or another CPU is taken than was asked for."""
     play(monkeypatch, online)
     assert perf.event_open(type=perf.TYPE_TRACEPOINT, cpu=cpu) == result
+
+
+def test_an_event_is_opened_in_spite_of_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer's signal while the process executes a program is no failure to attach to it."""
+    answers = [-errno.EINTR, -errno.EINTR, -errno.ENODEV, -errno.EINTR, 7]
+    cpus: list[int] = []
+
+    def opened(attribute: object, pid: int, cpu: int, group: int, flags: int) -> int:
+        assert pid == 4711
+        cpus.append(cpu)
+        return answers.pop(0)
+
+    monkeypatch.setattr(perf, "lib", SimpleNamespace(ebpf_perf_event_open=opened))
+    monkeypatch.setattr(facts, "online_cpus", lambda: [2])
+    assert perf.event_open(type=perf.TYPE_TRACEPOINT, pid=4711) == 7
+    assert cpus == [0, 0, 0, 2, 2]

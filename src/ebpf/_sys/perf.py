@@ -95,10 +95,23 @@ def event_open(
     if inherit:
         attribute.flags |= _flag("INHERIT") | _flag("INHERIT_THREAD")
     # Kernels that know fewer fields take the longer struct, because the rest is zero.
-    fd = int(lib.ebpf_perf_event_open(attribute, pid, cpu or 0, -1, 0))
+    fd = _open(attribute, pid, cpu or 0)
     if fd == -errno.ENODEV and cpu is None:
-        fd = int(lib.ebpf_perf_event_open(attribute, pid, facts.online_cpus()[0], -1, 0))
+        fd = _open(attribute, pid, facts.online_cpus()[0])
     return fd
+
+
+def _open(attribute: Any, pid: int, cpu: int) -> int:
+    """The call, again when a signal interrupted it: a descriptor or -errno.
+
+    That happens while the process `pid` executes a program. The kernel waits until that is over,
+    before the event counts: beginning anew loses nothing, however often a signal comes.
+    """
+    while True:
+        # In Python and not in C: signal handlers run between two calls, and may raise.
+        fd = int(lib.ebpf_perf_event_open(attribute, pid, cpu, -1, 0))
+        if fd != -errno.EINTR:
+            return fd
 
 
 def set_bpf(perf_fd: int, prog_fd: int) -> int:
@@ -149,7 +162,7 @@ def output_open(
         attribute.flags |= _flag("WRITE_BACKWARD")
     if not wakeup_events:
         attribute.flags |= _flag("WATERMARK")
-    return int(lib.ebpf_perf_event_open(attribute, -1, cpu, -1, 0))
+    return _open(attribute, -1, cpu)
 
 
 def output_time(fd: int) -> int:
