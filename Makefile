@@ -20,7 +20,8 @@ endif
 help:
 	@echo "make demo            the programs that this machine executes, live (as root)"
 	@echo "make test            unit tests; as root also the kernel tests on this kernel"
-	@echo "make test-kernels    the kernel tests in VMs (KERNELS=\"5.10 6.1 6.12 7.x\")"
+	@echo "make test-kernels    the kernel tests in VMs, and docs/kernels.md of what works on which;"
+	@echo "                     KERNELS=\"5.10 6.12\" for some (of 5.10 6.1 6.12 7.x), not written"
 	@echo "make test-arm64      unit and kernel tests in an emulated arm64 machine"
 	@echo "make test-packaging  wheel, sdist, embedding, header sets, cross compilers"
 	@echo "make fuzz            damaged files for every reader (SECONDS=600 each; nightly)"
@@ -64,7 +65,7 @@ test: .venv/tools
 
 test-kernels: .venv/tools
 	@.ci/setup vm
-	$(PY) -m tests.matrix $(KERNELS)
+	$(PY) -m tests.matrix --write $(KERNELS)
 
 test-arm64: .venv/tools
 	@.ci/setup arm64

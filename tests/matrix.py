@@ -14,7 +14,8 @@ built (with the option), or refused (as a C program is). The exit status is 1 wh
 on a kernel, when a VM did not end well, and when a test works on no kernel.
 
 --write puts the table into docs/kernels.md, with the kernels' releases and the commit at which each
-file was run, and that of the hooks into docs/attachments.md.
+file was run, and that of the hooks into docs/attachments.md; where a kernel has no results, both
+stay as they are.
 
 When all kernels have run all tests, no file may have fewer that work on a kernel than the last
 docs/kernels.md says: the exit status is then 1, and nothing is written, unless --accept-fewer says
@@ -267,6 +268,18 @@ def lost(results: Results, selection: list[str]) -> list[str]:
     return fewer(results, recorded(DOCUMENT.read_text(encoding="utf-8")))
 
 
+def write(results: Results, known: Commits) -> None:
+    """Put the tables of all kernels into docs/, and say so; those of some would pass for all."""
+    there = {line_of(kernel) for kernel in results}
+    absent = [name for name in KERNELS if name not in there]
+    if absent:
+        print(f"docs/kernels.md stays as it is: there are no results of {', '.join(absent)}")
+        return
+    DOCUMENT.write_text(document(results, known), encoding="utf-8")
+    ATTACHMENTS.write_text(attachments(results), encoding="utf-8")
+    print("written: docs/kernels.md, and the table in docs/attachments.md")
+
+
 def judge(results: Results, gone: list[str] | None = None) -> int:
     """Print the table and what is wrong with it; the exit status. `gone` is of `lost`."""
     print(table(results))
@@ -407,9 +420,8 @@ def main() -> int:
         results, known = still_there(load(kept)), commits(kept)
     gone = [] if options.accept_fewer else lost(results, options.tests)
     status |= judge(results, gone)
-    if options.write and results and not gone:
-        DOCUMENT.write_text(document(results, known), encoding="utf-8")
-        ATTACHMENTS.write_text(attachments(results), encoding="utf-8")
+    if options.write and not gone:
+        write(results, known)
     return 1 if status else 0
 
 

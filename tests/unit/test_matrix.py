@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -191,17 +192,53 @@ def test_what_is_no_loss(written: Path) -> None:
     assert matrix.lost(whole(1), matrix.WHOLE) == []
 
 
-def test_nothing_is_written_over_a_loss(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next run would compare with the smaller number."""
-    before = written.read_text()
+@pytest.fixture
+def again(written: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """``again(results, "--write", ...)``: the command, where runs have left these results."""
     monkeypatch.setattr(matrix, "still_there", lambda results: results)
     monkeypatch.setattr(matrix, "run_again", lambda kept: 0)
-    monkeypatch.setattr(matrix, "load", lambda kept: whole(1))
     monkeypatch.setattr(matrix, "ATTACHMENTS", written.with_name("attachments.md"))
     (written.with_name("attachments.md")).write_text("| hook |\n")
-    monkeypatch.setattr("sys.argv", ["matrix", "--again", "--write"])
-    assert matrix.main() == 1
+
+    def main(found: matrix.Results, *options: str) -> int:
+        monkeypatch.setattr(matrix, "load", lambda kept: found)
+        monkeypatch.setattr("sys.argv", ["matrix", "--again", *options])
+        return matrix.main()
+
+    return main
+
+
+def test_nothing_is_written_over_a_loss(written: Path, again: Callable[..., int]) -> None:
+    """The next run would compare with the smaller number."""
+    before = written.read_text()
+    assert again(whole(1), "--write") == 1
     assert written.read_text() == before
-    monkeypatch.setattr("sys.argv", ["matrix", "--again", "--write", "--accept-fewer"])
-    assert matrix.main() == 0
+    assert again(whole(1), "--write", "--accept-fewer") == 0
     assert matrix.recorded(written.read_text())["5.10.1"] == {FILE: 1}
+
+
+def test_the_table_of_some_kernels_is_not_written(
+    written: Path, again: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make test-kernels KERNELS=6.1` would take the others out of docs/kernels.md."""
+    before = written.read_text()
+    part = whole(3)
+    del part["6.1.2"], part["7.3.4"]
+    assert again(part, "--write") == 0
+    assert written.read_text() == before
+    assert "stays as it is: there are no results of 6.1, 7.x\n" in capsys.readouterr().out
+    assert again(whole(3)) == 0
+    assert written.read_text() == before
+    assert again(whole(3), "--write") == 0
+    assert "written: docs/kernels.md" in capsys.readouterr().out
+    assert written.read_text() != before
+
+
+def test_what_is_written_can_be_read_again() -> None:
+    """The next matrix would compare with nothing, or with the numbers of other kernels."""
+    name = f"{FILE}::a[b|c]"
+    results = {kernel: {**whole(1)[kernel], name: "not built (CONFIG_X)"} for kernel in LINES}
+    text = matrix.document(results, {FILE: ["0123456789ab", "fedcba987654"]})
+    assert matrix.recorded(text) == {
+        kernel: {FILE: 1 if kernel == LINES[0] else 3} for kernel in results
+    }
