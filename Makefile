@@ -9,7 +9,7 @@ SECONDS ?= 600
 SOURCES := $(shell find src include -name '*.py' -o -name '*.pyi' -o -name '*.c' -o -name '*.h')
 
 # Where sudo has made .venv, say so and do not fail in the middle of a build.
-ifneq ($(wildcard .venv),)
+ifneq ($(and $(wildcard .venv),$(filter-out help,$(or $(MAKECMDGOALS),help))),)
 ifeq ($(shell test -w .venv && echo yes),)
 $(error .venv belongs to another user: use sudo again, or remove it)
 endif
@@ -54,9 +54,9 @@ endif
 	@touch $@
 
 demo:
+	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
 	@[ -e .venv/installed ] || echo "make demo: first builds the library into .venv: a minute"
 	@$(MAKE) --silent .venv/installed
-	@if [ "$$(id -u)" != 0 ]; then echo "make demo attaches to the kernel: run it as root"; exit 1; fi
 	$(PY) examples/execsnoop.py -- sh -c 'uname -sr; ls / | head -3; exit 7' || [ $$? = 7 ]
 
 test: .venv/tools
