@@ -32,6 +32,7 @@ xdp            attach_xdp
 xdp_netlink    attach_xdp_netlink
 tc             attach_tc
 stale          cleanup: removing what processes that are gone have left
+records        files that say who attached what
 unlinked       attachments that the kernel keeps without a link
 tcx            attach_tcx
 netkit         attach_netkit

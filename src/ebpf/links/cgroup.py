@@ -10,9 +10,10 @@ from ebpf._sys import Descriptor, bpf, facts
 from ebpf._sys.arguments import check_objects
 from ebpf.errors import BpfError, BpfPermissionError, NotSupportedError, from_errno
 from ebpf.links.base import Link
-from ebpf.links.cgroup_attachment import CgroupAttachment
+from ebpf.links.cgroup_attachment import LOCK, CgroupAttachment
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from ebpf.links.create import check_type, create_link, explain
+from ebpf.links.lock import alone
 from ebpf.links.order import order_fields
 from ebpf.queries.hooks import query_hook
 from ebpf.types import AttachFlags, AttachType, ProgramType
@@ -281,19 +282,24 @@ def _attach_unlinked(
     needs: tuple[int, int],
 ) -> CgroupAttachment:
     # What can fail comes before the attachment, which nobody would end.
-    attachment = CgroupAttachment(opened.fileno(), program, hook, target)
-    try:
-        bpf.prog_attach(
-            f"attach to {target}",
-            needs,
-            target_fd=opened.fileno(),
-            attach_bpf_fd=program.fileno(),
-            attach_type=hook,
-            **fields,
-        )
-    except BaseException:
-        attachment._forget()
-        raise
+    with alone(LOCK):
+        attachment = CgroupAttachment(opened.fileno(), program, hook, target)
+        try:
+            bpf.prog_attach(
+                f"attach to {target}",
+                needs,
+                target_fd=opened.fileno(),
+                attach_bpf_fd=program.fileno(),
+                attach_type=hook,
+                **fields,
+            )
+        except BpfError:
+            attachment._forget()
+            raise
+        except BaseException:
+            # Ctrl-C: the kernel may have attached it.
+            attachment._end()
+            raise
     return attachment
 
 

@@ -1,8 +1,9 @@
 """Programs of cgroups that were attached without a link, and who attached them.
 
-Such an attachment has no owner. So the cgroup gets an extended attribute for it, which says what
-is attached by which process, and which goes with the attachment; `ebpf.links.cleanup` detaches what
-processes that are gone have left.
+Such an attachment has no owner. So the cgroup gets an extended attribute for it, whose name says
+what is attached by which process, and which goes with the attachment; `ebpf.links.cleanup` detaches
+what processes that are gone have left. In the modes "single" and "override" a program may be
+attached again that is attached: then there are several, and the last to close detaches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import os
 import re
 import weakref
+from itertools import count
 
 from ebpf._sys import Descriptor, bpf
 from ebpf._sys.closing import close_all
@@ -18,6 +20,7 @@ from ebpf._sys.mounts import mounted
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links.at_exit import at_exit
 from ebpf.links.base import Link
+from ebpf.links.lock import alone
 from ebpf.links.owner import MARK, is_gone, mark
 from ebpf.queries.hooks import query_hook
 from ebpf.types import AttachType
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
     from ebpf.info import LinkInfo
     from ebpf.links.base import HasFileno
 
-# The attribute of an attachment: the hook and the program's id; its value is the process. Of the
-# trusted ones (CAP_SYS_ADMIN), as a cgroup may be delegated to a user who could set those of users.
-_ATTRIBUTE = re.compile(r"trusted\.ebpf\.(\d+)\.(\d+)")
-_MARK = re.compile(MARK)
+# The attribute of an attachment: the hook, the program's id, the process, a number. Of the trusted
+# ones (CAP_SYS_ADMIN), as a cgroup may be delegated to a user who could set those of users.
+_ATTRIBUTE = re.compile(rf"trusted\.ebpf\.(\d+)\.(\d+)\.({MARK})_\d+")
+_numbers = count(1)
+
+# The attributes of a cgroup and what is attached, change together.
+LOCK = "cgroup"
 
 # What a cgroup answers that was removed, or a hook that has no such program any more.
 _GONE = (errno.ENOENT, errno.ENODEV)
@@ -49,7 +55,7 @@ class CgroupAttachment(Link):
     CAP_SYS_ADMIN attached, which cannot leave a mark.
     """
 
-    _marked = False
+    _attribute = ""
 
     def __init__(
         self, cgroup_fd: int, program: HasFileno, attach_type: AttachType, target: str
@@ -63,7 +69,7 @@ class CgroupAttachment(Link):
             raise
         self.attach_type = attach_type
         self._pid = os.getpid()
-        self._marked = _set_attribute(self._fd, _attribute(attach_type, self._id))
+        self._attribute = _set_attribute(self._fd, attach_type, self._id)
         at_exit(_close_own)
         _open.add(self)
 
@@ -87,20 +93,26 @@ class CgroupAttachment(Link):
         raise self._not_a_link("pin")
 
     def close(self) -> None:
-        """Detach, if the program is still the one that is attached. Closing twice does nothing."""
-        if self._fd < 0:
-            return
+        """Detach, if the program is still the one that is attached, and nobody else has attached
+        the same. Closing twice does nothing."""
+        if self._fd >= 0:
+            with alone(LOCK):
+                self._end()
+
+    def _end(self) -> None:
+        """Detach, alone already."""
+        fd, hook = self._fd, self.attach_type
         try:
             # What a parent attached is not a forked child's to detach.
-            if self._pid == os.getpid():
-                _detach(self._fd, self.attach_type, self._id, self._program.fileno(), self.target)
+            if self._pid == os.getpid() and not _is_held(fd, hook, self._id, self._attribute):
+                _detach(fd, hook, self._id, self._program.fileno(), self.target)
         finally:
             self._forget()
 
     def _forget(self) -> None:
         """Give the descriptors back, whatever is attached."""
-        if self._fd >= 0 and self._marked and self._pid == os.getpid():
-            _remove_attribute(self._fd, _attribute(self.attach_type, self._id))
+        if self._fd >= 0 and self._attribute and self._pid == os.getpid():
+            _remove_attribute(self._fd, self._attribute)
         super().close()
         self._program.close()
 
@@ -132,34 +144,27 @@ def _detach(cgroup_fd: int, attach_type: AttachType, id: int, program_fd: int, t
     return True
 
 
-def _attribute(attach_type: AttachType, id: int) -> str:
-    return f"trusted.ebpf.{int(attach_type)}.{id}"
-
-
-def _set_attribute(cgroup_fd: int, name: str) -> bool:
-    """Whether the attribute is this attachment's: it was not set, or by a process that is gone."""
-    value = mark().encode()
+def _set_attribute(cgroup_fd: int, attach_type: AttachType, id: int) -> str:
+    """Say that this process attaches the program; the attribute, "" where it may set none."""
+    name = f"trusted.ebpf.{int(attach_type)}.{id}.{mark()}_{next(_numbers)}"
     try:
-        os.setxattr(cgroup_fd, name, value, os.XATTR_CREATE)
-    except FileExistsError:
-        if not _is_stale(cgroup_fd, name):
-            return False
-        os.setxattr(cgroup_fd, name, value)
+        os.setxattr(cgroup_fd, name, b"1")
     except OSError:
         # To attach takes fewer rights (CAP_BPF, CAP_NET_ADMIN); what has no attributes is refused
         # when the program is attached.
-        return False
-    return True
+        return ""
+    return name
 
 
-def _is_stale(cgroup_fd: int, name: str) -> bool:
-    """Whether the process that set the attribute is gone."""
-    try:
-        value = os.getxattr(cgroup_fd, name).decode("ascii", "replace")
-    except OSError:
-        # Removed meanwhile, with what it stood for.
-        return False
-    return bool(_MARK.fullmatch(value)) and is_gone(value)
+def _is_held(cgroup_fd: int, attach_type: AttachType, id: int, besides: str = "") -> bool:
+    """Whether somebody who is there has attached the program, other than by one attribute."""
+    for attribute in _listed(cgroup_fd):
+        match = _ATTRIBUTE.fullmatch(attribute)
+        if match is None or attribute == besides or is_gone(match[3]):
+            continue
+        if (int(match[1]), int(match[2])) == (int(attach_type), id):
+            return True
+    return False
 
 
 def _remove_attribute(cgroup_fd: int, name: str) -> None:
@@ -180,7 +185,7 @@ def remove_stale_cgroup_programs() -> list[str]:
             continue
         except OSError as error:
             raise from_errno(error.errno or 0, f"open the cgroup {path}") from None
-        with Descriptor(fd):
+        with Descriptor(fd), alone(LOCK):
             removed += _remove_stale(fd, path)
     return removed
 
@@ -200,16 +205,18 @@ def _remove_stale(fd: int, path: str) -> list[str]:
     removed = []
     for attribute in _listed(fd):
         match = _ATTRIBUTE.fullmatch(attribute)
-        if match is None or not _is_stale(fd, attribute):
+        if match is None or not is_gone(match[3]):
             continue
         hook, id = AttachType(int(match[1])), int(match[2])
-        try:
-            with Descriptor(bpf.prog_get_fd_by_id(id)) as program:
-                if _detach(fd, hook, id, program.fileno(), path):
-                    removed.append(f"{hook.name} of {path}")
-        except BpfFileNotFoundError:
-            # The program is gone, so it is not attached.
-            pass
+        # Otherwise somebody who is there has attached the same program since.
+        if not _is_held(fd, hook, id):
+            try:
+                with Descriptor(bpf.prog_get_fd_by_id(id)) as program:
+                    if _detach(fd, hook, id, program.fileno(), path):
+                        removed.append(f"{hook.name} of {path}")
+            except BpfFileNotFoundError:
+                # The program is gone, so it is not attached.
+                pass
         _remove_attribute(fd, attribute)
     return removed
 

@@ -143,6 +143,8 @@ class LwtRoute(Unlinked):
         self, program: HasFileno, interface: Interface, target: str, route: BpfRoute
     ) -> None:
         self._route = route
+        # What its program may be called: two names while it is replaced, which may be interrupted.
+        self._names: tuple[str, ...] = (route.name,)
         super().__init__(program, interface, target)
 
     def update(self, program: HasFileno, *, expected: HasFileno | None = None) -> None:
@@ -158,23 +160,25 @@ class LwtRoute(Unlinked):
         check_objects(program=program)
         wanted = next(type for type, place in _PLACES.items() if place == self._route.place)
         check_type(program, self.target, wanted)
-        if _find(self._netlink, self._route.name) is None:
+        found = _find(self._netlink, self._names)
+        if found is None:
             raise from_errno(errno.ENOENT, f"update {self!r}: the route was removed")
         # The kernel takes programs of the same name for the same, and would keep the old one.
         route = self._route._replace(name=_new_name(program))
+        self._names = (found.name, route.name)
         _set(self._netlink, self.interface, route, program, f"update {self!r}", replace=True)
-        self._route = route
+        self._names = (route.name,)
         self._replaced_by(program)
 
     def _remove(self, fd: int) -> None:
-        found = _find(self._netlink, self._route.name)
+        found = _find(self._netlink, self._names)
         if found is not None:
             _remove(self._netlink, found)
 
 
-def _find(netlink: Netlink, name: str) -> BpfRoute | None:
-    """The route with the program of that name, if it is still there."""
-    return next((route for route in bpf_routes(netlink) if route.name == name), None)
+def _find(netlink: Netlink, names: tuple[str, ...]) -> BpfRoute | None:
+    """The route with the program of one of the names, if it is still there."""
+    return next((route for route in bpf_routes(netlink) if route.name in names), None)
 
 
 def _remove(netlink: Netlink, route: BpfRoute) -> None:

@@ -117,10 +117,13 @@ def _attach_unlinked(
             attach_bpf_fd=program.fileno(),
             attach_type=hook,
         )
-    except BaseException as error:
+    except BpfError as error:
         attachment._forget()
-        if isinstance(error, BpfError):
-            explain(error, program, target, _REFUSALS)
+        explain(error, program, target, _REFUSALS)
+        raise
+    except BaseException:
+        # Ctrl-C: the kernel may have attached it.
+        attachment.close()
         raise
     return attachment
 

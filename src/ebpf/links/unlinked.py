@@ -40,7 +40,7 @@ class Unlinked(Link):
     """
 
     def __init__(self, program: HasFileno, interface: Interface, target: str) -> None:
-        super().__init__(_copy(program), target)
+        super().__init__(copied(program), target)
         self.interface = interface
         self._pid = os.getpid()
         try:
@@ -65,7 +65,7 @@ class Unlinked(Link):
 
     def _replaced_by(self, program: HasFileno) -> None:
         """Have `program` in the place of the one that was."""
-        old, self._fd = self._fd, _copy(program)
+        old, self._fd = self._fd, copied(program)
         os.close(old)
 
     def close(self) -> None:
@@ -102,7 +102,8 @@ class Unlinked(Link):
         return NotSupportedError(f"{action} {self!r}: it is attached over netlink, without a link")
 
 
-def _copy(program: HasFileno) -> int:
+def copied(program: HasFileno) -> int:
+    """Another descriptor of the program."""
     return check(int(lib.ebpf_dup(program.fileno())), "duplicate the program's descriptor")
 
 

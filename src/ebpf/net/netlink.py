@@ -7,13 +7,14 @@ and what it holds, which may be attributes again. All of it is in the byte order
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import sys
 from _thread import RLock
 
 from ebpf._sys.call import fail
-from ebpf.errors import ERRNO_TO_EXCEPTION, BpfError, NotSupportedError, from_errno
+from ebpf.errors import ERRNO_TO_EXCEPTION, BpfError, EbpfError, NotSupportedError, from_errno
 from ebpf.net.interface import Interface
 from ebpf.net.namespace import inode, run_in
 
@@ -83,7 +84,7 @@ class Netlink:
     """A socket for messages about one network namespace; a context manager.
 
     It keeps the namespace, also when that has no name and no process any more. Threads may share
-    it.
+    it, a forked child may not.
 
     Args:
         where: the namespace, or an interface that is in it; None for the calling thread's.
@@ -107,6 +108,7 @@ class Netlink:
             self._socket, self.inode = run_in(where, make)
         self._sequence = 0
         self._lock = RLock()
+        self._pid = os.getpid()
         try:
             self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
             self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
@@ -114,6 +116,15 @@ class Netlink:
         except BaseException:
             self._socket.close()
             raise
+
+    def check_process(self, action: str) -> None:
+        """Refuse a forked child, which would take the answers that its parent waits for.
+
+        Raises:
+            EbpfError: the socket was made by another process.
+        """
+        if self._pid != os.getpid():
+            raise EbpfError(f"{action}: it is of process {self._pid}; attach in this one")
 
     def request(self, kind: int, body: bytes, action: str, flags: int = 0) -> bytes:
         """Ask for one thing: the body of the answer, empty where it is only acknowledged.
@@ -136,6 +147,7 @@ class Netlink:
         self, kind: int, body: bytes, flags: int, action: str
     ) -> tuple[list[bytes], bool]:
         """Send a request; what answers it, and whether that changed while it was told."""
+        self.check_process(action)
         with self._lock:
             try:
                 return self._answers(kind, body, flags, action)

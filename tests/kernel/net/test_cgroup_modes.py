@@ -199,8 +199,8 @@ def test_who_has_a_cgroup_cannot_have_it_cleaned_up(group: Path) -> None:
             os.setuid(65534)
             for kind in ("user", "trusted"):
                 with contextlib.suppress(OSError):
-                    name = f"{kind}.ebpf.{int(EGRESS)}.{id}"
-                    os.setxattr(group, name, mark().replace("p", "p9").encode())
+                    name = f"{kind}.ebpf.{int(EGRESS)}.{id}.{mark().replace('p', 'p9')}_1"
+                    os.setxattr(group, name, b"1")
             tell(0)
             signal.pause()
 
@@ -217,6 +217,61 @@ def test_another_program_in_the_place_of_a_killed_one_stays(group: Path) -> None
         with own.attach_cgroup(group, mode="single"):
             links.cleanup()
             assert ids(group) == [own.info().id]
+
+
+def attached_again(path: Path, program: Program) -> Forked:
+    """A child of this process that has attached the same program, and waits."""
+
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        program.attach_cgroup(path, mode="override")
+        tell(1)
+        signal.pause()
+
+    return Forked(attach_and_wait)
+
+
+def test_the_same_program_of_a_killed_process_stays(group: Path) -> None:
+    """A worker that took over from one that is gone, has no policy any more."""
+    with returning(1, EGRESS) as program:
+        with attached_again(group, program) as before:
+            link = program.attach_cgroup(group, mode="override")
+            before.end()
+            assert not [text for text in links.cleanup() if str(group) in text]
+            assert ids(group) == [program.info().id]
+            assert len(os.listxattr(group)) == 1
+        link.close()
+        assert ids(group) == []
+
+
+def test_the_same_program_of_another_process_stays(group: Path) -> None:
+    """The worker that goes takes the policy of the one that has come."""
+    with returning(1, EGRESS) as program:
+        link = program.attach_cgroup(group, mode="override")
+        with attached_again(group, program) as after:
+            link.close()
+            assert ids(group) == [program.info().id]
+            after.end()
+            assert [text for text in links.cleanup() if str(group) in text] == [
+                f"CGROUP_INET_EGRESS of {group}"
+            ]
+    assert ids(group) == []
+
+
+def test_an_interrupted_attachment_leaves_nothing(
+    group: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the kernel attaches leaves a program that nobody has, and no mark of it."""
+    real = bpf.prog_attach
+
+    def interrupted(*arguments: Any, **fields: Any) -> None:
+        real(*arguments, **fields)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bpf, "prog_attach", interrupted)
+    with returning(1, EGRESS) as program, pytest.raises(KeyboardInterrupt):
+        program.attach_cgroup(group, mode="multi")
+    assert ids(group) == []
+    assert not os.listxattr(group)
 
 
 ENDS = """

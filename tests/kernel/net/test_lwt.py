@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from ebpf import (
     ProgramType,
     links,
 )
+from ebpf.links import lwt
 from ebpf.links.lwt import LwtRoute
 from tests.kernel.net.network import Network
 from tests.kernel.net.segments import SEGMENT, Segments
@@ -211,6 +213,33 @@ def test_what_a_killed_process_leaves(network: Network) -> None:
         removed = [text for text in links.cleanup(network.near) if "route" in text]
         assert removed == ["route to 10.99.0.0/24"]
     assert routes(network) == []
+
+
+def test_an_interrupted_update(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the kernel replaces the program: closing does not find the route."""
+    real = lwt.set_route
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with (
+        returning(OK, type=ProgramType.LWT_OUT) as old,
+        returning(DROP, type=ProgramType.LWT_OUT) as new,
+    ):
+        for again in (False, True):
+            link = old.attach_lwt(f"{network.far_address}/32", near(network))
+            monkeypatch.setattr(lwt, "set_route", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                link.update(new)
+            with pytest.raises(PermissionError):
+                network.send()
+            if again:
+                link.update(old)
+                network.deliver()
+            link.close()
+            assert routes(network) == []
 
 
 ENDS = """

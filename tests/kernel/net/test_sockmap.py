@@ -18,6 +18,7 @@ from ebpf import (
     Program,
     ProgramType,
 )
+from ebpf._sys import bpf
 from ebpf.asm import (
     R2,
     R3,
@@ -30,7 +31,7 @@ from ebpf.asm import (
     mov,
     stw,
 )
-from ebpf.links import SockmapAttachment
+from ebpf.links import SockmapAttachment, sockmap
 from tests.kernel.environment import kernel_version
 from tests.kernel.net.support import connections, returning
 
@@ -156,3 +157,29 @@ def test_hooks_of_a_map_that_exclude_each_other() -> None:
         program.attach_sockmap(target, A.SK_SKB_STREAM_VERDICT)
         with pytest.raises(BpfError, match="exclude each other"):
             program.attach_sockmap(target, A.SK_SKB_VERDICT)
+
+
+def test_an_interrupted_attachment_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the kernel attaches leaves a program that nobody has."""
+    real = bpf.prog_attach
+
+    def no_links(*arguments: Any, **options: Any) -> None:
+        raise NotSupportedError("attach", LinkType.SOCKMAP.since)
+
+    def interrupted(*arguments: Any, **fields: Any) -> None:
+        real(*arguments, **fields)
+        raise KeyboardInterrupt
+
+    # Kernels before 6.10 have none.
+    monkeypatch.setattr(sockmap, "create_link", no_links)
+    monkeypatch.setattr(bpf, "prog_attach", interrupted)
+    with (
+        connections() as (one, one_peer, _, _),
+        map_of_sockets(MapType.SOCKMAP) as target,
+        returning(0, type=ProgramType.SK_MSG) as drops,
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            drops.attach_sockmap(target)
+        target.put(0, one)
+        one.sendall(b"to its peer")
+        assert one_peer.recv(64) == b"to its peer"

@@ -175,3 +175,41 @@ def test_what_others_attached_since_stays(network: Network) -> None:
         assert attached(far) == {"xdp": 1}
         assert query(far)["xdp"].program_ids == [ours.info().id]
     assert not [name for name in os.listdir("/run/ebpf/xdp") if f"p{child.pid}_" in name]
+
+
+def test_what_was_attached_again_after_a_kill_stays(network: Network) -> None:
+    """A service that has taken its predecessor's place by the same program, is taken off."""
+    far = Interface("far0", netns=network.far)
+    with deciding(ProgramType.XDP, XdpAction.PASS) as program:
+
+        def attach_and_wait(tell: Callable[[int], object]) -> None:
+            program.attach_xdp_netlink(far)
+            tell(1)
+            signal.pause()
+
+        with Forked(attach_and_wait) as before:
+            link = program.attach_xdp_netlink(far, replace=program)
+            before.end()
+            assert not [text for text in cleanup(network.far) if "xdp" in text]
+            assert attached(far) == {"xdp": 1}
+        link.close()
+        assert attached(far) == {}
+
+
+def test_what_another_process_attached_again_stays(network: Network) -> None:
+    """The end of the service that was replaced takes off its successor's, the same program."""
+    far = Interface("far0", netns=network.far)
+    with deciding(ProgramType.XDP, XdpAction.PASS) as program:
+        link = program.attach_xdp_netlink(far)
+
+        def take_over(tell: Callable[[int], object]) -> None:
+            program.attach_xdp_netlink(far, replace=program)
+            tell(1)
+            signal.pause()
+
+        with Forked(take_over) as after:
+            link.close()
+            assert attached(far) == {"xdp": 1}
+            after.end()
+            assert len([text for text in cleanup(network.far) if "xdp" in text]) == 1
+    assert attached(far) == {}

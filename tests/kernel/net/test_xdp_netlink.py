@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ebpf import (
     BpfError,
     BpfFileExistsError,
     BpfFileNotFoundError,
+    EbpfError,
     Interface,
     NotSupportedError,
     ProgramType,
@@ -24,8 +26,10 @@ from ebpf import (
 from ebpf.links import xdp_netlink
 from ebpf.links.owner import MARK
 from ebpf.links.xdp_netlink import RECORDS
+from ebpf.net.rtnetlink import xdp_attached
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import deciding
+from tests.kernel.samples import in_child
 
 XDP = ProgramType.XDP
 
@@ -167,24 +171,56 @@ def test_who_may_not_write_it_down(network: Network, monkeypatch: pytest.MonkeyP
         assert query(far)["xdp"].programs == []
 
 
-def test_an_interrupted_attachment_leaves_nothing(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[], object], *, done: bool = True
 ) -> None:
-    """Ctrl-C while the kernel attaches leaves a program that nobody has."""
-    far = Interface("far0", netns=network.far)
+    """Ctrl-C in `call`, when the kernel has done what it was asked for, or just before."""
     real = xdp_netlink.set_xdp
 
     def interrupted(*arguments: Any) -> None:
-        real(*arguments)
+        # Removing it is not interrupted.
         monkeypatch.undo()
+        if done:
+            real(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(xdp_netlink, "set_xdp", interrupted)
-    with deciding(XDP, XdpAction.DROP) as program:
-        with pytest.raises(KeyboardInterrupt):
-            program.attach_xdp_netlink(far)
+    with pytest.raises(KeyboardInterrupt):
+        call()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_an_interrupted_attachment_leaves_nothing(
+    network: Network, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    """Ctrl-C while the kernel attaches leaves a program that nobody has."""
+    far = Interface("far0", netns=network.far)
+    with deciding(XDP, XdpAction.DROP) as program, deciding(XDP, XdpAction.PASS) as old:
+        if replaces:
+            old.attach_xdp_netlink(far)
+        replaced = old if replaces else None
+        interrupt(monkeypatch, lambda: program.attach_xdp_netlink(far, replace=replaced))
         assert query(far)["xdp"].programs == []
     assert records() == []
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_interrupted_update(
+    network: Network, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """Closing leaves the new program, or the next update expects the wrong one."""
+    far = Interface("far0", netns=network.far)
+    with deciding(XDP, XdpAction.DROP) as old, deciding(XDP, XdpAction.PASS) as new:
+        for again in (False, True):
+            link = old.attach_xdp_netlink(far)
+            interrupt(monkeypatch, lambda link=link: link.update(new), done=done)
+            assert query(far)["xdp"].program_ids == [(new if done else old).info().id]
+            if again:
+                link.update(old)
+                assert query(far)["xdp"].program_ids == [old.info().id]
+            link.close()
+            assert query(far)["xdp"].programs == []
+            assert records() == []
 
 
 def test_a_forked_child_does_not_detach(network: Network) -> None:
@@ -198,3 +234,21 @@ def test_a_forked_child_does_not_detach(network: Network) -> None:
         assert os.waitpid(child, 0)[1] == 0
         assert query(far)["xdp"].program_ids == [program.info().id]
         assert re.fullmatch(rf"{MARK}_\d+_\d+_\d+_\d+", *records())
+
+
+def test_a_forked_child_does_not_update(network: Network) -> None:
+    """It takes the answers that its parent then waits for, for ever."""
+    far = Interface("far0", netns=network.far)
+    with deciding(XDP, XdpAction.PASS) as program, program.attach_xdp_netlink(far) as link:
+        written = os.listdir(RECORDS)
+
+        def update() -> None:
+            refused = rf"^{{}}: it is of process {os.getppid()}; attach in this one$"
+            with pytest.raises(EbpfError, match=refused.format("update .*far0.*")):
+                link.update(program)
+            with pytest.raises(EbpfError, match=refused.format("ask what XDP far0 has")):
+                xdp_attached(link._netlink, far.index, far.name)
+
+        assert in_child(update) == 0
+        assert os.listdir(RECORDS) == written
+        link.update(program)
