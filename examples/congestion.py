@@ -15,8 +15,10 @@ compiler of `pip install 'ebpf[compile]'`, and found in the cache from then on.
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -55,10 +57,19 @@ def measure(sender: socket.socket, kib: int) -> tuple[int, float]:
     return window, (time.monotonic() - start) * 1000
 
 
+def register(objects: ebpf.Collection) -> None:
+    """Give the kernel our functions; those of a congestion.py that was killed are there still."""
+    try:
+        objects.attach_struct_ops("fixed")
+    except FileExistsError:
+        ebpf.links.cleanup()
+        objects.attach_struct_ops("fixed")
+
+
 def run(windows: list[int], kib: int) -> None:
     """Register the functions, and send with each of the windows."""
     with ebpf.compile_c(SOURCE).load() as objects:
-        objects.attach_struct_ops("fixed")
+        register(objects)
         print("registered as ebpf_fixed", flush=True)
         variables = objects.variables
         variables["window"].value = windows[0]
@@ -93,6 +104,8 @@ def main() -> None:
     windows = options.window or [2, 4, 8, 16, 32]
     if min(windows) < 1 or options.kib < 1:
         parser.error("--window and --kib are 1 or more")
+    # By itself it would end Python at once, and leave the functions to the kernel.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         run(windows, options.kib)
     except ebpf.EbpfError as error:

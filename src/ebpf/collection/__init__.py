@@ -209,7 +209,8 @@ class Collection:
         """Have the kernel use the functions of the STRUCT_OPS map `name`.
 
         A map of ``.struct_ops.link`` is attached by a link (Linux 6.4), which can be pinned; one
-        of ``.struct_ops`` is registered until the link is closed. The collection owns it.
+        of ``.struct_ops`` is registered until the link is closed, or the process ends by itself;
+        what SIGKILL or SIGTERM leaves, `ebpf.links.cleanup` unregisters. The collection owns it.
 
         Raises:
             KeyError: no STRUCT_OPS map of that name was created.

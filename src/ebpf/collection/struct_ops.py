@@ -8,11 +8,9 @@ does it. The value of the map is another struct, ``bpf_struct_ops_NAME``, which 
 from __future__ import annotations
 
 import errno
-import os
 import sys
 
-from ebpf._sys import bpf, lib
-from ebpf._sys.call import fail
+from ebpf._sys import bpf
 from ebpf.btf import Kind
 from ebpf.btf import types as t
 from ebpf.btf.core.names import essential_name
@@ -35,14 +33,15 @@ if TYPE_CHECKING:
 _POINTER_SIZE = 8
 _KEY = bytes(4)
 
+_LEFT = "; those that a killed process has left, ebpf.links.cleanup() unregisters"
 _HINTS = {
     errno.EBUSY: "the kernel registers a map's value only once; load the object again",
-    errno.EEXIST: "functions of that name are registered already",
+    errno.EEXIST: f"functions of that name are registered already{_LEFT}",
     errno.EINVAL: "a function, a name or the device that they are for is missing",
 }
 # By a link the value may be there already.
 _LINK_HINTS = _HINTS | {
-    errno.EBUSY: "the kernel has one of this kind at a time, and another is registered"
+    errno.EBUSY: f"the kernel has one of this kind at a time, and another is registered{_LEFT}"
 }
 
 
@@ -140,12 +139,14 @@ class KernelStruct:
         Raises BpfError: EEXIST where the kernel has one of that name already, EBUSY where it has
         one at a time (sched_ext), EINVAL where a function is missing that it needs.
         """
+        from ebpf.links.struct_ops import register_struct_ops
+
         value = self._filled(programs)
         what = f"struct_ops {self.spec.name}"
         try:
             if self.spec.flags & MapFlags.LINK:
                 return Link(_linked(map.fileno(), value, what), what)
-            bpf.map_update_elem(map.fileno(), _KEY, value)
+            return register_struct_ops(map.fileno(), value, what)
         except NotSupportedError:
             raise
         except BpfError as error:
@@ -154,7 +155,6 @@ class KernelStruct:
             if code not in hints:
                 raise
             raise from_errno(code, f"attach {what}: {hints[code]}") from error
-        return StructOpsAttachment(_duplicate(map.fileno()), what)
 
     def replace(
         self,
@@ -188,31 +188,6 @@ class KernelStruct:
         return bytes(value)
 
 
-class StructOpsAttachment(Link):
-    """A struct of functions that is registered without a link; closing it unregisters.
-
-    In a child of the process that has attached it, closing only closes.
-    """
-
-    def __init__(self, fd: int, target: str = "") -> None:
-        super().__init__(fd, target)
-        self._owner = os.getpid()
-
-    def close(self) -> None:
-        """Unregister. Closing twice does nothing."""
-        fd = self.__dict__.pop("_fd", -1)
-        if fd >= 0:
-            try:
-                if self._owner == os.getpid():
-                    bpf.map_delete_elem(fd, _KEY)
-            except BpfError as error:
-                # What a value answers that somebody else has unregistered already.
-                if error.errno != errno.EINPROGRESS:
-                    raise
-            finally:
-                os.close(fd)
-
-
 def _linked(fd: int, value: bytes, what: str) -> int:
     """The descriptor of a link that registers the struct in the map `fd`."""
     _set_once(fd, value)
@@ -232,13 +207,6 @@ def _set_once(fd: int, value: bytes) -> None:
         # The value stays in the map that a link used, and cannot be set twice.
         if error.errno != errno.EBUSY:
             raise
-
-
-def _duplicate(fd: int) -> int:
-    copy = int(lib.ebpf_dup(fd))
-    if copy < 0:
-        fail(-copy, f"duplicate descriptor {fd}")
-    return copy
 
 
 def _find(map: str, name: str, kernel: KernelTypes) -> tuple[Module, t.Struct, t.Struct, int]:

@@ -31,6 +31,7 @@ order          before and after other programs of a hook
 xdp            attach_xdp
 xdp_netlink    attach_xdp_netlink
 tc             attach_tc
+struct_ops     functions that are registered without a link
 stale          cleanup: removing what processes that are gone have left
 records        files that say who attached what
 unlinked       attachments that the kernel keeps without a link

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebpf.errors import BpfFileNotFoundError, EbpfError
 from ebpf.links.cgroup_attachment import remove_stale_cgroup_programs
 from ebpf.links.lwt import remove_stale_routes
+from ebpf.links.struct_ops import remove_stale_struct_ops
 from ebpf.links.tc import remove_stale_filters
 from ebpf.links.tracefs_event import remove_stale_events
 from ebpf.links.xdp_netlink import remove_stale_xdp
@@ -24,16 +25,18 @@ def cleanup(netns: Namespace | None = None) -> list[str]:
 
     BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink,
     clsact filters and routes with programs of one network namespace, for programs of cgroups that
-    were attached without a link (``mode=``), and for names in tracefs. What others attached, or
-    processes that are there, is left alone; of another pid namespace (a container) only the initial
-    one can tell that nobody is there any more.
+    were attached without a link (``mode=``), for functions that are registered without one
+    (``.struct_ops``), and for names in tracefs. What others attached, or processes that are there,
+    is left alone, also where it is the same program again; of another pid namespace (a container)
+    only the initial one can tell that nobody is there any more.
 
     Args:
         netns: the network namespace, as for `ebpf.Interface`; by default the calling thread's.
 
     Raises:
-        BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for XDP over netlink, cgroups
-            and another namespace. Of several failures it is the first; what can be removed was.
+        BpfPermissionError: it takes CAP_NET_ADMIN, and CAP_SYS_ADMIN for XDP over netlink, cgroups,
+            functions and another namespace. Of several failures it is the first; what can be
+            removed was.
     """
     removed: list[str] = []
     failed: list[EbpfError] = []
@@ -42,6 +45,7 @@ def cleanup(netns: Namespace | None = None) -> list[str]:
         lambda: remove_stale_filters(netns),
         lambda: remove_stale_routes(netns),
         remove_stale_cgroup_programs,
+        remove_stale_struct_ops,
         _remove_events,
     )
     for step in steps:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ebpf
 from ebpf._sys import bpf
+from ebpf.links import cleanup
+from ebpf.links.struct_ops import RECORDS
 from ebpf.spec import CollectionSpec
+from tests.kernel.samples import Forked
 from tests.objects import compiled
 
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -86,6 +93,72 @@ def test_what_somebody_else_has_unregistered_closes(spec: CollectionSpec) -> Non
         bpf.map_delete_elem(objects.maps["registered"].fileno(), bytes(4))
         assert "ebpf_test_a" not in available()
     assert objects.maps["registered"].closed
+
+
+def records() -> list[str]:
+    """What is written down of this process."""
+    names = os.listdir(RECORDS) if os.path.isdir(RECORDS) else []
+    return [name for name in names if name.startswith(f"p{os.getpid()}_")]
+
+
+def test_what_a_killed_process_leaves(spec: CollectionSpec) -> None:
+    """Its functions go on for good, and nobody else can have their name; or cleaning up takes
+    those of a process that is there."""
+
+    def attach_and_wait(tell: Callable[[int], object]) -> None:
+        objects = spec.load()
+        objects.attach_struct_ops("registered")
+        tell(objects.maps["registered"].info().id)
+        signal.pause()
+
+    with Forked(attach_and_wait) as child, spec.load() as objects:
+        assert not [text for text in cleanup() if "struct_ops" in text]
+        child.end()
+        assert "ebpf_test_a" in available()
+        with pytest.raises(FileExistsError, match=r"killed.*ebpf\.links\.cleanup\(\) unregisters:"):
+            objects.attach_struct_ops("registered")
+        assert [text for text in cleanup() if "struct_ops" in text] == ["struct_ops registered"]
+        assert "ebpf_test_a" not in available()
+        objects.attach_struct_ops("registered")
+        assert not [text for text in cleanup() if "struct_ops" in text]
+        assert "ebpf_test_a" in available()
+        assert len(records()) == 1
+    assert not records()
+    assert not [name for name in os.listdir(RECORDS) if name.startswith(f"p{child.pid}_")]
+
+
+def test_a_child_of_multiprocessing_leaves_nothing(spec: CollectionSpec) -> None:
+    """It ends in its own way, and its functions stay."""
+    kept: list[Any] = []
+
+    def work() -> None:
+        kept.append(spec.load())
+        kept.append(kept[0].attach_struct_ops("registered"))
+        assert "ebpf_test_a" in available()
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert "ebpf_test_a" not in available()
+
+
+def test_an_interrupted_attachment_leaves_nothing(
+    spec: CollectionSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the kernel registers the functions leaves them, and nobody has them."""
+    real = bpf.map_update_elem
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with spec.load() as objects:
+        monkeypatch.setattr(bpf, "map_update_elem", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            objects.attach_struct_ops("registered")
+        assert "ebpf_test_a" not in available()
+    assert not records()
 
 
 def test_the_collection_attaches_and_detaches(spec: CollectionSpec) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ebpf.compile import find_compiler
+from ebpf.compile import compile_c, find_compiler
 from ebpf.errors import CompileError
+from ebpf.spec import CollectionSpec
 from tests.kernel.examples.support import TIMEOUT, command, ended, run, running
-from tests.objects import NoCompiler
+from tests.kernel.samples import Forked, wait_until
+from tests.objects import EXAMPLES, NoCompiler
 from tests.vm.host import cache_dir
 
 # What a command says of an attempt in its cgroup.
@@ -174,14 +179,50 @@ def test_socket_proxy_moves_data_both_ways() -> None:
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
 
-def test_congestion_control_sets_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel keeps a window of its own, or the functions when the example has ended."""
+def registered() -> bool:
+    return "ebpf_fixed" in AVAILABLE.read_text().split()
+
+
+@pytest.fixture
+def congestion(monkeypatch: pytest.MonkeyPatch) -> CollectionSpec:
+    """What the example loads, compiled once."""
     try:
         find_compiler()
     except CompileError as error:
         raise NoCompiler("any") from error
     # Where guests find the object: compiling takes long on emulated machines.
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir() / "compile"))
+    return compile_c(EXAMPLES / "congestion.bpf.c")
+
+
+@pytest.mark.usefixtures("congestion")
+def test_congestion_control_ends_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps the functions of an example that SIGTERM has ended."""
+    monkeypatch.setattr(sys, "argv", ["congestion", "--kib", str(1 << 30)])
+
+    def run_it(tell: Callable[[int], object]) -> None:
+        tell(1)
+        runpy.run_path(str(EXAMPLES / "congestion.py"), run_name="__main__")
+
+    with Forked(run_it) as child:
+        wait_until(registered, "the functions are registered")
+        os.kill(child.pid, signal.SIGTERM)
+        wait_until(lambda: not registered(), "they are not any more")
+
+
+def test_congestion_control_sets_the_window(congestion: CollectionSpec) -> None:
+    """The kernel keeps a window of its own, or the functions when the example has ended; or one
+    that was killed before keeps it from starting."""
+
+    def leave_behind(tell: Callable[[int], object]) -> None:
+        objects = congestion.load()
+        objects.attach_struct_ops("fixed")
+        tell(1)
+        signal.pause()
+
+    with Forked(leave_behind):
+        pass
+    assert registered()
     lines = run("congestion", "--window", "3", "--window", "7", "--kib", "64").splitlines()
     assert lines[0] == "registered as ebpf_fixed"
     assert [line.partition(",")[0] for line in lines[1:3]] == [
@@ -191,4 +232,4 @@ def test_congestion_control_sets_the_window(monkeypatch: pytest.MonkeyPatch) -> 
     match = re.fullmatch(r"the kernel has asked (\d+) times", lines[3])
     assert match
     assert int(match[1]) > 0
-    assert "ebpf_fixed" not in AVAILABLE.read_text().split()
+    assert not registered()
