@@ -211,7 +211,7 @@ class Bench:
 
         ways = {"C, LOOKUP": self.programs["C"].timed("lookup", COUNT)}
         ways["C, memory"] = self.programs["C"].timed("memory", COUNT)
-        ways["m.memory[i]"] = per_call(read, COUNT)
+        ways["slots[i], slots = m.memory"] = per_call(read, COUNT)
         return Table("read an element of an array", "ns each", interleave(ways, 151))
 
 

@@ -111,5 +111,5 @@ class ArenaMemory:
         return memory[start : start + size]
 
     def close(self) -> None:
-        """Unmap, unless somebody else has a view of it. Closing twice does nothing."""
+        """Leave the memory to the map, and to who has a view of it. Closing twice does nothing."""
         self._memory = None

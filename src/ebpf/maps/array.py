@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from typing_extensions import Self
+
     from ebpf.maps.base import Formats
 
 # Bytes that `clear` writes at a time.
@@ -82,20 +84,29 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
         """The slots, in memory that the kernel's programs and this process share (5.5).
 
         For an ARRAY that was created with the flag MMAPABLE. Where a value is one number,
-        ``m.memory[3]`` is that of slot 3, read or written without a system call; else it is bytes,
-        of which a slot takes the value's size rounded up to 8. numpy takes it without a copy, see
-        also `memory_to_numpy`. It is read-only where the map is frozen or has the flag RDONLY_PROG.
+        ``m.memory[3]`` is that of slot 3; else it is bytes, of which a slot takes the value's size
+        rounded up to 8. Reading and writing take no system call, but for the first use, which maps
+        the memory; ``slots = m.memory`` spares a loop the attribute. numpy takes it without a copy,
+        see also `memory_to_numpy`. It is read-only where the map is frozen or has the flag
+        RDONLY_PROG.
 
-        A view stays valid when the map is closed, and keeps the memory until it is dropped. A map
-        of which a writable view is left can't be frozen.
+        The memory stays mapped until `close` or `freeze`. A view stays valid when the map is
+        closed, and keeps the memory until it is dropped. A map can't be frozen while a writable
+        view is left, here or in a forked child, or another object has it mapped (one by `from_id`,
+        say, not one by `duplicate`).
 
         Raises:
             ClosedError: the map was closed.
             BpfError: it is no ARRAY with the flag MMAPABLE, or was opened read-only, which the
                 kernel does not map.
         """
-        self.fileno()
-        return self._mapping.view(self)
+        mapping = self._mapping
+        slots = mapping.slots
+        if slots is None:
+            self.fileno()
+            slots = mapping.map(self)
+        # One for each who asks: to release it, as `with` does, releases nobody else's.
+        return memoryview(slots)
 
     def memory_to_numpy(self) -> Any:
         """`memory` as a numpy array of the values, a structured one for codecs with fields."""
@@ -103,6 +114,30 @@ class ArrayMap(Made["ArrayMap[Any]"], _Indexed[V], BatchMap[int, V]):  # type: i
 
         self.fileno()
         return array_of(self.value_codec, self._mapping.bytes(self), slot_size(self))
+
+    def duplicate(self) -> Self:
+        """Another object for the same map, with a descriptor of its own; `memory` is mapped once
+        for both."""
+        copy = super().duplicate()
+        copy._mapping = self._mapping
+        return copy
+
+    def freeze(self) -> None:
+        """Forbid writes from user space, for good (BPF_MAP_FREEZE); `memory` is then read-only.
+
+        Raises:
+            BpfError: it is frozen already, or mapped for writing (EBUSY): somebody has a view of
+                `memory`.
+        """
+        self._mapping.drop()
+        super().freeze()
+
+    def close(self) -> None:
+        """Give the descriptor back, and the memory unless somebody has a view of it. Closing twice
+        does nothing."""
+        super().close()
+        # Not emptied: it is that of duplicates too, and of a thread that is just about to map it.
+        self._mapping = self._mapping.__class__()
 
     def __getitem__(self, index: int) -> V:
         # As in HashMap.__getitem__: what is done most, without the call of `_get`.

@@ -6,12 +6,11 @@ import errno
 import fcntl
 import mmap
 import os
-from _weakref import ref  # without the weak dictionaries of `weakref`
 
-from ebpf._sys import bpf, facts
+from ebpf._sys import bpf, facts, forks
 from ebpf.codec.layout import align_up
 from ebpf.errors import BpfError
-from ebpf.types import MapFlags
+from ebpf.types import MapFlags, MapType, one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,29 +20,47 @@ if TYPE_CHECKING:
 
 
 class SharedMemory:
-    """Where an array's memory is: in one mapping, for as long as somebody has a view of it."""
+    """Where an array's memory is: in one mapping, from its first use on.
+
+    To map it takes a dozen system calls, so it is kept: until the objects for the map are closed,
+    or the map is to be frozen, which the kernel refuses while it is mapped for writing. Views keep
+    it beyond that.
+    """
 
     def __init__(self) -> None:
-        # Only views hold the mapping: without any the map can be frozen, and closing the map
-        # leaves the memory to them.
-        self._mapped: ref[mmap.mmap] | None = None
+        #: The slots in the value's format; None where nothing is mapped.
+        self.slots: memoryview | None = None
+        self._bytes: memoryview | None = None
+
+    def map(self, map: ArrayMap[Any]) -> memoryview:
+        """The slots of `map`, in the value's format where that is one letter."""
+        slots = _typed(self.bytes(map), map)
+        self.slots = slots
+        return slots
 
     def bytes(self, map: ArrayMap[Any]) -> memoryview:
         """The slots of `map`, as bytes."""
-        mapped = self._mapped() if self._mapped is not None else None
+        mapped = self._bytes
         if mapped is None:
-            mapped = _map(map)
-            self._mapped = ref(mapped)
-        return memoryview(mapped)[: map.max_entries * slot_size(map)]
+            mapped = memoryview(_map(map))[: map.max_entries * slot_size(map)]
+            self._bytes = mapped
+            forks.watch(self)
+        return mapped
 
-    def view(self, map: ArrayMap[Any]) -> memoryview:
-        """The slots of `map`, in the value's format where that is one letter."""
-        view = self.bytes(map)
-        letter = map.value_codec.format or ""
-        if len(letter) != 1:
-            return view
-        step = slot_size(map) // map.value_codec.size
-        return view.cast(letter)[::step]  # type: ignore[call-overload,no-any-return]
+    def drop(self) -> None:
+        """Leave the memory to the views that others have of it."""
+        self.slots = self._bytes = None
+
+    # What a child inherits and does not use would keep its parent from freezing the map.
+    _forked = drop
+
+
+def _typed(view: memoryview, map: ArrayMap[Any]) -> memoryview:
+    letter = map.value_codec.format or ""
+    if len(letter) != 1:
+        return view
+    step = slot_size(map) // map.value_codec.size
+    return view.cast(letter)[::step]  # type: ignore[call-overload,no-any-return]
 
 
 def slot_size(map: ArrayMap[Any]) -> int:
@@ -53,6 +70,11 @@ def slot_size(map: ArrayMap[Any]) -> int:
 
 def _map(map: ArrayMap[Any]) -> mmap.mmap:
     fd = map.fileno()
+    if map.type is not MapType.ARRAY:
+        raise BpfError(
+            errno.EINVAL,
+            f"map the memory of {map!r}: the kernel maps that of an ARRAY, not of {one(map.type)}",
+        )
     flags = MapFlags(bpf.obj_get_info_by_fd(fd, "map")["map_flags"])
     if not flags & MapFlags.MMAPABLE:
         raise BpfError(

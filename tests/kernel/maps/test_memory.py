@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,53 @@ def test_views_keep_the_memory_after_close() -> None:
     assert mappings() == before
 
 
+def test_it_stays_mapped_while_the_map_is_open() -> None:
+    """Each m.memory[i] maps the memory again, by a dozen system calls, or for ever."""
+    before = mappings()
+    with shared() as m:
+        m.memory[3] = 7
+        assert mappings() == before + 1
+        with m.memory as view:
+            assert view[3] == m.memory[3] == 7
+        # Released is that view alone.
+        assert m.memory[3] == 7
+        assert mappings() == before + 1
+    assert mappings() == before
+
+
+def test_duplicates_have_one_mapping() -> None:
+    """One of two objects keeps the map mapped, so that the other can't be frozen, or takes the
+    memory from the other as it is closed."""
+    before = mappings()
+    with shared() as m:
+        with m.duplicate() as other:
+            m.memory[0], other.memory[1] = 5, 6
+            assert mappings() == before + 1
+        assert m.memory.tolist()[:2] == [5, 6]
+        assert mappings() == before + 1
+        with m.duplicate() as other:
+            other.freeze()
+        assert m.memory.readonly
+        assert m.memory[1] == 6
+
+
+def test_a_forked_child_keeps_no_memory_mapped() -> None:
+    """A child that does not use the memory keeps its parent from freezing the map."""
+    before = mappings()
+    with shared() as m, shared() as held:
+        m.memory[0] = 5
+        view = held.memory
+
+        def use() -> None:
+            assert mappings() == before + 1
+            m.memory[0] += 1
+            view[0] = 7
+
+        assert in_child(use) == 0
+        assert (m.memory[0], held[0]) == (6, 7)
+        m.freeze()
+
+
 def test_frozen_memory_is_read_only() -> None:
     """A frozen map can be written through its memory, or a mapped one can be frozen."""
     with shared() as m:
@@ -155,9 +203,11 @@ def test_what_has_no_memory_says_so() -> None:
         shared(flags=MapFlags(0)) as m,
         ArrayMap.create(MapType.PERCPU_ARRAY, value="Q", max_entries=1) as per_cpu,
     ):
-        for one in (m, per_cpu):
-            with pytest.raises(ebpf.BpfError, match=r"created without flags=MapFlags.MMAPABLE"):
-                one.memory  # noqa: B018
+        with pytest.raises(ebpf.BpfError, match=r"created without flags=MapFlags.MMAPABLE"):
+            m.memory  # noqa: B018
+        # There is no remedy.
+        with pytest.raises(ebpf.BpfError, match=r"maps that of an ARRAY, not of a PERCPU_ARRAY"):
+            per_cpu.memory  # noqa: B018
 
 
 def test_an_arena_is_memory_of_both() -> None:
@@ -196,11 +246,36 @@ def test_an_arenas_memory_outlives_it() -> None:
 
 
 def test_an_arena_that_is_mapped_again_is_where_it_was() -> None:
-    """The kernel has one place for it: asking for any place is refused then."""
+    """The kernel has one place for it: where something else is there meanwhile, the arena is lost,
+    and its pointers lead to that."""
+    before = mappings()
     with ArenaMap.create(max_entries=2, name="arena") as arena:
         address = arena.address
+        others = [mmap.mmap(-1, 2 * mmap.PAGESIZE) for _ in range(10)]
         arena.memory[0] = 7
         assert (arena.address, arena.memory[0]) == (address, 7)
+        assert mappings() == before + 1
+    assert mappings() == before
+    for other in others:
+        other.close()
+
+
+def test_duplicates_of_an_arena_have_one_mapping() -> None:
+    """The kernel refuses the second one, wherever it is to be; or closing the first takes the
+    memory from the second."""
+    with ArenaMap.create(max_entries=2, name="arena") as arena:
+        early = arena.duplicate()
+        arena.memory[0] = 7
+        late, address = arena.duplicate(), arena.address
+    with early, late:
+        late.memory[1] = 8
+        assert bytes(early.memory[:2]) == b"\7\10"
+        assert early.address == late.address == address
+        with (
+            ArenaMap.from_id(late.info().id) as same,
+            pytest.raises(ebpf.BpfError, match=r"the kernel does not tell.*map_extra=ADDRESS"),
+        ):
+            same.memory  # noqa: B018
 
 
 def test_a_forked_child_has_the_arena_too() -> None:
@@ -216,8 +291,16 @@ def test_a_forked_child_has_the_arena_too() -> None:
             views.clear()
             assert bytes(arena.memory[:2]) == b"\7\10"
 
+        def use_again() -> None:
+            arena.memory[1] = 9
+
         assert in_child(use) == 0
         assert views[0][1] == 8
+        # Nobody has a view: the arena is there all the same.
+        views.clear()
+        assert in_child(use_again) == 0
+        views.append(arena.memory)
+        assert views[0][1] == 9
         arena.close()
 
         def drop() -> None:
@@ -225,4 +308,4 @@ def test_a_forked_child_has_the_arena_too() -> None:
             views.clear()
 
         assert in_child(drop) == 0
-        assert views[0][1] == 8
+        assert views[0][1] == 9
