@@ -465,7 +465,8 @@ class XdpMode(KernelEnum):
 class UpdateFlags(KernelFlags):
     """Flags of an element (``BPF_*``, ``BPF_F_*``): update, lookup with LOCK, and the batches.
 
-    With CPU the upper 32 bits of the flags are the number of the CPU.
+    CPU, with which the upper 32 bits of the flags are the number of the CPU, and ALL_CPUS are what
+    `lookup_cpu` and `put_cpu` of a map pass; values of all CPUs are read and written without.
     """
 
     ANY = 0

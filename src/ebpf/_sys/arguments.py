@@ -60,6 +60,15 @@ def poll_time(seconds: float | None) -> float | None:
     return None if seconds is None or seconds > _POLLED else max(0.0, seconds) * 1000
 
 
+def check_iterable(name: str, value: object, *, or_else: str = "") -> None:
+    """Refuse what can't be iterated; `or_else` is what the argument may be besides."""
+    try:
+        iter(value)  # type: ignore[call-overload]
+    except TypeError:
+        also = f" and no {or_else}" if or_else else ""
+        raise TypeError(f"{name}: {value!r} is no iterable{also}") from None
+
+
 def check_text(name: str, value: object) -> None:
     """Refuse what is no str, or what C would take for a shorter one."""
     if not isinstance(value, str):

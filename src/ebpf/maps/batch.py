@@ -6,11 +6,11 @@ import errno
 from itertools import chain
 
 from ebpf._sys import ffi, lib
-from ebpf._sys.arguments import check_number
+from ebpf._sys.arguments import check_iterable
 from ebpf.errors import ENOTSUPP, CodecError
 from ebpf.maps.base import K, V
 from ebpf.maps.buffers import as_view, grown, is_buffer, new_buffer, pick, readable, writable
-from ebpf.maps.keyed import KeyedMap
+from ebpf.maps.keyed import KeyedMap, check_flags
 from ebpf.maps.reader import LOOKUP, TAKE, BatchReader, NoRoomError
 from ebpf.types import Command, UpdateFlags
 
@@ -115,7 +115,7 @@ class BatchMap(KeyedMap[K, V]):
                 it are written.
         """
         self.fileno()
-        check_number("flags", flags, 64)
+        check_flags(flags)
         if flags & (UpdateFlags.NOEXIST | UpdateFlags.EXIST):
             raise ValueError("flags: the kernel takes NOEXIST and EXIST for single entries: put()")
         key_memory, count = self._packed_keys(keys)
@@ -257,6 +257,7 @@ class BatchMap(KeyedMap[K, V]):
             return readable("keys", given, self.key_codec)
         try:
             packed = self.key_codec.pack_many(given)
+        check_iterable("keys", given, or_else="buffer")
         except CodecError as error:
             raise CodecError(f"key of {self!r}: {error}") from None
         return ffi.from_buffer(packed), len(packed) // self.key_codec.size
@@ -266,6 +267,7 @@ class BatchMap(KeyedMap[K, V]):
             return readable("values", given, self.value_codec)
         try:
             packed = self.value_codec.pack_many(given)
+        check_iterable("values", given, or_else="buffer")
         except CodecError as error:
             raise CodecError(f"value of {self!r}: {error}") from None
         return ffi.from_buffer(packed), len(packed) // self.value_codec.size

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import chain
 
 from ebpf._sys import ffi
+from ebpf._sys.arguments import check_iterable
 from ebpf.codec import PerCpu
 
 TYPE_CHECKING = False
@@ -187,9 +188,16 @@ def columns(other: Any, named: dict[str, Any]) -> tuple[list[Any], list[Any]]:
         pairs = other.items()
     elif hasattr(other, "keys"):
         pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118
+    check_iterable("other", pairs, or_else="mapping")
     keys: list[Any] = []
     values: list[Any] = []
-    for key, value in chain(pairs, named.items()):
+    for entry in chain(pairs, named.items()):
+        try:
+            key, value = entry
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            what = f"entry {len(keys)}, {entry!r}, is no pair of a key and a value"
+            raise kind(f"other: {what}") from None
         keys.append(key)
         values.append(value)
     return keys, values

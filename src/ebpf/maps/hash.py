@@ -7,13 +7,12 @@ from collections.abc import ItemsView, MutableMapping, ValuesView
 from itertools import chain
 
 from ebpf._sys import facts, ffi, lib
-from ebpf._sys.arguments import check_number
 from ebpf.errors import ENOTSUPP, BpfError, EbpfError, NotSupportedError
 from ebpf.generic import overload
 from ebpf.maps.base import K, Made, V
 from ebpf.maps.batch import BatchMap
 from ebpf.maps.buffers import columns
-from ebpf.maps.keyed import ABSENT
+from ebpf.maps.keyed import ABSENT, check_flags
 from ebpf.maps.reader import TAKE
 from ebpf.maps.scalars import ABSENT_SCALAR
 from ebpf.types import MapType, UpdateFlags
@@ -114,7 +113,7 @@ class HashMap(Made["HashMap[Any, Any]"], BatchMap[K, V], MutableMapping[K, V]): 
             NotSupportedError: the kernel can't do this for the type (hashes: 5.14).
             CodecError: the value was deleted, but can't be decoded; ``raw`` has its bytes.
         """
-        check_number("flags", flags, 64)
+        check_flags(flags)
         return self._take(self._pack_key(key), None, flags)
 
     def _take(self, key: bytes, absent: D, flags: int = 0) -> V | D:

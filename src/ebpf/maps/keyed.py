@@ -31,6 +31,10 @@ ABSENT: Any = object()
 
 _READ = "look up a key in"
 
+# With these the kernel takes and gives one value, where the codec has those of all CPUs.
+_OF_ONE_CPU = int(UpdateFlags.CPU | UpdateFlags.ALL_CPUS)
+EXISTENCE = UpdateFlags.NOEXIST | UpdateFlags.EXIST
+
 
 class KeyedMap(ValueMap[K, V]):
     """A map whose entries are reached by key."""
@@ -49,7 +53,7 @@ class KeyedMap(ValueMap[K, V]):
         if not flags:
             value = self._get(key)
             return None if value is ABSENT else value
-        check_number("flags", flags, 64)
+        check_flags(flags)
         return self._read(lib.ebpf_map_lookup, self._pack_key(key), None, _READ, flags)
 
     def _get(self, key: K) -> V:
@@ -81,6 +85,8 @@ class KeyedMap(ValueMap[K, V]):
             CodecError: key or value do not fit the codecs.
             BpfError: E2BIG when the map is full, or an array's index is out of range.
         """
+        if flags:
+            check_flags(flags)
         packed_key, packed_value = self._pack_key(key), self._pack_value(value)
         try:
             result = lib.ebpf_map_update(self._fd, packed_key, packed_value, flags)
@@ -98,6 +104,8 @@ class KeyedMap(ValueMap[K, V]):
             return " (NOEXIST, and it is there)"
         if code == errno.ENOENT and flags & UpdateFlags.EXIST:
             return " (EXIST, and it is not there)"
+        if code == errno.EINVAL and flags & EXISTENCE == EXISTENCE:
+            return " (NOEXIST and EXIST: one of them at a time)"
         return ""
 
     def _value_hint(self, code: int, value: object) -> str:
@@ -233,3 +241,10 @@ class KeyedMap(ValueMap[K, V]):
             print(f"  {key!r}: {value!r}", file=out)
             count += 1
         print(f"{count} {'entry' if count == 1 else 'entries'}", file=out)
+
+
+def check_flags(flags: UpdateFlags | int) -> None:
+    """Refuse what are no flags of an operation on whole values."""
+    check_number("flags", flags, 64)
+    if int(flags) & _OF_ONE_CPU:
+        raise ValueError("flags: CPU and ALL_CPUS are what lookup_cpu() and put_cpu() pass")

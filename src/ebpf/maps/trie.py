@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from ebpf._sys.arguments import check_number
 from ebpf.errors import NotSupportedError
 from ebpf.maps.base import K, V
 from ebpf.maps.hash import HashMap
+from ebpf.maps.keyed import EXISTENCE, check_flags
 from ebpf.types import MapType, UpdateFlags
-
-_EXISTENCE = UpdateFlags.NOEXIST | UpdateFlags.EXIST
 
 
 class LpmTrieMap(HashMap[K, V]):
@@ -28,8 +26,8 @@ class LpmTrieMap(HashMap[K, V]):
     default_type = MapType.LPM_TRIE
 
     def put(self, key: K, value: V, flags: UpdateFlags | int = UpdateFlags.ANY) -> None:
-        check_number("flags", flags, 64)
-        if flags & _EXISTENCE and not _heeds_existence():
+        check_flags(flags)
+        if flags & EXISTENCE and not _heeds_existence():
             raise NotSupportedError(
                 f"write the key {key!r} to {self!r} with the flags {UpdateFlags(flags)}:"
                 " the kernel ignores them for this type",

@@ -6,6 +6,7 @@ import functools
 import os
 import weakref
 
+from ebpf._sys.arguments import check_iterable, check_number
 from ebpf.elf.debug import DEBUG_DIRECTORY
 from ebpf.symbols import demangle as demangling
 from ebpf.symbols.files import FileSymbols
@@ -95,7 +96,7 @@ class Symbolizer:
         Raises:
             BpfPermissionError: the kernel hides its addresses from this process.
         """
-        wanted = [address for address in addresses if address]
+        wanted = _places(addresses)
         return _returns(wanted, self._resolved(None, _calls(wanted, stack)))
 
     def process(self, pid: int, addresses: Iterable[int], *, stack: bool = True) -> list[Frame]:
@@ -107,7 +108,7 @@ class Symbolizer:
         Raises:
             PermissionError: this process may not look at the other.
         """
-        wanted = [address for address in addresses if address]
+        wanted = _places(addresses)
         return _returns(wanted, self._resolved(pid, _calls(wanted, stack)))
 
     def _resolved(self, pid: int | None, places: Iterable[int]) -> list[Frame]:
@@ -116,6 +117,7 @@ class Symbolizer:
             if self._kernel is None:
                 self._kernel = KernelSymbols()
             return self._kernel.resolve(places)
+        check_number("pid", pid, 31)
         symbols = self._process(pid)
         if symbols is None:
             return [Frame(place) for place in places]
@@ -126,7 +128,7 @@ class Symbolizer:
 
         Each address of a process is resolved once, however many stacks have it.
         """
-        wanted = [(pid, [address for address in addresses if address]) for pid, addresses in stacks]
+        wanted = [(pid, _places(addresses)) for pid, addresses in stacks]
         of_pid: dict[int | None, set[int]] = {}
         for pid, addresses in wanted:
             of_pid.setdefault(pid, set()).update(_calls(addresses))
@@ -209,6 +211,17 @@ class Symbolizer:
         if self._demangle is None or frame.name is None:
             return frame
         return frame._replace(name=self._demangle(frame.name))
+
+
+def _places(addresses: Iterable[int]) -> list[int]:
+    """The addresses of a stack, without the zeros that fill it up."""
+    check_iterable("addresses", addresses)
+    places = [address for address in addresses if address]
+    for place in places:
+        # numpy's integers are no int.
+        if not hasattr(place, "__index__"):
+            raise TypeError(f"addresses: {place!r} is not an int")
+    return places
 
 
 def _calls(addresses: Iterable[int], stack: bool = True) -> list[int]:

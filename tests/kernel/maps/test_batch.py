@@ -200,7 +200,7 @@ def test_update_takes_what_a_dict_takes(m: HashMap[int, int]) -> None:
     assert m.to_dict() == {1: 10, 2: 21, 3: 30, 4: 40, 5: 50}
     with pytest.raises(ebpf.CodecError, match=r"key of .*'x'"):
         m.update(x=1)
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(ValueError, match=r"^other: entry 0, .* is no pair"):
         m.update([(1, 2, 3)])  # type: ignore[list-item]
 
 
@@ -325,11 +325,15 @@ def test_bad_buffers(m: HashMap[int, int]) -> None:
         (ValueError, r"values: .*floats.*'d'.* has integers.*astype", keys, numpy.zeros(2)),
         (ValueError, r"keys: .*other byte order.*'>I'", numpy.array([3, 4], ">u4"), values),
         (ebpf.CodecError, r"key of .*None", [None], [1]),
-        (TypeError, r"not iterable", None, values),
+        (TypeError, r"^keys: None is no iterable and no buffer", None, values),
+        (TypeError, r"^values: 5 is no iterable and no buffer", keys, 5),
     ]
     for kind, text, bad_keys, bad_values in bad:
         with pytest.raises(kind, match=text):
             m.update_batch(bad_keys, bad_values)
+    for use in (m.lookup_many, m.delete_batch):
+        with pytest.raises(TypeError, match=r"^keys: None is no iterable and no buffer"):
+            use(None)
     with pytest.raises(ValueError, match=r"flags: .*NOEXIST"):
         m.update_batch(keys, values, flags=ebpf.UpdateFlags.NOEXIST)
     for text, key_room, value_room in (

@@ -160,6 +160,8 @@ def test_put_flags(m: HashMap[int, int]) -> None:
     m.put(1, 12, flags=UpdateFlags.EXIST)
     with pytest.raises(FileNotFoundError, match=r"write the key 2 .EXIST, and it is not there."):
         m.put(2, 20, UpdateFlags.EXIST)
+    with pytest.raises(ebpf.BpfError, match=r"key 2 .NOEXIST and EXIST: one of them"):
+        m.put(2, 20, UpdateFlags.NOEXIST | UpdateFlags.EXIST)
     assert dumped(m) == packed({1: 12})
 
 

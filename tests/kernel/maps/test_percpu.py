@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ebpf
-from ebpf import ArrayMap, HashMap, Map, MapType, ProgramType, TestRunFlags
+from ebpf import ArrayMap, HashMap, Map, MapType, ProgramType, TestRunFlags, UpdateFlags
 from ebpf.codec import s8, u32
 from tests.kernel.maps.support import bpftool, from_hex, increment
 
@@ -157,3 +157,21 @@ def test_wrong_cpus(m: Any) -> None:
         for use in (lambda: plain.lookup_cpu(1, 0), lambda: plain.put_cpu(1, 1, 0)):
             with pytest.raises(TypeError, match=r"one value for all CPUs"):
                 use()
+
+
+@pytest.mark.parametrize("flags", [UpdateFlags.CPU | 1 << 32, UpdateFlags.ALL_CPUS])
+def test_flags_for_one_value_where_those_of_all_cpus_are_meant(m: Any, flags: int) -> None:
+    """A kernel that knows them (7.0) takes one value and drops the others, or gives one and leaves
+    the others what they were in another key."""
+    m[3] = list(range(CPUS))
+    uses: list[Any] = [
+        lambda: m.lookup(3, flags=flags),
+        lambda: m.put(3, [9] * CPUS, flags | UpdateFlags.EXIST),
+        lambda: m.update_batch([3], [[9] * CPUS], flags=flags),
+    ]
+    if m.type != MapType.PERCPU_ARRAY:
+        uses.append(lambda: m.lookup_and_delete(3, flags=flags))
+    for use in uses:
+        with pytest.raises(ValueError, match=r"^flags: .*lookup_cpu\(\) and put_cpu\(\)"):
+            use()
+    assert m[3] == list(range(CPUS))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ebpf.codec import PerCpu, Raw, be32, codec, u64
-from ebpf.maps.buffers import readable, writable
+from ebpf.maps.buffers import columns, readable, writable
 
 # 24 bytes: as many items as make it up in each format.
 DATA = bytes(range(1, 25))
@@ -131,3 +131,18 @@ def test_items_of_no_size() -> None:
     for spec in ("I", "II"):
         with pytest.raises(ValueError, match=r"^keys: the buffer has items of 0 bytes"):
             readable("keys", numpy.zeros(2, "V0"), codec(spec))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "told"),
+    [
+        (None, TypeError, "None is no iterable and no mapping"),
+        ([(1, 2), 3], TypeError, "entry 1, 3, is no pair"),
+        ([(1, 2, 3)], ValueError, r"entry 0, \(1, 2, 3\), is no pair of a key and a value"),
+        ([(1, 2), (3,)], ValueError, r"entry 1, \(3,\), is no pair"),
+    ],
+)
+def test_what_are_no_entries(given: Any, kind: type[Exception], told: str) -> None:
+    """The error is Python's for an assignment inside, and names no argument and no entry."""
+    with pytest.raises(kind, match=f"^other: {told}"):
+        columns(given, {})
