@@ -64,9 +64,11 @@ class BatchMap(KeyedMap[K, V]):
     ) -> Iterator[tuple[memoryview, memoryview]]:
         """The entries in buffers of up to `count`, as `lookup_batch` gives them all in one.
 
-        However large the map is, this takes the memory of a few chunks. With `delete`, what was
-        returned is deleted. A single bucket of a hash that has more than `count` entries is
-        returned as one chunk.
+        However large a hash or an array is, this takes the memory of a few chunks. Of a type that
+        the kernel walks by its keys (LPM_TRIE, RHASH, DEVMAP_HASH, SOCKHASH, and any for which it
+        has no batches) it takes some dozens of bytes for each entry besides: the keys that were
+        met, so that none comes twice. With `delete`, what was returned is deleted. A single bucket
+        of a hash that has more than `count` entries is returned as one chunk.
         """
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"count: {count!r}, but a chunk has 1 entry or more")
@@ -255,9 +257,9 @@ class BatchMap(KeyedMap[K, V]):
         """Packed keys, as memory, and how many: a buffer as it is, an iterable by the codec."""
         if is_buffer(given):
             return readable("keys", given, self.key_codec)
+        check_iterable("keys", given, or_else="buffer")
         try:
             packed = self.key_codec.pack_many(given)
-        check_iterable("keys", given, or_else="buffer")
         except CodecError as error:
             raise CodecError(f"key of {self!r}: {error}") from None
         return ffi.from_buffer(packed), len(packed) // self.key_codec.size
@@ -265,9 +267,9 @@ class BatchMap(KeyedMap[K, V]):
     def _packed_values(self, given: Any) -> tuple[Any, int]:
         if is_buffer(given):
             return readable("values", given, self.value_codec)
+        check_iterable("values", given, or_else="buffer")
         try:
             packed = self.value_codec.pack_many(given)
-        check_iterable("values", given, or_else="buffer")
         except CodecError as error:
             raise CodecError(f"value of {self!r}: {error}") from None
         return ffi.from_buffer(packed), len(packed) // self.value_codec.size
