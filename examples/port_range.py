@@ -11,6 +11,7 @@ client is told which port it came to.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import socket
 import sys
@@ -96,7 +97,9 @@ def answer(server: socket.socket) -> None:
     client, address = server.accept()
     with client:
         port = client.getsockname()[1]
-        client.sendall(f"this is port {port}\n".encode())
+        # One that has hung up is told nothing.
+        with contextlib.suppress(ConnectionError):
+            client.sendall(f"this is port {port}\n".encode())
         print(f"{address[0]} came to port {port}", flush=True)
 
 

@@ -110,7 +110,7 @@ class Proxy:
     to those in `watched` goes through the program.
 
     These are two maps because nothing may come to the program before it finds the other socket: it
-    would be lost.
+    would be lost. A client that has said its last word before its socket is in them is turned away.
     """
 
     def __init__(self, others: Sockets, watched: Sockets, target: tuple[str, int]) -> None:
@@ -125,11 +125,14 @@ class Proxy:
         self._poll.register(server, select.EPOLLIN)
         while True:
             waiting = any(way.ending and not way.ended for way, _ in self._ways.values())
-            for fd, events in self._poll.poll(INTERVAL if waiting else None):
-                if fd == server.fileno():
-                    self._accept(server)
-                elif fd in self._ways:
+            happened = dict(self._poll.poll(INTERVAL if waiting else None))
+            # At the end: a new socket may get the number of one that is closed.
+            accepting = happened.pop(server.fileno(), 0)
+            for fd, events in happened.items():
+                if fd in self._ways:
                     self._has_ended(fd, events)
+            if accepting:
+                self._accept(server)
             for way, back in list(self._ways.values()):
                 self._end(way, back)
 
@@ -146,11 +149,20 @@ class Proxy:
         print(f"{address[0]} port {address[1]} is connected", flush=True)
         there = Way(client, backend, counted(backend)[0])
         back = Way(backend, client, counted(client)[0])
+        try:
+            self._join(there, back)
+        except OSError as error:
+            # The maps take no socket of a connection that is ending, nor more than they have room
+            # for. The sockets leave them when they are closed.
+            print(f"socket_proxy: {address[0]}: {error}", file=sys.stderr, flush=True)
+            self._close(there, back)
+
+    def _join(self, there: Way, back: Way) -> None:
         for way in (there, back):
             self._others[cookie(way.source)] = way.target
         for way, other in ((there, back), (back, there)):
-            self._ways[way.source.fileno()] = (way, other)
             self._poll.register(way.source, select.EPOLLRDHUP | select.EPOLLET)
+            self._ways[way.source.fileno()] = (way, other)
             self._watched[cookie(way.source)] = way.source
             # What came before waits for what comes next, unless the kernel looks again (which
             # tcp_set_rcvlowat does).
@@ -176,7 +188,7 @@ class Proxy:
         for way in ways:
             if self._ways.pop(way.source.fileno(), None):
                 self._poll.unregister(way.source)
-                way.source.close()
+            way.source.close()
 
     def close(self) -> None:
         for ways in list(self._ways.values()):

@@ -123,18 +123,27 @@ class DropList:
             return f"{line.strip()!r}: it is drop NETWORK, pass NETWORK, show or quit"
         try:
             network = ipaddress.ip_network(rest, strict=False)
-        except ValueError as error:
-            return str(error)
-        trie = self.networks[network.version]
-        if word == "drop" and network not in self.dropped:
-            trie[network] = 0
-            self.dropped.add(network)
-        elif word == "pass":
-            if network not in self.dropped:
+            if word == "drop":
+                self.drop(network)
+            elif not self.forget(network):
                 return f"{network} was not dropped"
-            del trie[network]
-            self.dropped.discard(network)
+        except (ValueError, ebpf.BpfError) as error:
+            # Such as that the list is full: what is in it is dropped all the same.
+            return str(error)
         return f"{word} {network}"
+
+    def drop(self, network: Network) -> None:
+        if network not in self.dropped:
+            self.networks[network.version][network] = 0
+            self.dropped.add(network)
+
+    def forget(self, network: Network) -> bool:
+        """Drop its packets no more; whether they were dropped."""
+        if network not in self.dropped:
+            return False
+        del self.networks[network.version][network]
+        self.dropped.discard(network)
+        return True
 
     def shown(self) -> str:
         passed, dropped = self.totals[0]
@@ -154,7 +163,7 @@ def run(options: argparse.Namespace) -> None:
     drops = DropList()
     try:
         for network in options.drop:
-            drops.obey(f"drop {network}")
+            drops.drop(network)
         code = program(drops.networks, drops.totals)
         with ebpf.Program.load(ebpf.ProgramType.XDP, code, name="xdp_drop") as judging:
             judging.attach_xdp(options.interface)

@@ -60,18 +60,19 @@ def ended(process: subprocess.Popen[str]) -> int:
 class Output:
     """What an example printed, once it has ended."""
 
+    process: subprocess.Popen[str]
     text: str = ""
 
 
 @contextmanager
 def running(name: str, *arguments: str, ready: str, stop: int = signal.SIGINT) -> Iterator[Output]:
     """An example that runs while the block does, and then ends cleanly by the signal `stop`."""
-    output = Output()
     with tempfile.TemporaryFile("w+") as file:
         with subprocess.Popen(
             command(name, *arguments), stdout=file, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stderr is not None
+            output = Output(process)
             try:
                 line = process.stderr.readline()
                 assert ready in line, line + process.stderr.read()

@@ -118,6 +118,23 @@ def test_xdp_drop_ends_by_itself() -> None:
         network.deliver()
 
 
+def test_xdp_drop_goes_on_when_its_list_is_full() -> None:
+    """One address too many, and nothing is dropped any more."""
+    addresses = [f"10.88.{number >> 8}.{number & 255}" for number in range(4096)]
+    with Network() as network, inside(network.far, "counting", "xdp_drop", "far0") as process:
+        first = say(process, "\n".join(f"drop {one}" for one in addresses))
+        assert first == f"drop {addresses[0]}/32"
+        assert process.stdout is not None
+        for one in addresses[1:]:
+            assert process.stdout.readline() == f"drop {one}/32\n"
+        assert "No space left" in say(process, "drop 10.77.0.1")
+        network.deliver()
+        assert say(process, f"pass {addresses[7]}") == f"pass {addresses[7]}/32"
+        assert say(process, "drop 10.77.0.1") == "drop 10.77.0.1/32"
+        network.send(b"dropped")
+        has_dropped(process, 1, len(addresses))
+
+
 def test_tc_bandwidth_counts_both_directions() -> None:
     """Bytes are counted for the other direction or address, or without their headers."""
     with Network() as network:

@@ -7,6 +7,7 @@ import re
 import runpy
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from tests.kernel.samples import Forked, wait_until
 from tests.objects import EXAMPLES, NoCompiler
 from tests.vm.host import cache_dir
 
+CONNECTIONS = Path("/proc/net/tcp")
 # What a command says of an attempt in its cgroup.
 SENDS = """
 import socket, sys
@@ -119,25 +121,39 @@ def test_socket_policy_allows_some_ports() -> None:
     ]
 
 
+def hang_up(process: subprocess.Popen[str], port: int) -> None:
+    """Connect to an example, and reset the connection before it has looked."""
+    process.send_signal(signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
+        own = client.getsockname()[1]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
+    # Of the example's side: it has no entry any more.
+    entry = re.compile(f":{port:04X} [0-9A-F]+:{own:04X} ")
+    wait_until(lambda: not entry.search(CONNECTIONS.read_text()), "the connection is reset")
+    process.send_signal(signal.SIGCONT)
+
+
 def test_port_range_is_served_by_one_socket() -> None:
-    """A port of the range is refused, or the server does not know which it was."""
+    """A port of the range is refused, the server does not know which it was, or one client that
+    hangs up ends it."""
     first = 42000
     with running("port_range", f"{first}-{first + 9}", ready="serving") as output:
+        hang_up(output.process, first + 1)
         for port in (first, first + 9):
             with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
                 assert client.makefile().read() == f"this is port {port}\n"
         with socket.socket() as outside:
             assert outside.connect_ex(("127.0.0.1", first + 10))
     assert output.text.splitlines() == [
-        f"127.0.0.1 came to port {port}" for port in (first, first + 9)
+        f"127.0.0.1 came to port {port}" for port in (first + 1, first, first + 9)
     ]
     with socket.socket() as after:
         assert after.connect_ex(("127.0.0.1", first))
 
 
 @contextmanager
-def proxy(target: int) -> Iterator[int]:
-    """The port of the example, which passes on to `target`."""
+def proxy(target: int, says: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The example, which passes on to `target` and `says` what is wrong, and its port."""
     passing_on = command("socket_proxy", "0", f"127.0.0.1:{target}")
     with subprocess.Popen(
         passing_on, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -147,25 +163,31 @@ def proxy(target: int) -> Iterator[int]:
             line = process.stderr.readline()
             match = re.search(r"listening at port (\d+)", line)
             assert match, line + process.stderr.read()
-            yield int(match[1])
+            yield process, int(match[1])
             process.terminate()
             assert ended(process) == 0
-            assert process.stderr.read() == ""
+            assert re.fullmatch(says, process.stderr.read())
         finally:
             process.kill()
 
 
 def test_socket_proxy_moves_data_both_ways() -> None:
-    """Bytes are lost, come in another order, or the end of one way ends the other."""
+    """Bytes are lost, come in another order, or the end of one way ends the other; or a client
+    that hangs up early ends it for all."""
     data = bytes(range(256)) * 1024
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        proxy(server.getsockname()[1]) as port,
-        socket.create_connection(("127.0.0.1", port), TIMEOUT) as client,
+        proxy(server.getsockname()[1], r"socket_proxy: 127\.0\.0\.1: .*\n") as (process, port),
     ):
+        server.settimeout(TIMEOUT)
+        hang_up(process, port)
+        with server.accept()[0] as backend:
+            backend.settimeout(TIMEOUT)
+            assert backend.recv(64) == b""
+        client = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         backend = server.accept()[0]
         backend.settimeout(TIMEOUT)
-        with backend:
+        with client, backend:
             backend.sendall(b"welcome")
             assert client.recv(64) == b"welcome"
             client.sendall(data)
