@@ -18,6 +18,7 @@ and of those that need more than a name, which is given as a keyword:
     cgroup_skb, cgroup, sockops, lsm_cgroup                cgroup=
     xdp, xdp.frags, tcx, tc/ingress, tc/egress, netkit     interface=
     sk_lookup, flow_dissector                              netns=
+    netfilter                                              hook=, with family=, priority=, netns=
     lwt_in, lwt_out, lwt_xmit, lwt_seg6local               destination=, with interface=
     sk_skb, sk_msg                                         map=
     socket, sk_reuseport                                   socket=
@@ -206,6 +207,7 @@ _PLACES = {
     "lwt": ("destination", "attach_lwt"),
     "sk_lookup": ("netns", "attach_netns"),
     "flow_dissector": ("netns", "attach_netns"),
+    "netfilter": ("hook", "attach_netfilter"),
     "sk_skb": ("map", "attach_sockmap"),
     "sk_msg": ("map", "attach_sockmap"),
     "socket": ("socket", "attach_socket_filter"),

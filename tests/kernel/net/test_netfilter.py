@@ -14,6 +14,7 @@ from ebpf import (
     LinkType,
     NetfilterHook,
     ProgramType,
+    asm,
     query,
 )
 from tests.kernel.links.socket_hooks import NETFILTER, counting
@@ -43,6 +44,18 @@ def test_a_netfilter_program_drops(space: Namespace) -> None:
                 assert link.info().details == {"pf": 2, "hooknum": 1, "priority": 0, "flags": 0}
         sender.sendto(b"passes", receiver.getsockname())
         assert [receiver.recv(64) for _ in range(2)] == [b"passes IPv6's", b"passes"]
+
+
+@netfilter
+def test_a_section_and_a_hook_say_where(space: Namespace) -> None:
+    """A program of SEC("netfilter") cannot be attached by its section, or goes elsewhere."""
+    accepts = asm.Function("int accepts(void *context)", asm.return_(1), section="netfilter")
+    with asm.collection(accepts).load() as objects:
+        program = objects.programs["accepts"]
+        with pytest.raises(TypeError, match="netfilter takes hook="):
+            program.attach()
+        link = program.attach(hook=NetfilterHook.FORWARD, family="ipv6", priority=7, netns=space)
+        assert link.info().details == {"pf": 10, "hooknum": 2, "priority": 7, "flags": 0}
 
 
 @netfilter
