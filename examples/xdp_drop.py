@@ -35,7 +35,6 @@ from ebpf.asm import (
     R3,
     R6,
     R7,
-    R8,
     R9,
     R10,
     Label,
@@ -60,32 +59,35 @@ if TYPE_CHECKING:
 PASSED, DROPPED = 0, 1
 # The key of an LPM trie on the stack: how many bits count, then the address.
 KEY = R10 - 24
-# Where the headers have the address of the sender.
+# How long the headers are, and where they have the address of the sender.
+HEADER = {4: 20, 6: 40}
 SENDER = {4: 12, 6: 8}
 
 
 def judge(version: int, networks: Trie) -> list[object]:
-    """Looks up the sender of a packet of one version of IP, whose header is in R8."""
+    """Looks up the sender of a packet of one version of IP.
+
+    Whatever the packet carries: packet.ipv4 and packet.ipv6 would not take one that is a fragment.
+    """
     size = 16 if version == 6 else 4
     return [
+        packet.need(R6, R7, HEADER[version], "pass"),
         stw(KEY, size * 8),
-        [[ldxw(R3, R8 + SENDER[version] + at), stxw(KEY + 4 + at, R3)] for at in range(0, size, 4)],
+        [[ldxw(R3, R6 + SENDER[version] + at), stxw(KEY + 4 + at, R3)] for at in range(0, size, 4)],
         snippets.lookup(networks, KEY, "pass"),
         ja("drop"),
     ]
 
 
 def program(networks: dict[int, Trie], totals: ebpf.ArrayMap[tuple[int, int]]) -> list[object]:
-    """R6: how far the frame has been read, R7: its end, R8: the header of IP."""
+    """R6: how far the frame has been read, R7: its end."""
     return [
         packet.start(ebpf.ProgramType.XDP, R1, cursor=R6, end=R7),
         packet.ethernet(R2, R6, R7, "pass"),
         jeq(R2, packet.IPV4, "ipv4"),
         jne(R2, packet.IPV6, "pass"),
-        packet.ipv6(R2, R6, R7, "pass", header=R8),
         judge(6, networks[6]),
         Label("ipv4"),
-        packet.ipv4(R2, R6, R7, "pass", header=R8),
         judge(4, networks[4]),
         Label("drop"),
         mov(R1, 1),

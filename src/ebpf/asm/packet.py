@@ -53,7 +53,7 @@ _VLAN, _VLAN_OUTER = 0x8100, 0x88A8
 
 # uapi linux/in.h, in6.h: what `ipv4` and `ipv6` leave.
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
+_EXTENSIONS = _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 
 # struct xdp_md and struct __sk_buff of uapi linux/bpf.h: where data and data_end are.
 _BOUNDS = {
@@ -132,6 +132,7 @@ def start(type: ProgramType, context: Register, *, cursor: Register, end: Regist
     data, data_end = _BOUNDS[type]
     if register("cursor", cursor) == register("context", context):
         raise AsmError("cursor must not be the register of context, which end is loaded from")
+    _check_different({"cursor": cursor, "end": end})
     return [ldxw(cursor, context + data), ldxw(end, context + data_end)]
 
 
@@ -261,8 +262,9 @@ def ipv6(
 ) -> Code:
     """protocol = what the packet carries (TCP, UDP, ICMPV6), behind up to `extensions` headers.
 
-    Passed over are those of hop-by-hop, routing, fragment and destination options. The second and
-    later fragments of a packet go to `otherwise`. `header` gets the start of the IPv6 header.
+    Passed over are those of hop-by-hop, routing, fragment and destination options. A packet with
+    more of them goes to `otherwise`, and so do the second and later fragments of one. `header` gets
+    the start of the IPv6 header.
     """
     done = fresh("ipv6")
     code: Code = [
@@ -275,7 +277,7 @@ def ipv6(
     ]
     for _ in range(extensions):
         code += _extension(protocol, cursor, end, otherwise, scratch, done)
-    return [*code, Label(done)]
+    return [*code, *(jeq(protocol, one, otherwise) for one in _EXTENSIONS), Label(done)]
 
 
 def _extension(

@@ -219,10 +219,15 @@ def for_range(
 
     Raises:
         AsmError: a call in the block would overwrite a register of the loop; at_most without a
-            constant `start`.
+            constant `start`; a negative number; `stop` is the register `counter`.
     """
     loop = _new_loop("for")
     by = in_range("step", step, 1, 2**31 - 1)
+    for name, bound in (("start", start), ("stop", stop)):
+        if not isinstance(bound, Register):
+            in_range(name, bound, 0, 2**64 - 1)
+    if stop == counter:
+        raise AsmError(f"stop must not be {counter!r}, the counter: it would never be below itself")
     body = _body(block, loop)
     _check_survives("counter", counter, body)
     _check_survives("stop", stop, body)

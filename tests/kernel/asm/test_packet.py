@@ -27,6 +27,7 @@ from ebpf.asm import (
     lsh,
     mov,
     packet,
+    return_,
 )
 from ebpf.asm import or_ as bit_or
 
@@ -172,6 +173,24 @@ def test_a_packet_is_taken_apart(program: Program, name: str) -> None:
     whole, (protocol, port) = PACKETS[name]
     for behind in (b"", bytes(100)):
         assert program.test_run(whole + behind).return_value == protocol << 16 | port
+
+
+@pytest.mark.parametrize("fifth", [HOPS, ROUTING, DESTINATION, FRAGMENT])
+def test_more_extensions_than_are_passed_over(fifth: int) -> None:
+    """An extension is told as what the packet carries: TCP is not dropped behind it."""
+    code = [
+        packet.start(ProgramType.XDP, R1, cursor=R6, end=R7),
+        packet.ethernet(R2, R6, R7, "no"),
+        packet.ipv6(R2, R6, R7, "no"),
+        return_(R2),
+        Label("no"),
+        return_(256),
+    ]
+    before = ethernet(0x86DD) + ipv6(DESTINATION) + extension(DESTINATION) * 3
+    with Program.load(ProgramType.XDP, code) as made:
+        for protocol, behind in ((fifth, 256), (6, 6)):
+            frame = before + extension(protocol) + extension(6) + tcp()
+            assert made.test_run(frame).return_value == behind
 
 
 @pytest.mark.parametrize("name", PACKETS)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ebpf.asm import R0, R2, R6, R7, R8, packet
+from ebpf import ProgramType
+from ebpf.asm import R0, R1, R2, R6, R7, R8, packet
 from ebpf.errors import AsmError
 
 
@@ -34,3 +35,9 @@ def test_a_check_leaves_the_cursor_alone() -> None:
     """The cursor would be behind the bytes that were asked for."""
     with pytest.raises(AsmError, match="cursor and scratch are both R0"):
         packet.need(R0, R7, 20, "other")
+
+
+def test_the_start_and_the_end_have_their_own_registers() -> None:
+    """Every packet would be empty."""
+    with pytest.raises(AsmError, match="cursor and end are both R6"):
+        packet.start(ProgramType.XDP, R1, cursor=R6, end=R6)
