@@ -21,6 +21,8 @@ SUFFIX = ".bpf.c"
 def find_sources(path: str | os.PathLike[str]) -> Iterator[Path]:
     """`path` itself, or the sources in the directory `path` and those below, in order.
 
+    Not in directories such as ``.venv``, whose names begin with a dot.
+
     Raises CompileError for a file of another name or none, and where a directory has no source.
     """
     start = Path(path)
@@ -31,10 +33,14 @@ def find_sources(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise CompileError(f"{start} is no source: its name has to end with {SUFFIX}")
         yield start
         return
-    found = sorted(start.rglob(f"*{SUFFIX}"))
+    found = sorted(one for one in start.rglob(f"*{SUFFIX}") if not _is_hidden(one, start))
     if not found:
         raise CompileError(f"there is no *{SUFFIX} in {start}")
     yield from found
+
+
+def _is_hidden(source: Path, start: Path) -> bool:
+    return any(part.startswith(".") for part in source.relative_to(start).parent.parts)
 
 
 def placed_sources(

@@ -53,6 +53,20 @@ def test_a_directory_is_built(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert one_bpf.Variables(one_bpf.spec()).number == 7
 
 
+def test_hidden_directories_are_left_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`build .` would write into what is installed in .venv; or build nothing below such a name."""
+    hidden = folder / ".venv" / "lib"
+    hidden.mkdir(parents=True)
+    (hidden / "other.bpf.c").write_text(SOURCE)
+    assert main(["build", "--object", str(folder)]) == 0
+    made = capsys.readouterr().out.splitlines()
+    assert made == [str(folder / "below" / "tcp-life.bpf.o"), str(folder / "one.bpf.o")]
+    assert main(["build", "--object", str(hidden)]) == 0
+    assert (hidden / "other.bpf.o").exists()
+
+
 def test_objects(folder: Path, tmp_path: Path) -> None:
     """The object would not be where it was asked for, or none."""
     out = tmp_path / "out"
