@@ -52,12 +52,12 @@ def parse(output: str) -> tuple[Diagnostic, ...]:
 
 
 def failure(source: str, command: list[str], status: int, output: str) -> CompileError:
-    """The error for a compiler that ended with `status` and said `output`."""
+    """The error for a compiler that ended with `status`, said `output` and made nothing."""
     diagnostics = parse(output)
     first = next((one for one in diagnostics if one.severity in _ERRORS), None)
     if first is None:
-        ended = f"signal {-status}" if status < 0 else f"status {status}"
-        text = f"{source}: {' '.join(command)} ended with {ended}"
+        ended = f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
+        text = f"{source}: {' '.join(command)} {ended if status else 'made no object file'}"
         return CompileError(
             f"{text}\n{output.rstrip()}".rstrip(), diagnostics=diagnostics, output=output
         )

@@ -81,7 +81,7 @@ def compile_c(
 
     Raises:
         CompileError: there is no compiler, or the source does not compile; ``file``, ``line``,
-            ``column`` and ``message`` say where and why.
+            ``column`` and ``message`` say where and why. Or `flags` have it make no object.
         OSError: the file cannot be read.
         FormatError: the object is none that the loader reads, see `CollectionSpec.from_bytes`.
     """
@@ -224,9 +224,11 @@ class _Job(NamedTuple):
             if run.status and _VMLINUX.search(run.output):
                 problem = self._add_vmlinux(folder)
                 run = self._run(folder)
-            if run.status:
+            object_file = os.path.join(folder, _MADE)
+            # There is none with flags such as -fsyntax-only.
+            if run.status or not os.path.exists(object_file):
                 raise failure(self.source.file, run.command, run.status, run.output)
-            with open(os.path.join(folder, _MADE), "rb") as file:
+            with open(object_file, "rb") as file:
                 made = stored.Compiled(file.read(), run.output)
             if keep and not problem:
                 read = dependencies.read_files(os.path.join(folder, _LISTED))

@@ -67,6 +67,12 @@ def test_a_compiler_that_crashes(fake: Fake) -> None:
         ebpf.compile_c("int x;")
 
 
+def test_flags_that_make_no_object(clang: str) -> None:
+    """A file would be missing that the user has never heard of."""
+    with pytest.raises(CompileError, match=r"-fsyntax-only .*made no object file"):
+        ebpf.compile_c("int x;", compiler=clang, flags=["-fsyntax-only"])
+
+
 def test_warnings_are_pythons(clang: str) -> None:
     """A warning would vanish, at the latest when the object comes from the cache."""
     for _ in range(2):
