@@ -61,8 +61,9 @@ def attach_socket_filter(program: HasFileno, socket: HasFileno) -> Link:
     """
     target = f"socket {_named(socket)}"
     check_type(program, target, ProgramType.SOCKET_FILTER)
-    _set_option(socket, _SO_ATTACH_BPF, program, target, _FILTER_REFUSALS)
-    return SocketAttachment(socket, _SO_DETACH_BPF, target)
+    what = f"attach {program!r} to the {target}"
+    identity = _attach(socket, _SO_ATTACH_BPF, program, what, _FILTER_REFUSALS)
+    return SocketAttachment(socket, _SO_DETACH_BPF, identity, target)
 
 
 def attach_reuseport(program: HasFileno, socket: HasFileno) -> Link:
@@ -80,8 +81,9 @@ def attach_reuseport(program: HasFileno, socket: HasFileno) -> Link:
     """
     target = f"group of the socket {_named(socket)}"
     check_type(program, target, ProgramType.SK_REUSEPORT, ProgramType.SOCKET_FILTER)
-    _set_option(socket, _SO_ATTACH_REUSEPORT_EBPF, program, target, _GROUP_REFUSALS)
-    return SocketAttachment(socket, _SO_DETACH_REUSEPORT_BPF, target)
+    what = f"attach {program!r} to the {target}"
+    identity = _attach(socket, _SO_ATTACH_REUSEPORT_EBPF, program, what, _GROUP_REFUSALS)
+    return SocketAttachment(socket, _SO_DETACH_REUSEPORT_BPF, identity, target)
 
 
 def _named(socket: HasFileno) -> str:
@@ -89,16 +91,19 @@ def _named(socket: HasFileno) -> str:
     return f"with descriptor {socket.fileno()}"
 
 
-def _set_option(
-    socket: HasFileno, option: int, program: HasFileno, target: str, refusals: dict[int, str]
-) -> None:
+def _attach(
+    socket: HasFileno, option: int, program: HasFileno, what: str, refusals: dict[int, str]
+) -> tuple[object, ...]:
+    """Set the option; what tells the socket, or its group, from all others."""
     try:
+        # Before: what fails afterwards, for want of a descriptor, would leave it to nobody.
+        identity = _identity(socket.fileno(), group=option == _SO_ATTACH_REUSEPORT_EBPF)
         _setsockopt(socket.fileno(), option, program.fileno())
     except OSError as error:
         code = error.errno or 0
         meaning = refusals.get(code)
-        what = f"attach {program!r} to the {target}"
         raise from_errno(code, f"{what}: {meaning}" if meaning else what) from None
+    return identity
 
 
 def _setsockopt(fd: int, option: int, value: int) -> None:
@@ -142,11 +147,12 @@ def _weak(socket: HasFileno) -> Callable[[], HasFileno | None]:
 class SocketAttachment(Link):
     """A program of a socket, for which the kernel has no link."""
 
-    def __init__(self, socket: HasFileno, detach: int, target: str) -> None:
+    def __init__(
+        self, socket: HasFileno, detach: int, identity: tuple[object, ...], target: str
+    ) -> None:
         super().__init__(-1, target)
         # What the socket, or the group, has now is what was attached to it last.
-        group = detach == _SO_DETACH_REUSEPORT_BPF
-        self._key = (detach, *_identity(socket.fileno(), group=group))
+        self._key = (detach, *identity)
         _latest[self._key] = self
         # Closing the socket is to end the connection, so nothing here may keep it open.
         self._socket: Callable[[], HasFileno | None] | None = _weak(socket)

@@ -69,6 +69,24 @@ def test_a_filter_drops_and_shortens(space: Namespace) -> None:
         assert [receiver.recv(16) for _ in range(2)] == [b"cut", b"whole"]
 
 
+def test_a_filter_without_an_owner(space: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no descriptor is left to tell the socket by, it has a filter that nothing takes off."""
+
+    def full(fd: int, *, group: bool) -> tuple[object, ...]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("ebpf.links.socket._identity", full)
+    with (
+        bound(space) as receiver,
+        bound(space) as sender,
+        returning(0, type=ProgramType.SOCKET_FILTER) as drop,
+    ):
+        with pytest.raises(BpfError, match="EMFILE"):
+            drop.attach_socket_filter(receiver)
+        sender.sendto(b"1", receiver.getsockname())
+        assert receiver.recv(2) == b"1"
+
+
 def test_closing_a_filter_that_was_replaced(space: Namespace) -> None:
     """The way to replace a filter, and to close the old one, leaves the socket without any."""
     with (
