@@ -77,7 +77,6 @@ LISTING: Calls = {
 }
 BATCHED: Calls = {
     "lookup_batch": lambda m: m.lookup_batch(),
-    "lookup_and_delete_batch": lambda m: m.lookup_and_delete_batch(),
     "lookup_batch_into": lambda m: m.lookup_batch_into(bytearray(4), bytearray(8)),
     "batches": lambda m: m.batches(),
     "lookup_many": lambda m: m.lookup_many([]),
@@ -100,6 +99,7 @@ METHODS: list[tuple[Callable[[], Any], Calls]] = [
             **LISTING,
             **BATCHED,
             "delete_batch": lambda m: m.delete_batch([]),
+            "lookup_and_delete_batch": lambda m: m.lookup_and_delete_batch(),
             "__setitem__": lambda m: m.__setitem__(0, 1),
             "__len__": lambda m: len(m),
             "keys": lambda m: list(m.keys()),

@@ -62,6 +62,7 @@ _PER_CPU = ("lookup_cpu", "put_cpu")
 _WITHOUT: dict[type[Map[Any, Any]], tuple[str, ...]] = {
     StackTraceMap: ("put", *_PER_CPU),
     StorageMap: ("dump", "to_dict", *_PER_CPU),
+    ArrayMap: ("lookup_and_delete_batch",),
     DescriptorArray: _PER_CPU,
 }
 name_missing(

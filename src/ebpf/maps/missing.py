@@ -59,10 +59,11 @@ class MissingOperator(Missing):
 
 
 def _text(map: Any, cls: type[Any], operation: str) -> str:
-    what = f"a {cls.__name__}" if map is None else f"{one(map.type)} map"
+    name = f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}"
+    what = name if map is None else f"{one(map.type)} map"
     elsewhere = "" if map is None else _ELSEWHERE.get(map.type, "")
     there = ", ".join(sorted(name for name in _operations(cls) if name[0] != "_"))
-    return f"{what} has no {operation}; a {cls.__name__} has: {there}{elsewhere}"
+    return f"{what} has no {operation}; {name} has: {there}{elsewhere}"
 
 
 def name_missing(base: type[Any], classes: Mapping[type[Any], Iterable[str]]) -> None:

@@ -80,6 +80,24 @@ def test_tasks_by_their_process() -> None:
             child.kill()
 
 
+def test_tasks_that_are_none() -> None:
+    """The error names neither the key nor the map, or a process that has the number of one that
+    ended is taken for it."""
+    ended = SimpleNamespace(pid=os.getpid(), returncode=0)
+    with storage(MapType.TASK_STORAGE) as m, Path("/dev/null").open("rb") as file:
+        m[SimpleNamespace(pid=os.getpid(), returncode=None)] = 1
+        for key, told in ((ended, "has ended"), (SimpleNamespace(pid=1 << 30), "1073741824")):
+            with pytest.raises(ProcessLookupError, match=rf"key of .*'store'.*{told}"):
+                m[key]
+        with pytest.raises(ebpf.BpfError, match=r"key of .*'store'.*the process -1: "):
+            m[SimpleNamespace(pid=-1)]
+        for use in (m.lookup, m.delete, lambda key: m.put(key, 1)):
+            with pytest.raises(ebpf.BpfError, match=r"'store'.*: the key is no pidfd"):
+                use(file)
+    with pytest.raises(ebpf.ClosedError):
+        m.lookup(0)
+
+
 def test_a_key_that_does_not_fit_its_codec() -> None:
     """The descriptor of a task is left open where the map's keys are no descriptors."""
     with storage(MapType.TASK_STORAGE) as m, StorageMap.from_fd(m.fileno(), key=4) as raw:
@@ -99,7 +117,7 @@ def test_inodes(tmp_path: Path) -> None:
         exercise(m, one)
         m[str(one)], m[two] = 1, 2
         assert (m[file], m[one], m[two]) == (1, 1, 2)
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"^key of .*'store'.*/three"):
             m[tmp_path / "three"]
 
 
@@ -131,7 +149,7 @@ def test_it_can_not_be_iterated() -> None:
 def test_a_key_that_is_no_socket() -> None:
     """Any descriptor is taken for a socket, or the error doesn't name the map."""
     with storage(MapType.SK_STORAGE) as m:
-        with pytest.raises(ebpf.BpfError, match=r"write the key .*'store'"):
+        with pytest.raises(ebpf.BpfError, match=r"write the key .*'store'.*the key is no socket"):
             m[m] = 1
         with pytest.raises(ebpf.CodecError, match=r"^key of .*'store'"):
             m["socket"] = 1
