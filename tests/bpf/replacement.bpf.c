@@ -30,6 +30,29 @@ int other_number(struct xdp_md *context)
 	return context ? result : 0;
 }
 
+struct {
+	NUMBER(type, HASH);
+	TYPE(key, u32);
+	TYPE(value, u64);
+	NUMBER(max_entries, 1024);
+} counts SEC(".maps");
+
+const volatile u32 loader;
+
+/* Counts its calls for the process that loaded it. */
+SEC("?freplace/number")
+int counts_number(struct xdp_md *context)
+{
+	u32 process = loader;
+	u64 one = 1, *value = map_lookup(&counts, &process);
+
+	if (value)
+		*value += 1;
+	else
+		map_update(&counts, &process, &one, 0);
+	return context ? 3 : 0;
+}
+
 u32 entered, left;
 
 SEC("?fentry/number")

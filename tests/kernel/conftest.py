@@ -1,7 +1,8 @@
 """What a kernel test may depend on, and how its outcome is told.
 
 Each test on each kernel is one of: works, too old (5.15), not built (CONFIG_X), refused (as a C
-program that does the same is). Anything else is a failure; a plain skip is one as well.
+program that does the same is). Anything else is a failure; a plain skip is one as well. What could
+deny something to the whole machine is not run but in a VM, or where the kernel refuses it anyway.
 
 That a kernel is too old is the library's own word. A mistake that made it say so of everything
 would leave an old kernel without a failure, but for the tests marked ``everywhere``.
@@ -45,6 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "everywhere: no kernel is too old for it, whatever the library says"
     )
+    config.addinivalue_line(
+        "markers", "in_vm: on another machine it is run only where `refused_like` says refused"
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -67,6 +71,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if not environment.kernel_has(option):
                 item.stash[_outcome] = f"not built ({option})"
                 pytest.skip(f"not built ({option})")
+    if item.get_closest_marker("in_vm") is not None and not _may_attach(item):
+        item.stash[_outcome] = "not run (in a VM only)"
+        pytest.skip("not run (in a VM only)")
+
+
+def _may_attach(item: pytest.Item) -> bool:
+    """Whether the machine is the test's own, or does not let it attach anything."""
+    proofs = [marker.args[0] for marker in item.iter_markers("refused_like")]
+    return "EBPF_VM" in os.environ or any(map(environment.c_program_is_refused, proofs))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -88,6 +88,28 @@ def test_refused_where_c_is_not():
 def test_that_fails_otherwise():
     assert kept
 
+@pytest.mark.in_vm
+@pytest.mark.refused_like(os.environ["GRANTED"])
+def test_that_could_deny():
+    assert kept
+
+@pytest.mark.in_vm
+def test_that_could_deny_and_is_never_refused():
+    assert kept
+
+@pytest.mark.in_vm
+@pytest.mark.refused_like(os.environ["REFUSED"])
+def test_that_could_deny_but_is_refused():
+    refuse()
+
+def test_that_goes_into_a_vm():
+    os.environ["EBPF_VM"] = "5.10"
+
+@pytest.mark.in_vm
+@pytest.mark.refused_like(os.environ["GRANTED"])
+def test_that_could_deny_to_a_vm():
+    pass
+
 def test_that_leaves_a_descriptor():
     kept.append(os.open("/dev/null", os.O_RDONLY))
 
@@ -128,6 +150,11 @@ EXPECTED = {
     "refused_as_c_is": "refused (as {refused} is)",
     "refused_where_c_is_not": "failed",
     "that_fails_otherwise": "failed",
+    "that_could_deny": "not run (in a VM only)",
+    "that_could_deny_and_is_never_refused": "not run (in a VM only)",
+    "that_could_deny_but_is_refused": "refused (as {refused} is)",
+    "that_goes_into_a_vm": "works",
+    "that_could_deny_to_a_vm": "works",
     "that_leaves_a_descriptor": "failed",
     "too_old_and_leaves_a_descriptor": "failed",
     "whose_fixture_is_newer": "too old (5.15)",
@@ -144,8 +171,9 @@ def run(directory: Path, tests: str) -> tuple[int, str, dict[str, str]]:
     (directory / "test_sample.py").write_text(HEAD + tests)
     (directory / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", conftest.__name__]
-    # Options and plugins of the run that this test is part of are none of the rules.
-    inherited = {name: value for name, value in os.environ.items() if name[:7] != "PYTEST_"}
+    # Options and plugins of the run that this test is part of are none of the rules, nor is its VM.
+    own = ("PYTEST_", "EBPF_VM")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), str(directory)],
         cwd=ROOT,

@@ -19,6 +19,7 @@ def reads(program: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 @BPF_LSM[0]
 @BPF_LSM[1]
+@BPF_LSM[2]
 def test_file_guard_denies_some_files_to_some_programs(tmp_path: Path) -> None:
     """Another program or file is denied, another name gets around it, or it goes on afterwards."""
     # Refused here where LSM programs are refused, and too old where it lacks what it asks for.

@@ -19,6 +19,8 @@ import pytest
 
 from ebpf import (
     AttachType,
+    Collection,
+    CollectionSpec,
     HashMap,
     IteratorLink,
     Link,
@@ -32,6 +34,7 @@ from ebpf.asm import R0, exit_, mov
 from tests.binaries import built
 from tests.kernel import environment
 from tests.kernel.samples import CLONE, CLONED, PASS, count, load, start_threads
+from tests.objects import compiled
 
 if TYPE_CHECKING:
     from ebpf.links.base import HasFileno
@@ -50,7 +53,14 @@ RETURNED = {"x86_64": 80, "aarch64": 0}[platform.machine()]
 KPROBES = pytest.mark.needs_config("CONFIG_KPROBES")
 FPROBE = pytest.mark.needs_config("CONFIG_KPROBES", "CONFIG_FPROBE")
 FENTRY = pytest.mark.refused_like("fentry.c")
-BPF_LSM = (pytest.mark.needs_config("CONFIG_BPF_LSM"), pytest.mark.refused_like("lsm.c"))
+FREPLACE = pytest.mark.refused_like("freplace.c")
+# What could deny something to the whole machine.
+FMOD_RET = (FENTRY, pytest.mark.in_vm)
+BPF_LSM = (
+    pytest.mark.needs_config("CONFIG_BPF_LSM"),
+    pytest.mark.refused_like("lsm.c"),
+    pytest.mark.in_vm,
+)
 
 
 @dataclass
@@ -184,6 +194,36 @@ def remove_cgroups() -> None:
             made.rmdir()
 
 
+# What the freplace hook loaded, the replaced program first.
+_replaced: list[Collection] = []
+
+
+def replaced() -> Program:
+    """A program with a function for others to replace; a child that is forked has the same one."""
+    if not _replaced:
+        _replaced.append(CollectionSpec.from_file(compiled("replacement")).load())
+    return _replaced[0].programs["calls_number"]
+
+
+def in_its_place(counts: Counts) -> Program:
+    """A function that counts its calls for the process that loaded it."""
+    spec = CollectionSpec.from_file(compiled("replacement"))
+    spec.select("counts_number")
+    spec.variables["loader"].value = os.getpid()
+    objects = spec.load(targets={"counts_number": replaced()}, maps={"counts": counts})
+    _replaced.append(objects)
+    return objects.programs["counts_number"]
+
+
+def calls_number(link: Link | None) -> None:
+    replaced().test_run(bytes(64))
+
+
+def forget_replaced() -> None:
+    while _replaced:
+        _replaced.pop().close()
+
+
 HOOKS: dict[str, Hook] = {
     "tracepoint": Hook(
         counting(ProgramType.TRACEPOINT), lambda p: p.attach_tracepoint(*CLONED), threads
@@ -295,7 +335,7 @@ HOOKS: dict[str, Hook] = {
         for_function(AttachType.MODIFY_RETURN, f"security_{TASK_ALLOC}"),
         lambda p: p.attach_tracing(),
         threads,
-        marks=(FENTRY,),
+        marks=FMOD_RET,
     ),
     "fsession": Hook(
         for_function(AttachType.TRACE_FSESSION),
@@ -341,6 +381,13 @@ HOOKS: dict[str, Hook] = {
         in_cgroup,
         marks=BPF_LSM,
         cleanup=remove_cgroups,
+    ),
+    "freplace": Hook(
+        in_its_place,
+        lambda p: p.attach_freplace(),
+        calls_number,
+        marks=(FREPLACE,),
+        cleanup=forget_replaced,
     ),
     "iter": Hook(for_function(AttachType.TRACE_ITER, "bpf_prog"), lambda p: p.attach_iter(), walk),
     "iter, sleepable": Hook(

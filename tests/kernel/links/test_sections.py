@@ -10,7 +10,7 @@ import pytest
 from ebpf import Collection, CollectionSpec, EbpfError, IteratorLink, LinkGroup, query
 from ebpf.elf.sections import parse_section_name
 from tests.binaries import built
-from tests.kernel.links.hooks import FENTRY, FPROBE, KPROBES, library
+from tests.kernel.links.hooks import FENTRY, FMOD_RET, FPROBE, KPROBES, library
 from tests.kernel.links.network_hooks import NETKIT, forget_networks, near, netkit
 from tests.kernel.samples import start_threads
 from tests.objects import compiled
@@ -42,7 +42,7 @@ KERNEL_CALLS = {
     "kprobe.session/kernel_clone": (start_threads, FPROBE),
     "fentry/kernel_clone": (start_threads, FENTRY),
     "fexit/kernel_clone": (start_threads, FENTRY),
-    "fmod_ret/security_task_alloc": (start_threads, FENTRY),
+    "fmod_ret/security_task_alloc": (start_threads, FMOD_RET),
     "fsession/kernel_clone": (start_threads, FENTRY),
     "fentry.multi/kernel_clone": (start_threads, FENTRY),
 }

@@ -23,6 +23,8 @@ from tests.kernel import environment
 from tests.kernel.examples.support import TRUE
 from tests.kernel.links.hooks import (
     FENTRY,
+    FMOD_RET,
+    FREPLACE,
     cgroup,
     inside_cgroup,
     remove_cgroups,
@@ -70,7 +72,8 @@ def test_fexit_sees_what_the_function_returned() -> None:
         assert kept[os.getpid()] == child
 
 
-@FENTRY
+@FMOD_RET[0]
+@FMOD_RET[1]
 def test_fmod_ret_makes_the_function_return_something_else() -> None:
     """The program is attached after the function, or what it returns is dropped."""
     refused = only_this_process([mov(R0, -errno.EPERM)])
@@ -217,6 +220,7 @@ def lsm(insns: list[Any], attach_type: AttachType = AttachType.LSM_MAC) -> Progr
 
 @pytest.mark.needs_config("CONFIG_BPF_LSM")
 @pytest.mark.refused_like("lsm.c")
+@pytest.mark.in_vm
 def test_an_lsm_program_denies() -> None:
     """What it returns is dropped, or it denies when it is gone."""
     with lsm(only_this_process([mov(R0, -errno.EPERM)])) as program:
@@ -227,6 +231,7 @@ def test_an_lsm_program_denies() -> None:
 
 @pytest.mark.needs_config("CONFIG_BPF_LSM")
 @pytest.mark.refused_like("lsm.c")
+@pytest.mark.in_vm
 def test_an_lsm_program_denies_in_one_cgroup() -> None:
     """Processes outside are judged as well, or those inside are not (6.0)."""
     made = cgroup()
@@ -250,7 +255,7 @@ def test_an_lsm_program_denies_in_one_cgroup() -> None:
 # ---- freplace -------------------------------------------------------------------------------
 
 
-@pytest.mark.refused_like("freplace.c")
+@FREPLACE
 def test_a_program_takes_a_functions_place() -> None:
     """The original runs on, or does not come back."""
     spec = CollectionSpec.from_file(compiled("replacement"))
@@ -283,6 +288,7 @@ def spec_again() -> Any:
 
 @pytest.mark.needs_config("CONFIG_BPF_LSM")
 @pytest.mark.refused_like("lsm.c")
+@pytest.mark.in_vm
 def test_a_sleepable_lsm_program() -> None:
     """At the hook that may sleep on every kernel, which each exec passes."""
     with per_process() as counts, sleepable_lsm("bprm_committed_creds")(counts) as program:
