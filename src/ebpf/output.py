@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import time
+import warnings
 
 from ebpf import tracefs
 from ebpf._sys import bpf
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Bytes of one read.
 _PIECE = 1 << 16
+# Bytes that the kernel keeps of a program's stream (BPF_STREAM_MAX_CAPACITY of <linux/bpf.h>).
+_KEPT = 100_000
 
 # "            bash-1234    [001] d..31  5678.123456: bpf_trace_printk: text"; behind the thread may
 # be its process. The name takes 16 bytes. It may have anything in it, as the text may, so only its
@@ -78,7 +82,8 @@ class TracePipe:
 
         Raises:
             BpfFileNotFoundError: tracefs is not mounted, or has no such instance.
-            PermissionError: this process may not read it.
+            BpfPermissionError: this process may not read it; the message has the command.
+            BpfError: EBUSY, somebody else reads it: newer kernels let one at a time.
         """
         folder = tracefs.find()
         if instance is not None:
@@ -89,8 +94,8 @@ class TracePipe:
                 raise BpfFileNotFoundError(
                     2, f"open the trace pipe: there is no {folder}; make it with mkdir"
                 )
-        path = os.path.join(folder, "trace_pipe")
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._path = os.path.join(folder, "trace_pipe")
+        self._fd = tracefs.open_to_read(self._path, "open the trace pipe", os.O_NONBLOCK)
         self._rest = b""
         #: Lines that the kernel had no room for, as far as it has said so.
         self.lost = 0
@@ -160,7 +165,15 @@ class TracePipe:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._fd >= 0:
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                # The warning may have been made an error.
+                self.close()
+
+    def __repr__(self) -> str:
+        return f"<ebpf.TracePipe {self._path}{' closed' if self._fd < 0 else ''}>"
 
 
 def _text(raw: bytes) -> str:
@@ -184,17 +197,24 @@ class ProgramStream:
             raise TypeError(f"stream: {stream!r} is not an ebpf.types.Stream")
         self._program = program
         self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self) -> str:
         """Everything that was written and not read yet. Does not wait: the kernel has no way to.
 
+        A character of which only the first bytes are there comes with the next call.
+
         Raises:
             NotSupportedError: the kernel has no streams of programs.
         """
-        parts = []
-        while part := bpf.prog_stream_read_by_fd(self._program.fileno(), self._stream, _PIECE):
-            parts.append(part)
-        return b"".join(parts).decode("utf-8", "replace")
+        data = b""
+        # No more than there can be: a program that goes on writing must not keep this going.
+        while len(data) < _KEPT:
+            part = bpf.prog_stream_read_by_fd(self._program.fileno(), self._stream, _PIECE)
+            if not part:
+                break
+            data += part
+        return self._decoder.decode(data)
 
     def follow(self, interval: float = 0.1) -> Iterator[str]:
         """What is written, as it comes, without end; looks every `interval` seconds."""

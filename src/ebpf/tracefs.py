@@ -7,7 +7,7 @@ import os
 
 from ebpf._sys import facts, mounts
 from ebpf._sys.arguments import check_text
-from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
+from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError, from_errno
 from ebpf.info import Info
 from ebpf.patterns import Pattern
 
@@ -167,6 +167,24 @@ def _unreadable(action: str, path: str, command: str, error: PermissionError) ->
         f"{action}: this process may not read {path}; run it as root, or let a group read it:"
         f" {command}",
     )
+
+
+def open_to_read(path: str, action: str, flags: int = 0) -> int:
+    """A descriptor of a file of tracefs that is read as it fills.
+
+    Raises:
+        BpfPermissionError: this process may not read it; the message has the command.
+        BpfError: what the kernel refused; EBUSY, somebody else has it open.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    except PermissionError as error:
+        raise _unreadable(action, path, f"{SHARE_COMMAND} {find()}", error) from None
+    except OSError as error:
+        what = f"{action}: {path}"
+        if error.errno == errno.EBUSY:
+            what += " is open elsewhere, and takes one reader at a time"
+        raise from_errno(error.errno or 0, what) from None
 
 
 def lines(path: str) -> list[str]:

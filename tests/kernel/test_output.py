@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ebpf import BpfFileNotFoundError, ClosedError, ProgramStream, ProgramType, TracePipe
+from ebpf import BpfError, BpfFileNotFoundError, ClosedError, ProgramStream, ProgramType, TracePipe
 from ebpf.asm import R1, R2, R3, R6, R10, add, call, lddw, ldxdw, mov, stxdw
 from ebpf.spec import CollectionSpec
 from ebpf.types import Stream
@@ -145,6 +145,22 @@ def test_a_closed_pipe_says_so(instance: str) -> None:
     for use in (pipe.read, pipe.poll, pipe.fileno, pipe.__enter__):
         with pytest.raises(ClosedError):
             use()
+
+
+def test_a_pipe_that_somebody_else_reads(instance: str) -> None:
+    """Newer kernels let one at a time, and EBUSY alone does not say so."""
+    with TracePipe(instance):
+        try:
+            TracePipe(instance).close()
+        except BpfError as error:
+            wanted = f"{instance}/trace_pipe is open elsewhere, and takes one reader at a time"
+            assert wanted in str(error)  # noqa: PT017
+
+
+def test_a_forgotten_pipe_says_so(instance: str) -> None:
+    """Where one reader is let in, nobody would know who it is."""
+    with pytest.warns(ResourceWarning, match=f"unclosed <ebpf.TracePipe .*{instance}/trace_pipe>"):
+        TracePipe(instance).__repr__()
 
 
 def test_a_timeout_that_is_no_time(instance: str) -> None:

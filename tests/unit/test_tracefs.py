@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from ebpf import tracefs
 from ebpf._sys import facts
 from ebpf._sys import mounts as system_mounts
-from ebpf.errors import BpfFileNotFoundError, BpfPermissionError, FormatError
+from ebpf.errors import BpfError, BpfFileNotFoundError, BpfPermissionError, FormatError
 
 
 @pytest.fixture
@@ -55,6 +56,36 @@ def test_an_empty_mount_point_is_not_tracefs(mounts: tuple[Path, Path]) -> None:
     assert tracefs.find() == str(mounts[1])
     fill(mounts[0])
     assert tracefs.find() == str(mounts[0])
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.EACCES, r"^read it: this process may not read PATH; run it as root.*gid=GROUP"),
+        (errno.EPERM, r"^read it: read PATH: not permitted.*Facts: capabilities"),
+        (
+            errno.EBUSY,
+            r"^read it: PATH is open elsewhere, and takes one reader at a time: Device",
+        ),
+        (errno.ENODEV, r"^read it: PATH: No such device"),
+    ],
+)
+def test_a_file_that_cannot_be_opened(
+    code: int, told: str, mounts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error would be Python's own, without a remedy, and no BpfError."""
+    fill(mounts[0])
+    monkeypatch.setattr(facts, "reads_every_file", lambda: False)
+
+    def refused(path: str, flags: int) -> int:
+        assert flags == os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(BpfError) as caught:
+        tracefs.open_to_read("PATH", "read it", os.O_NONBLOCK)
+    assert caught.value.errno == code
+    assert re.search(told, caught.value.strerror or "")
 
 
 def test_a_directory_that_may_not_be_read_is_said_to_be_that(
