@@ -223,9 +223,11 @@ def _place(kind: str, symbol: str | None, offset: int, address: int) -> tuple[st
 def _failed(code: int, target: str, symbol: str | None) -> NoReturn:
     if code not in (errno.ENOENT, errno.EINVAL, errno.EILSEQ, errno.EADDRNOTAVAIL):
         perf.fail(code, f"open {target}")
-    addresses = kallsyms.function_addresses(symbol) if symbol is not None else []
-    if symbol is not None and not addresses:
-        near = kallsyms.nearest(symbol)
+    # "module:function" is the kernel's way to choose among several.
+    name = None if symbol is None else symbol.rpartition(":")[2]
+    addresses = kallsyms.function_addresses(name) if name is not None else []
+    if name is not None and not addresses:
+        near = kallsyms.nearest(name)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise BpfFileNotFoundError(errno.ENOENT, f"no kernel function {symbol}{hint}")
     if code == errno.EADDRNOTAVAIL:

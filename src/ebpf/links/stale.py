@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def cleanup(netns: Namespace | None = None) -> list[str]:
     """Remove what this library attached for processes that are gone; what was removed.
 
-    A process that ends by itself leaves nothing; one that SIGKILL ended does, or SIGTERM where the
-    program does not handle it.
+    A process that ends by itself leaves nothing, but for an event in tracefs that a forked child
+    still has; one that SIGKILL ended does, or SIGTERM where the program does not handle it.
 
     BPF links need none of it: the kernel ends them with the process. It is for XDP over netlink,
     clsact filters and routes with programs of one network namespace, for programs of cgroups that

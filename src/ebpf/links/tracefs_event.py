@@ -74,9 +74,13 @@ class TracefsEvent:
             link.close()
 
     def remove(self) -> None:
-        """Remove the event; the second time does nothing. One whose link is pinned stays."""
-        if _own.pop(self.name, None) is not None:
-            _remove(self.file, self.name)
+        """Remove the event; the second time does nothing.
+
+        One whose link is pinned, or held by a forked child, stays: it is tried again when the
+        process ends.
+        """
+        if _own.pop(self.name, None) is not None and not _remove(self.file, self.name):
+            _own[self.name] = self
 
 
 class TracefsLink(LinkGroup):
@@ -143,7 +147,7 @@ def _remove(file: str, name: str) -> bool:
     try:
         _write(file, f"-:{GROUP}/{name}", "remove a probe")
     except BpfError as error:
-        # By a pinned link, or by a process that has another number here (a container).
+        # By a pinned link, a forked child, or a process that has another number here (a container).
         if error.errno != errno.EBUSY:
             raise
         return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ebpf import (
     tracefs,
 )
 from ebpf.asm import R0, exit_, mov
-from ebpf.links import remove_stale_events
+from ebpf.links import kprobe, remove_stale_events, tracefs_event
 from tests.kernel import environment
 from tests.kernel.links.hooks import FPROBE, KPROBES
 from tests.kernel.samples import (
@@ -33,11 +34,13 @@ from tests.kernel.samples import (
     CLONE,
     PASS,
     ROOT,
+    Forked,
     count,
     keep,
     load,
     per_process,
     start_threads,
+    wait_until,
 )
 
 MULTI = AttachType.TRACE_KPROBE_MULTI
@@ -215,6 +218,14 @@ def test_the_function_of_a_system_call() -> None:
     assert address_of(function) > 0
 
 
+def test_a_function_of_a_module_that_takes_no_probe() -> None:
+    """The name would be looked for with the module's, and the function not be there."""
+    with pytest.raises(BpfError, match="open kprobe one:kernel_clone: no probe can be set there"):
+        kprobe._failed(errno.EINVAL, "kprobe one:kernel_clone", "one:kernel_clone")
+    with pytest.raises(BpfFileNotFoundError, match=r"function one:kernel_clnoe; nearest: .*_clone"):
+        kprobe._failed(errno.ENOENT, "kprobe one:kernel_clnoe", "one:kernel_clnoe")
+
+
 # ---- events of tracefs ----------------------------------------------------------------------
 
 
@@ -236,6 +247,29 @@ def test_maxactive_reaches_the_kernel_and_the_event_goes_with_the_link() -> None
         assert own_events() == before
         program.attach_kretprobe(CLONE, maxactive=17)
     assert own_events() == before
+
+
+@KPROBES
+def test_an_event_that_a_forked_child_has() -> None:
+    """It cannot be removed while the child has it, and would stay for good."""
+    before = own_events()
+
+    def hold(tell: Callable[[int], object]) -> None:
+        tell(1)
+        signal.pause()
+
+    def removed() -> bool:
+        # As when this process ends.
+        tracefs_event._remove_own()
+        return own_events() == before
+
+    with load(ProgramType.KPROBE, PASS) as program:
+        link = program.attach_kretprobe(CLONE, maxactive=3)
+        with Forked(hold):
+            link.close()
+            assert own_events() != before
+            assert not removed()
+        wait_until(removed, "the event is removed")
 
 
 HELD = """
