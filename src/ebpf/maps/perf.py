@@ -92,7 +92,8 @@ class PerfRings(RecordQueue):
         if not 0 <= cpu < self.map.max_entries:
             raise ValueError(
                 f"cpus: CPU {cpu}, but {self.map!r} has {self.map.max_entries} entries; a"
-                " PERF_EVENT_ARRAY created without max_entries has one for every CPU"
+                " PERF_EVENT_ARRAY created without max_entries has one for every CPU, and"
+                f" cpus=range({self.map.max_entries}) reads those that fit"
             )
         fd = perf.output_open(
             cpu,
