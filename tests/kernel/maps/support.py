@@ -45,6 +45,18 @@ def dumped(map: Any) -> dict[bytes, bytes]:
     return {from_hex(entry["key"]): from_hex(entry["value"]) for entry in entries}
 
 
+def dumped_per_cpu(map: Any) -> dict[bytes, bytes]:
+    """The same of a per-CPU map: the values side by side, each rounded up to 8 bytes."""
+    found = {}
+    for entry in bpftool("map", "dump", "id", str(map.info().id)):
+        values = sorted(entry["values"], key=lambda value: int(value["cpu"]))
+        packed = [from_hex(value["value"]) for value in values]
+        found[from_hex(entry["key"])] = b"".join(
+            one.ljust((len(one) + 7) // 8 * 8, b"\0") for one in packed
+        )
+    return found
+
+
 def from_hex(digits: Iterable[str]) -> bytes:
     return bytes(int(digit, 16) for digit in digits)
 

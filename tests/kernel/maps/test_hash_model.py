@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -16,47 +17,63 @@ from hypothesis.stateful import (
 
 import ebpf
 from ebpf import HashMap, MapType
-from tests.kernel.maps.support import dumped, settled
+from tests.kernel.maps.support import dumped, dumped_per_cpu, settled
 
 # Few keys, so that operations meet; one entry fewer than keys, so that the map gets full.
 KEYS = st.sampled_from([-1, 0, 1, -(1 << 31), (1 << 31) - 1, 7])
 VALUES = st.tuples(st.integers(-128, 127), st.integers(0, (1 << 64) - 1))
 MAX_ENTRIES = 5
+# Each CPU takes free elements of an LRU map in batches of 128: a smaller one evicts early.
+ROOM = 1024
+CPUS = os.sysconf("SC_NPROCESSORS_CONF")
 
 
 class Model(RuleBasedStateMachine):
     type = MapType.HASH
+    flags = ebpf.MapFlags(0)
+    value = "bQ"
+    max_entries = MAX_ENTRIES
 
     def __init__(self) -> None:
         super().__init__()
-        self.model: dict[int, tuple[int, int]] = {}
+        self.model: dict[int, Any] = {}
         self.map: Any = HashMap.create(
-            self.type, key="i", value="bQ", max_entries=MAX_ENTRIES, flags=self.flags
+            self.type, key="i", value=self.value, max_entries=self.max_entries, flags=self.flags
         )
-
-    flags = ebpf.MapFlags(0)
 
     def teardown(self) -> None:
         with self.map:
             key, value = self.map.key_codec, self.map.value_codec
             packed = {key.pack(k): value.pack(v) for k, v in self.model.items()}
-            assert settled(self.map, lambda: dumped(self.map), packed) == packed
+            assert settled(self.map, self.dumped, packed) == packed
 
-    def room(self, key: int) -> bool:
-        return key in self.model or len(self.model) < MAX_ENTRIES
+    def made(self, value: tuple[int, int]) -> Any:
+        """What the map has for one of VALUES."""
+        return value
+
+    def dumped(self) -> dict[bytes, bytes]:
+        return dumped(self.map)
+
+    def room(self, *keys: int) -> bool:
+        return len(self.model.keys() | set(keys)) <= self.max_entries
+
+    def unpacked(self, keys: Any, values: Any) -> dict[int, Any]:
+        decoded = self.map.key_codec.iter_unpack(keys), self.map.value_codec.iter_unpack(values)
+        return dict(zip(*decoded, strict=True))
 
     @rule(key=KEYS, value=VALUES)
     def write(self, key: int, value: tuple[int, int]) -> None:
         if self.room(key):
-            self.map[key] = self.model[key] = value
+            self.map[key] = self.model[key] = self.made(value)
         else:
             with pytest.raises(ebpf.BpfError, match=r"full"):
-                self.map[key] = value
+                self.map[key] = self.made(value)
 
     @rule(key=KEYS, value=VALUES)
     def setdefault(self, key: int, value: tuple[int, int]) -> None:
+        made = self.made(value)
         if self.room(key):
-            assert self.map.setdefault(key, value) == self.model.setdefault(key, value)
+            assert self.map.setdefault(key, made) == self.model.setdefault(key, made)
 
     @rule(key=KEYS)
     def read(self, key: int) -> None:
@@ -82,9 +99,18 @@ class Model(RuleBasedStateMachine):
 
     @rule(entries=st.dictionaries(KEYS, VALUES, max_size=3))
     def update(self, entries: dict[int, tuple[int, int]]) -> None:
-        if len(self.model | entries) <= MAX_ENTRIES:
-            self.map.update(entries)
-            self.model.update(entries)
+        if self.room(*entries):
+            made = {key: self.made(value) for key, value in entries.items()}
+            self.map.update(made)
+            self.model.update(made)
+
+    @rule(keys=st.lists(KEYS, max_size=4), value=VALUES)
+    def update_many(self, keys: list[int], value: tuple[int, int]) -> None:
+        if self.room(*keys):
+            values = [self.made((number, value[1])) for number in range(len(keys))]
+            self.map.update_batch(keys, values)
+            # Of a key that is there twice, the last value stays.
+            self.model.update(zip(keys, values, strict=True))
 
     @rule(keys=st.lists(KEYS, max_size=4))
     def look_up_many(self, keys: list[int]) -> None:
@@ -97,16 +123,37 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def take_all(self) -> None:
-        taken: dict[int, tuple[int, int]] = {}
+        taken: dict[int, Any] = {}
 
-        def all_so_far() -> dict[int, tuple[int, int]]:
-            keys, values = self.map.lookup_and_delete_batch()
-            key, value = self.map.key_codec, self.map.value_codec
-            taken.update(zip(key.iter_unpack(keys), value.iter_unpack(values), strict=True))
+        def all_so_far() -> dict[int, Any]:
+            taken.update(self.unpacked(*self.map.lookup_and_delete_batch()))
             return taken
 
         assert settled(self.map, all_so_far, self.model) == self.model
         self.model.clear()
+
+    @rule(count=st.integers(1, 3))
+    def read_in_chunks(self, count: int) -> None:
+        def chunks() -> dict[int, Any]:
+            found: dict[int, Any] = {}
+            for keys, values in self.map.batches(count):
+                found.update(self.unpacked(keys, values))
+            return found
+
+        assert settled(self.map, chunks, self.model) == self.model
+
+    @rule(more=st.integers(0, 2))
+    def read_into_buffers(self, more: int) -> None:
+        room = len(self.model) + more
+        keys = bytearray(room * self.map.key_codec.size)
+        values = bytearray(room * self.map.value_codec.size)
+
+        def read() -> dict[int, Any]:
+            found = self.map.lookup_batch_into(keys, values)
+            sizes = found * self.map.key_codec.size, found * self.map.value_codec.size
+            return self.unpacked(keys[: sizes[0]], values[: sizes[1]])
+
+        assert settled(self.map, read, self.model) == self.model
 
     @rule()
     def clear(self) -> None:
@@ -127,7 +174,32 @@ class Resizable(Model):
     type = MapType.RHASH
 
 
-@pytest.mark.parametrize("machine", [Model, NotPreallocated, Resizable])
+class Lru(Model):
+    """As long as there is room, it forgets nothing."""
+
+    type = MapType.LRU_HASH
+    max_entries = ROOM
+
+
+class PerCpu(Model):
+    """Values of 9 bytes, which the kernel keeps in 16, another one for each CPU."""
+
+    type = MapType.PERCPU_HASH
+    value = "=bQ"
+
+    def made(self, value: tuple[int, int]) -> Any:
+        return [(value[0], value[1] ^ cpu) for cpu in range(CPUS)]
+
+    def dumped(self) -> dict[bytes, bytes]:
+        return dumped_per_cpu(self.map)
+
+
+class LruPerCpu(PerCpu):
+    type = MapType.LRU_PERCPU_HASH
+    max_entries = ROOM
+
+
+@pytest.mark.parametrize("machine", [Model, NotPreallocated, Resizable, Lru, PerCpu, LruPerCpu])
 def test_a_hash_map_is_a_dict(machine: type[Model]) -> None:
     """Some sequence of operations leaves a HashMap different from a dict."""
     run_state_machine_as_test(

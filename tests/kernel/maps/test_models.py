@@ -1,7 +1,9 @@
-"""Arrays, queues and tries do what Python's own types do, for any sequence of operations."""
+"""Arrays, queues, tries and others do what Python's own types do, for any sequence of operations."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import deque
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -17,9 +19,19 @@ from hypothesis.stateful import (
 )
 
 import ebpf
-from ebpf import ArrayMap, LpmTrieMap, MapFlags, MapType, QueueMap
+from ebpf import (
+    ArrayMap,
+    BloomFilterMap,
+    LpmTrieMap,
+    Map,
+    MapFlags,
+    MapType,
+    QueueMap,
+    StorageMap,
+)
 
 SLOTS = 5
+CPUS = os.sysconf("SC_NPROCESSORS_CONF")
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
 INDEXES = st.integers(0, SLOTS - 1)
 
@@ -27,32 +39,39 @@ INDEXES = st.integers(0, SLOTS - 1)
 class Array(RuleBasedStateMachine):
     """A list of fixed length."""
 
+    type = MapType.ARRAY
     flags = MapFlags(0)
 
     def __init__(self) -> None:
         super().__init__()
-        self.map: ArrayMap[Any] = ArrayMap.create(value="q", max_entries=SLOTS, flags=self.flags)
-        self.model = [0] * SLOTS
+        self.map: ArrayMap[Any] = ArrayMap.create(
+            self.type, value="q", max_entries=SLOTS, flags=self.flags
+        )
+        self.model = [self.made(0)] * SLOTS
 
     def teardown(self) -> None:
         self.map.close()
 
+    def made(self, number: int) -> Any:
+        """What a slot has for one of NUMBERS."""
+        return number
+
     @rule(index=INDEXES, number=NUMBERS)
     def write(self, index: int, number: int) -> None:
-        self.map[index] = self.model[index] = number
+        self.map[index] = self.model[index] = self.made(number)
 
     @rule(entries=st.dictionaries(INDEXES, NUMBERS))
     def update(self, entries: dict[int, int]) -> None:
-        self.map.update(entries)
+        self.map.update({index: self.made(number) for index, number in entries.items()})
         for index, number in entries.items():
-            self.model[index] = number
+            self.model[index] = self.made(number)
 
     @rule(index=st.integers(SLOTS, 1 << 33) | st.integers(-10, -1))
     def beyond(self, index: int) -> None:
         for use in (
             lambda: self.map[index],
-            lambda: self.map.__setitem__(index, 1),
-            lambda: self.map.update({0: 99, index: 1}),
+            lambda: self.map.__setitem__(index, self.made(1)),
+            lambda: self.map.update({0: self.made(99), index: self.made(1)}),
         ):
             with pytest.raises(IndexError):
                 use()
@@ -60,11 +79,16 @@ class Array(RuleBasedStateMachine):
     @rule()
     def clear(self) -> None:
         self.map.clear()
-        self.model = [0] * SLOTS
+        self.model = [self.made(0)] * SLOTS
 
     @rule(indexes=st.lists(INDEXES))
     def read_many(self, indexes: list[int]) -> None:
         assert self.map.lookup_many(indexes) == [self.model[index] for index in indexes]
+
+    @rule(count=st.integers(1, SLOTS))
+    def read_in_chunks(self, count: int) -> None:
+        chunks = [self.map.value_codec.iter_unpack(values) for _, values in self.map.batches(count)]
+        assert [value for chunk in chunks for value in chunk] == self.model
 
     @invariant()
     def same(self) -> None:
@@ -85,6 +109,15 @@ class MappedArray(Array):
     @invariant()
     def same_memory(self) -> None:
         assert self.map.memory.tolist() == self.model
+
+
+class PerCpuArray(Array):
+    """The same with another number for each CPU."""
+
+    type = MapType.PERCPU_ARRAY
+
+    def made(self, number: int) -> Any:
+        return [number >> cpu for cpu in range(CPUS)]
 
 
 class Queue(RuleBasedStateMachine):
@@ -135,6 +168,110 @@ class Stack(Queue):
 
     type = MapType.STACK
     newest = True
+
+
+class Bloom(RuleBasedStateMachine):
+    """A set that may claim more than it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map: BloomFilterMap[int] = BloomFilterMap.create(value="q", max_entries=1000)
+        self.model: set[int] = set()
+
+    def teardown(self) -> None:
+        # The few that are in a filter for a thousand make hardly any other be claimed.
+        claimed = sum(number in self.map for number in range(1 << 40, (1 << 40) + 200))
+        self.map.close()
+        assert claimed < 100
+
+    @rule(number=NUMBERS)
+    def add(self, number: int) -> None:
+        self.map.add(number)
+        self.model.add(number)
+
+    @invariant()
+    def none_is_denied(self) -> None:
+        assert all(number in self.map for number in self.model)
+
+
+class ArrayOfMaps(RuleBasedStateMachine):
+    """A dict of maps, which are known by their ids."""
+
+    type = MapType.ARRAY_OF_MAPS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = [ArrayMap.create(value="Q", max_entries=1) for _ in range(3)]
+        keys = {} if self.type is MapType.ARRAY_OF_MAPS else {"key": "I"}
+        self.map: Any = Map.create(self.type, max_entries=SLOTS, inner=self.inner[0], **keys)
+        self.model: dict[int, int] = {}
+
+    def teardown(self) -> None:
+        for one in (self.map, *self.inner):
+            one.close()
+
+    @rule(index=INDEXES, number=st.integers(0, 2))
+    def write(self, index: int, number: int) -> None:
+        self.map[index] = self.inner[number]
+        self.model[index] = self.inner[number].info().id
+
+    @rule(index=INDEXES)
+    def delete(self, index: int) -> None:
+        assert self.map.delete(index) == (self.model.pop(index, None) is not None)
+
+    @rule()
+    def clear(self) -> None:
+        self.map.clear()
+        self.model.clear()
+
+    @invariant()
+    def same(self) -> None:
+        assert dict(self.map.items()) == self.model
+        assert sorted(self.map) == sorted(self.model)
+        read = [self.map.lookup(index) for index in range(SLOTS)]
+        assert read == [self.model.get(index) for index in range(SLOTS)]
+
+
+class HashOfMaps(ArrayOfMaps):
+    """The same with keys that are no indexes."""
+
+    type = MapType.HASH_OF_MAPS
+
+
+class Storage(RuleBasedStateMachine):
+    """A dict of sockets, which forgets those that are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map: StorageMap[int] = StorageMap.create(MapType.SK_STORAGE, value="q")
+        self.sockets = [socket.socket() for _ in range(SLOTS)]
+        self.model: dict[int, int] = {}
+
+    def teardown(self) -> None:
+        for one in (self.map, *self.sockets):
+            one.close()
+
+    @rule(index=INDEXES, number=NUMBERS)
+    def write(self, index: int, number: int) -> None:
+        self.map[self.sockets[index]] = self.model[index] = number
+
+    @rule(index=INDEXES)
+    def delete(self, index: int) -> None:
+        there = self.model.pop(index, None) is not None
+        assert self.map.delete(self.sockets[index].fileno()) == there
+
+    @rule(index=INDEXES)
+    def replace(self, index: int) -> None:
+        # The new one most likely has the old one's number.
+        self.sockets[index].close()
+        self.sockets[index] = socket.socket()
+        self.model.pop(index, None)
+
+    @invariant()
+    def same(self) -> None:
+        for index, one in enumerate(self.sockets):
+            assert self.map.lookup(one) == self.model.get(index)
+            assert (one in self.map) == (index in self.model)
 
 
 # Few networks and addresses, so that they meet.
@@ -200,7 +337,13 @@ class Trie(RuleBasedStateMachine):
             assert self.map.to_dict() == self.model
 
 
-@pytest.mark.parametrize("machine", [Array, MappedArray, Queue, Stack, Trie])
+MACHINES = [
+    *(Array, MappedArray, PerCpuArray, Queue, Stack, Trie),
+    *(Bloom, ArrayOfMaps, HashOfMaps, Storage),
+]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_map_is_what_its_model_is(machine: type[RuleBasedStateMachine]) -> None:
     """Some sequence of operations leaves a map different from its model."""
     run_state_machine_as_test(
