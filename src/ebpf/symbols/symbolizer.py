@@ -191,7 +191,6 @@ class Symbolizer:
         return self._demangled(frame)
 
     def _process(self, pid: int) -> ProcessSymbols | None:
-        check_number("pid", pid, 31)
         running = _running(pid)
         known = self._processes.pop(pid, None)
         # The same id may be another process by now, or the process run another program. Of one

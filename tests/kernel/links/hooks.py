@@ -170,9 +170,9 @@ def in_cgroup(link: Link | None) -> None:
 
 
 @contextmanager
-def inside_cgroup() -> Iterator[None]:
-    """Has this process in the cgroup."""
-    made = cgroup()
+def inside_cgroup(made: Path | None = None) -> Iterator[None]:
+    """Has this process in the cgroup, or another one below the root."""
+    made = made or cgroup()
     home = next(
         line for line in Path("/proc/self/cgroup").read_text().splitlines() if "0::" in line
     )

@@ -20,6 +20,7 @@ from ebpf import ArrayMap, DescriptorArray, HashMap, Map, MapType, ProgramType, 
 from ebpf._sys import bpf
 from ebpf.asm import R0, R1, R2, R10, Helper
 from ebpf.types import AttachType
+from tests.kernel.links.hooks import inside_cgroup
 
 SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
 AF_XDP = 44
@@ -182,10 +183,21 @@ def test_a_cgroup_array_answers_who_is_in_a_cgroup(cgroups: Path) -> None:
         assert answers == [1, 0]
 
 
+def receive_packets(count: int) -> None:
+    """In the cgroup where this process is now, to which its new sockets belong."""
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.settimeout(60)
+        one.bind(("127.0.0.1", 0))
+        for _ in range(count):
+            one.sendto(b"1", one.getsockname())
+            one.recv(1)
+
+
 @pytest.mark.needs_config("CONFIG_CGROUP_BPF")
 @pytest.mark.parametrize("type", [MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE], ids=str)
 def test_the_storage_of_an_attached_program_is_readable(type: MapType, cgroups: Path) -> None:
-    """The deprecated cgroup storage has another key, or can't be read or written."""
+    """The deprecated cgroup storage has another key, or can't be read or written, or a program sees
+    another value than is read."""
     fd = os.open(cgroups, os.O_RDONLY)
     try:
         with Map.create(type, key="QI", value="Q") as m:
@@ -193,6 +205,8 @@ def test_the_storage_of_an_attached_program_is_readable(type: MapType, cgroups: 
                 asm.ld_map_fd(R1, m),
                 asm.mov(R2, 0),
                 asm.call(Helper.GET_LOCAL_STORAGE),
+                asm.mov(R1, 1),
+                asm.atomic_add(R0 + 0, R1),
                 asm.mov(R0, 1),
                 asm.exit_(),
             ]
@@ -212,6 +226,12 @@ def test_the_storage_of_an_attached_program_is_readable(type: MapType, cgroups: 
                 m.put(key, value, ebpf.UpdateFlags.EXIST)
                 assert m.lookup(key) == value
                 assert key in m
+                with inside_cgroup(cgroups):
+                    receive_packets(3)
+                if type == MapType.CGROUP_STORAGE:
+                    assert m.lookup(key) == 7 + 3
+                else:
+                    assert m.lookup(key).sum() == sum(value) + 3
                 os.close(link)
     finally:
         os.close(fd)

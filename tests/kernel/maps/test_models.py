@@ -1,4 +1,4 @@
-"""Arrays, queues, tries and others do what Python's own types do, for any sequence of operations."""
+"""Maps do what Python's own types do, for any sequence of operations."""
 
 from __future__ import annotations
 
