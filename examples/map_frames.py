@@ -77,7 +77,7 @@ def with_numpy(pids: Any, calls: Any) -> None:
 
 
 def with_pandas(pids: Any, calls: Any) -> None:
-    import pandas  # type: ignore[import-untyped]
+    import pandas
 
     frame = pandas.DataFrame({"pid": pids, "calls": calls}, copy=False)
     print(f"pandas: {len(frame)} processes, {frame['calls'].sum()} calls")
@@ -85,8 +85,8 @@ def with_pandas(pids: Any, calls: Any) -> None:
 
 
 def with_arrow(pids: Any, calls: Any) -> None:
-    import pyarrow  # type: ignore[import-not-found]
-    import pyarrow.compute  # type: ignore[import-not-found]
+    import pyarrow
+    import pyarrow.compute
 
     # An Arrow array is a type, a length and buffers: no nulls, and the memory as it is.
     columns = [

@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 # As Python does for a program that is run there.
 sys.path.insert(0, str(EXAMPLES))
 try:
+    import map_frames
     import opensnoop
     from parts import command, execsnoop_bpf, execsnoop_events, terminal
 finally:
@@ -38,6 +39,21 @@ def test_help(path: Path) -> None:
     assert done.stderr == ""
     assert "usage:" in done.stdout
     assert f"sudo python {path.name}" in done.stdout
+
+
+@pytest.mark.parametrize("way", map_frames.WAYS)
+def test_each_way_shows_the_same_columns(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """pandas or Arrow would not take the columns, or see other numbers in their memory."""
+    numpy = pytest.importorskip("numpy")
+    module, show = map_frames.WAYS[way]
+    pytest.importorskip(module)
+    calls = {number: (number * 7) % 13 for number in range(13)}
+    show(numpy.array([*calls], "u4"), numpy.array([*calls.values()], "u8"))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == f"{head.partition(':')[0]}: 13 processes, {sum(calls.values())} calls"
+    rows = [[int(word) for word in line.split()] for line in lines if "pid" not in line]
+    most = sorted(calls.items(), key=lambda entry: -entry[1])[: map_frames.MOST]
+    assert rows == [list(entry) for entry in most]
 
 
 @pytest.mark.parametrize(
