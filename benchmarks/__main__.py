@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m benchmarks [--json] [NAME ...]."""
+"""Run the benchmarks: python -m benchmarks [--json FILE] [NAME ...]."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 
 from benchmarks.table import Table
 
@@ -16,7 +17,7 @@ NAMES = ("maps", "ring", "ring_load", "perf", "loader", "compile", "net", "contr
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="receives the figures, too")
     options = parser.parse_args()
     unknown = set(options.names) - set(NAMES)
     if unknown:
@@ -24,14 +25,14 @@ def main() -> int:
     if os.geteuid() != 0:
         print("the benchmarks load programs and fill maps: run them as root", file=sys.stderr)
         return 1
-    tables: dict[str, list[Table]] = {}
+    figures: dict[str, list[dict[str, object]]] = {}
     for name in options.names or NAMES:
-        tables[name] = importlib.import_module(f"benchmarks.{name}").run()
-        if not options.json:
-            print("\n".join(map(str, tables[name])), flush=True)
-    if options.json:
-        rows = {name: [table.as_dict() for table in made] for name, made in tables.items()}
-        print(json.dumps(rows, indent=1))
+        tables: list[Table] = importlib.import_module(f"benchmarks.{name}").run()
+        print("\n".join(map(str, tables)), flush=True)
+        figures[name] = [table.as_dict() for table in tables]
+        if options.json is not None:
+            # After each: one that this machine cannot run does not take the others' with it.
+            options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return 0
 
 

@@ -137,16 +137,13 @@ class Bench:
     def libbpf(self, program: str) -> tuple[int, float]:
         fd = self.ring.fileno()
         command = ["taskset", "-c", str(self.cpus[1]), program, str(fd)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[fd]
-        ) as process:
-            assert process.stdin is not None
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[fd]) as process:
             assert process.stdout is not None
             process.stdout.readline()
             with self.writing():
                 start = time.monotonic()
                 time.sleep(SECONDS)
-                process.stdin.close()
+                process.terminate()
                 count = int(process.stdout.readline())
                 elapsed = time.monotonic() - start
         return count, elapsed

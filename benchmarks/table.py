@@ -69,4 +69,15 @@ def interleave(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, li
 
 
 def machine() -> str:
-    return f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    cpus = f"{os.cpu_count()} CPUs {processor()}"
+    return f"Linux {platform.release()}, {cpus}, Python {platform.python_version()}"
+
+
+def processor() -> str:
+    """What the kernel calls the first CPU; where it has no name for it, the architecture."""
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            field, _, value = line.partition(":")
+            if field.strip() == "model name":
+                return value.strip()
+    return platform.machine()
