@@ -124,6 +124,7 @@ def test_socket_policy_allows_some_ports() -> None:
 def hang_up(process: subprocess.Popen[str], port: int) -> None:
     """Connect to an example, and reset the connection before it has looked."""
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
         own = client.getsockname()[1]
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
