@@ -14,6 +14,7 @@ from ebpf import HashMap, ProgramType, RingBuffer
 from ebpf.collection import Collection
 from ebpf.spec import CollectionSpec
 from tests.kernel.samples import CLONED, PASS, load, ring_map
+from tests.objects import compiled
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
@@ -57,3 +58,18 @@ def test_what_is_recommended_gives_two_owners() -> None:
         with m.duplicate() as other:
             other[1] = 2
         assert m[1] == 2
+
+
+def test_a_spec_is_pickled_and_loaded() -> None:
+    """A process that multiprocessing starts anew cannot be given one, or gets other programs."""
+    spec = CollectionSpec.from_file(compiled("core_load"))
+    spec.variables["results"].value = list(range(1, 25))
+    pickled = pickle.loads(pickle.dumps(spec))
+    results = []
+    for one in (spec, pickled):
+        with one.load() as objects:
+            before = tuple(objects.variables["results"].value)
+            for program in objects.programs.values():
+                program.test_run(ctx=bytes(16))
+            results.append((before, tuple(objects.variables["results"].value)))
+    assert results[0] == results[1]

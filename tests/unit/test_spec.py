@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,6 +313,20 @@ def test_copies_of_the_standard_library() -> None:
     fields = dataclasses.asdict(spec.variables["number"])
     assert (fields["name"], fields["map"]["value_size"]) == ("number", 16)
     assert dataclasses.replace(spec.programs["first"], autoload=False).autoload is False
+
+
+def test_a_pickled_spec() -> None:
+    """Fails when a spec cannot be given to a process that multiprocessing starts anew."""
+    spec = sample()
+    spec.variables["number"].value = 4
+    pickled = pickle.loads(pickle.dumps(spec))
+    assert pickled.variables["number"].value == 4
+    assert pickled.variables["number"].map is pickled.maps[".data"]
+    assert pickled.variables["number"].btf is pickled.btf
+    kept = {"maps", "programs", "functions"}
+    listed, again = dataclasses.asdict(spec), dataclasses.asdict(pickled)
+    assert {key: listed[key] for key in kept} == {key: again[key] for key in kept}
+    assert bytes(pickled.btf.data) == bytes(spec.btf.data)
 
 
 def test_a_whole_spec_as_dicts() -> None:

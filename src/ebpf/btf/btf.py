@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 
 from ebpf.btf import types as t
@@ -93,6 +94,11 @@ class Btf:
     def __deepcopy__(self, memo: object) -> Btf:
         """Itself: it never changes, so copies of specs share it."""
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its bytes: what was found out about them is found out again."""
+        index = array("I", self.offsets)
+        return _restored, (bytes(self.data), index, self.base)
 
     @property
     def byte_order(self) -> ByteOrder:
@@ -226,6 +232,11 @@ def _too_deep(type_id: int) -> BtfError:
     return BtfError(
         f"BTF type {type_id} leads through more than {MAX_RESOLVE_DEPTH} types, or in a circle"
     )
+
+
+def _restored(data: bytes, index: array[int], base: Btf | None) -> Btf:
+    """What was pickled."""
+    return Btf(data, memoryview(index), base)
 
 
 def _checked_index(index: memoryview) -> memoryview:

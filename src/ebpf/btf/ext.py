@@ -15,6 +15,10 @@ from ebpf.btf.raw import MAGIC, VERSION, ByteOrder
 from ebpf.errors import BtfError
 from ebpf.plain import NamedTuple, dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MINIMUM_HEADER = 24
 CORE_HEADER = 32  # Linux 5.4 added core_relo_off and core_relo_len
 INSTRUCTION_SIZE = 8
@@ -236,6 +240,10 @@ class BtfExt:
     def __deepcopy__(self, memo: object) -> BtfExt:
         """Itself: it never changes, so copies of specs share it."""
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its bytes, which are read again."""
+        return BtfExt, (bytes(self._data), self._btf)
 
     def _parse(self, part: _Part) -> None:
         start = self._length + part.offset

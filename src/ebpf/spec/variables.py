@@ -7,7 +7,7 @@ from ebpf.btf.types import Linkage
 from ebpf.codec import Codec, codec
 from ebpf.codec.base import plural
 from ebpf.errors import BtfError, CodecError
-from ebpf.plain import dataclass, field
+from ebpf.plain import dataclass, field, fields
 from ebpf.spec.maps import MapSpec
 from ebpf.spec.members import Checked, Members
 from ebpf.spec.names import Shown
@@ -108,6 +108,10 @@ class VariableSpec(Checked, Shown):
             # A type without a name in C, or without values in Python.
             pass
         return f"{shown})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the codec, which is made again where it is asked for."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"_codec": None}
 
     def _make_codec(self) -> Codec[Any]:
         if self.btf is None or not self.type_id:
