@@ -18,7 +18,7 @@ from tests.kernel.net.network import Network
 from tests.kernel.net.programs import deciding
 from tests.kernel.samples import Forked, wait_until
 
-_NEWNS, _NEWPID = 0x20000, 0x20000000
+_NEWNS, _NEWPID, _NEWTIME = 0x20000, 0x20000000, 0x80
 _REC, _PRIVATE = 1 << 14, 1 << 18
 _PDEATHSIG = 1
 _INITIAL = 0xEFFFFFFC
@@ -68,6 +68,31 @@ def test_a_pid_namespace_that_is_gone(tmp_path: Path) -> None:
         wait_until(lambda: is_gone(made), "the namespace has ended")
     else:
         assert not is_gone(made)
+
+
+@pytest.mark.needs_config("CONFIG_TIME_NS")
+def test_a_process_with_another_clock_is_not_gone(tmp_path: Path) -> None:
+    """What runs in a time namespace (`unshare -T`) takes off what runs outside, or the other way
+    round."""
+    own = mark()
+
+    def shifted(tell: Callable[[int], object]) -> None:
+        assert _libc.unshare(_NEWTIME) == 0
+        Path("/proc/self/timens_offsets").write_text("boottime 100000 0\n")
+        child = os.fork()
+        if child == 0:
+            assert _libc.prctl(_PDEATHSIG, signal.SIGKILL) == 0
+            (tmp_path / "mark").write_text(mark())
+            tell(int(is_gone(own)))
+            signal.pause()
+        os.waitpid(child, 0)
+
+    with Forked(shifted) as outside:
+        assert outside.told == 0
+        assert not is_gone((tmp_path / "mark").read_text())
+        # The same clock: it is another process with this number.
+        rest = own.split("_", 2)[2]
+        assert is_gone(f"p{outside.pid}_1_{rest}")
 
 
 def test_a_child_that_nobody_has_waited_for_is_gone(tmp_path: Path) -> None:
