@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from ebpf.errors import BpfError, NotSupportedError
+from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError
 from ebpf.net import Interface
+from ebpf.net.namespace import NAMED
 from ebpf.net.netlink import Netlink
 from ebpf.net.rtnetlink import CLSACT, bpf_filters, other_filters, xdp_attached
 from ebpf.queries.attached import AttachedHook, AttachedProgram
@@ -30,13 +32,24 @@ _NO_SUCH_HOOK = (errno.EINVAL, errno.ENXIO, errno.EACCES)
 
 def query_interface(interface: AnyInterface) -> dict[str, AttachedHook]:
     """What is attached to `interface`, by hook."""
-    found = Interface.of(interface)
+    found = _named(interface)
     try:
         return _over_netlink(found) | found.inside(lambda: _ordered(found))
     except BpfError as error:
         if error.errno != errno.ENODEV:
             raise
         raise found.missing() from None
+
+
+def _named(interface: AnyInterface) -> Interface:
+    try:
+        return Interface.of(interface)
+    except BpfFileNotFoundError as error:
+        place = f"{NAMED}/{interface}"
+        if not isinstance(interface, str) or not os.path.exists(place):
+            raise
+        hint = f"{error.strerror}; what the network namespace of this name has is query({place!r})"
+        raise BpfFileNotFoundError(errno.ENODEV, hint) from None
 
 
 def _over_netlink(interface: Interface) -> dict[str, AttachedHook]:

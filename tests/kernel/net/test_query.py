@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf import AttachType, Interface, ProgramType, XdpAction, query
+from ebpf import AttachType, BpfFileNotFoundError, Interface, ProgramType, XdpAction, query
 from tests.kernel.net.network import Network
 from tests.kernel.net.programs import deciding
 from tests.kernel.net.support import NOT_KNOWN, bpftool_net, shown_in_order
@@ -111,3 +111,13 @@ def test_no_program_of_many_is_left_out(network: Network, count: int) -> None:
     finally:
         for program in programs:
             program.close()
+
+
+def test_a_name_of_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere the name of a namespace stands for it; here nothing would lead to its path."""
+    monkeypatch.setattr("ebpf.queries.interface.NAMED", str(tmp_path))
+    (tmp_path / "blue").touch()
+    with pytest.raises(BpfFileNotFoundError, match=rf"'blue' is not .*query\('{tmp_path}/blue'\)"):
+        query("blue")
+    with pytest.raises(BpfFileNotFoundError, match=r"'green' is not in (?!.*query)"):
+        query("green")
