@@ -31,6 +31,8 @@ from ebpf.compile import CompileWarning, compile_object, find_compiler
 from ebpf.errors import CompileError, EbpfError
 from ebpf.maps.limits import STORAGES
 
+SRC = Path(__file__).resolve().parents[3] / "src"
+
 COMPILE = "compile"
 WHOLE = "load as a whole"
 PART = "load, less programs that this kernel does not take"
@@ -76,7 +78,7 @@ def loaded(data: bytes) -> tuple[str, dict[str, str]]:
     return PART, reasons
 
 
-def run_all(sources: Iterable[Path], compiler: str | None) -> tuple[dict[str, int], list[bytes]]:
+def run_all(sources: Iterable[Path], compiler: str) -> tuple[dict[str, int], list[bytes]]:
     """Compile and load, telling what does not; the numbers for each row, and the objects."""
     counts: collections.Counter[str] = collections.Counter()
     objects = []
@@ -111,6 +113,7 @@ def mistakes(objects: list[bytes], check: bool) -> int:
         done = subprocess.run(
             [sys.executable, "-m", "mypy", *options, "."],
             cwd=folder,
+            env={**os.environ, "MYPYPATH": str(SRC)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -144,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.compiler or [None]:
         found = find_compiler(name, cache=True)
         title = f"{found.kind} {'.'.join(map(str, found.version))}"
-        columns[title], objects = run_all(sources, name)
+        compiler = found.command[0] if found.kind == "clang" else found.kind
+        columns[title], objects = run_all(sources, compiler)
         wrong += len(sources) - len(objects) + mistakes(objects, options.mypy)
     print(f"\nOn Linux {os.uname().release}:\n\n{table(columns, len(sources))}")
     return 1 if wrong or not sources else 0
