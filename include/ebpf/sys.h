@@ -16,6 +16,9 @@ int64_t ebpf_dup(int fd);
 int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address);
 int64_t ebpf_unmap_memory(uint64_t address, uint64_t size);
 
+/* The type of the file system that `path` is on, a number of <linux/magic.h> (statfs(2)). */
+int64_t ebpf_file_system(const char *path);
+
 /* Moves the calling thread, and no other, into the network namespace `fd`. */
 int64_t ebpf_enter_network(int fd);
 

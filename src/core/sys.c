@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/bpf.h>
@@ -62,6 +63,14 @@ int64_t ebpf_map_memory(int fd, uint64_t size, uint64_t address)
 int64_t ebpf_unmap_memory(uint64_t address, uint64_t size)
 {
 	return munmap((void *)(uintptr_t)address, size) < 0 ? -errno : 0;
+}
+
+int64_t ebpf_file_system(const char *path)
+{
+	struct statfs found;
+
+	/* Where the field is signed and of 32 bits, some types would be errors. */
+	return statfs(path, &found) < 0 ? -errno : (int64_t)(uint32_t)found.f_type;
 }
 
 int64_t ebpf_enter_network(int fd)

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from ebpf._sys import bpf, facts, mounts
+from ebpf._sys import bpf, check, facts, lib
 from ebpf._sys.arguments import check_text
 from ebpf.errors import (
     BpfError,
@@ -23,6 +23,9 @@ from ebpf.errors import (
 # The directory where a bpffs is by custom.
 BPFFS = "/sys/fs/bpf"
 
+# BPF_FS_MAGIC, <linux/magic.h>.
+_MAGIC = 0xCAFE4A11
+
 StrPath = str | os.PathLike[str]
 
 
@@ -31,13 +34,13 @@ def is_bpffs(path: StrPath) -> bool:
 
     Raises:
         BpfPermissionError: a directory on the way there may not be searched.
-        BpfFileNotFoundError: /proc is not mounted.
     """
     name = os.path.abspath(path)
-    while (found := _stat(name, f"look for {path!s}")) is None:
+    action = f"look for {path!s}"
+    while _stat(name, action) is None:
         name = os.path.dirname(name)
-    facts.need_proc("find the mounted BPF file systems")
-    return mounts.kind_of(found.st_dev) == "bpf"
+    # Not by the mounts that this process sees: /proc/PID/root leads to those of others, too.
+    return check(lib.ebpf_file_system(os.fsencode(name)), action) == _MAGIC
 
 
 def _stat(name: str, action: str, *, follow: bool = True) -> os.stat_result | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -220,6 +222,31 @@ def test_another_mount_of_a_bpffs_counts(m: HashMap[int, int], tmp_path: Path) -
     finally:
         subprocess.run(["umount", directory], check=True)
     assert not is_bpffs(directory)
+
+
+@pytest.fixture
+def unlisted() -> Iterator[Path]:
+    """A BPF file system that is not among this process's mounts, as a container's is not."""
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    # fsopen(), fsconfig() to make it, fsmount(): the same numbers on every architecture.
+    fs = syscall(430, b"bpf", 1)
+    assert syscall(431, fs, 6, None, None, 0) == 0, os.strerror(ctypes.get_errno())
+    mount = syscall(432, fs, 1, 0)
+    assert mount >= 0, os.strerror(ctypes.get_errno())
+    yield Path(f"/proc/self/fd/{mount}")
+    os.close(mount)
+    os.close(fs)
+
+
+def test_a_bpffs_that_this_process_has_not_mounted(m: HashMap[int, int], unlisted: Path) -> None:
+    """What /proc/PID/root leads to, in another mount namespace, is taken for no BPF file system."""
+    assert is_bpffs(unlisted)
+    m.pin(unlisted / "m")
+    with Map.open(unlisted / "m") as same:
+        assert same.info().id == m.info().id
+    ebpf.unpin(unlisted / "m")
+    with pytest.raises(FileNotFoundError, match=r"nothing is pinned at [^;]*$"):
+        Map.open(unlisted / "m")
 
 
 @pytest.mark.parametrize("bad", [None, 7, 1.5], ids=repr)
