@@ -11,6 +11,7 @@ import warnings
 from ebpf import tracefs
 from ebpf._sys import bpf
 from ebpf._sys.arguments import check_seconds, poll_time
+from ebpf._sys.descriptor import off_streams
 from ebpf.errors import BpfFileNotFoundError, ClosedError
 from ebpf.plain import NamedTuple
 from ebpf.types import Stream
@@ -95,7 +96,8 @@ class TracePipe:
                     2, f"open the trace pipe: there is no {folder}; make it with mkdir"
                 )
         self._path = os.path.join(folder, "trace_pipe")
-        self._fd = tracefs.open_to_read(self._path, "open the trace pipe", os.O_NONBLOCK)
+        opened = tracefs.open_to_read(self._path, "open the trace pipe", os.O_NONBLOCK)
+        self._fd = off_streams(opened)
         self._rest = b""
         #: Lines that the kernel had no room for, as far as it has said so.
         self.lost = 0

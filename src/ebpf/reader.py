@@ -11,6 +11,7 @@ from _thread import RLock
 from ebpf._sys import check, forks, lib
 from ebpf._sys.arguments import check_seconds
 from ebpf._sys.closing import close_all
+from ebpf._sys.descriptor import off_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ _LONGEST = 1e6
 _NOTHING = object()
 
 
+def _epoll() -> select.epoll:
+    """One that is none of the standard streams."""
+    made = select.epoll()
+    if made.fileno() > 2:
+        return made
+    with made:
+        return select.epoll.fromfd(check(int(lib.ebpf_dup(made.fileno())), "make an epoll"))
+
+
 class _Waiter:
     """Waits for descriptors, or for `wake`. It closes itself when nobody refers to it any more, so
     a thread that waits while another closes the RingBuffer is woken, not left with a closed
@@ -45,8 +55,8 @@ class _Waiter:
     _event = -1
 
     def __init__(self, descriptors: list[int]) -> None:
-        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll = select.epoll()
+        self._event = off_streams(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        self._epoll = _epoll()
         self._epoll.register(self._event, select.EPOLLIN)
         self._followed: set[int] = set()
         self.follow(descriptors)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 
+from ebpf._ffi import lib
+from ebpf._sys.call import check
 from ebpf.errors import ClosedError
 
 TYPE_CHECKING = False
@@ -12,6 +14,20 @@ if TYPE_CHECKING:
     from typing import NoReturn, SupportsIndex
 
     from typing_extensions import Self
+
+
+def off_streams(fd: int) -> int:
+    """`fd`; where that is 0, 1 or 2, its duplicate, which is not, and close-on-exec as all are.
+
+    Of a process without standard streams, which may open them again: they would take the place of
+    what an object keeps, and until then be its descriptors.
+    """
+    if fd > 2:
+        return fd
+    try:
+        return check(int(lib.ebpf_dup(fd)), f"duplicate descriptor {fd}")
+    finally:
+        os.close(fd)
 
 
 class Descriptor:

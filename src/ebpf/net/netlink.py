@@ -14,6 +14,7 @@ import sys
 from _thread import RLock
 
 from ebpf._sys.call import fail
+from ebpf._sys.descriptor import off_streams
 from ebpf.errors import ERRNO_TO_EXCEPTION, BpfError, EbpfError, NotSupportedError, from_errno
 from ebpf.net.interface import Interface
 from ebpf.net.namespace import inode, run_in
@@ -203,7 +204,8 @@ def _socket(protocol: int) -> tuple[socket.socket, int]:
             what = f"the kernel has no netlink protocol {protocol}"
             raise NotSupportedError(what, None, errno.EPROTONOSUPPORT) from None
         raise from_errno(error.errno or 0, "make a netlink socket") from None
-    return made, number
+    fd = off_streams(made.detach())
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol, fd), number
 
 
 def _check(found: int, flags: int, content: bytes, action: str) -> None:

@@ -11,6 +11,7 @@ from _thread import RLock
 from ebpf._sys import Descriptor, ffi, lib
 from ebpf._sys.arguments import check_number, check_numbers, check_seconds, poll_time
 from ebpf._sys.call import fail
+from ebpf._sys.descriptor import off_streams
 from ebpf._sys.facts import memlock
 from ebpf.errors import BpfError, ClosedError, EbpfError, NotSupportedError
 from ebpf.net.interface import Interface
@@ -119,7 +120,7 @@ class XskSocket(Descriptor):
         self._idle = ffi.new("uint64_t[]", frames)
         super().__init__(_socket(self.interface))
         try:
-            self._closing = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._closing = off_streams(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
             self._open(frames, zero_copy)
         except BaseException:
             self.close()
