@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +79,36 @@ def test_a_call_that_is_interrupted_for_ever_fails() -> None:
     assert run(kernel, Command.PROG_TEST_RUN) == -errno.EINTR
     assert len(kernel.blocked) == 2 * call.ATTEMPTS
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+def test_a_handler_that_raises_in_the_end_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was made while signals were held back is lost, and stays open: a link goes on."""
+
+    class Timeout(Exception):
+        pass
+
+    def handler(number: int, frame: object) -> None:
+        raise Timeout
+
+    def make(command: int, data: Any, size: int) -> int:
+        if signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, []):
+            return -errno.EAGAIN
+        signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+        made.append(os.open("/dev/null", os.O_RDONLY))
+        return made[0]
+
+    made: list[int] = []
+    monkeypatch.setattr(call, "lib", SimpleNamespace(ebpf_bpf_fd=make))
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(Timeout):
+            call.run_fd(Command.PROG_LOAD, Attribute("prog_load", prog_type=1))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(made[0])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 
 from ebpf._ffi import ffi, lib
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 # How often a call that a signal ended early is made again before signals are held back.
 ATTEMPTS = 5
 
-# Signals that are never held back, because they are there to end what a process is doing.
-_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+# Signals that are never held back, because they are there to end or stop what a process is doing.
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP}
 
 # What kernels answer to a command, a field or a number that they do not know.
 _UNKNOWN_TO_KERNEL = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP)
@@ -104,6 +105,12 @@ def run(command: Command, attribute: Attribute) -> int:
     return _run(lib.ebpf_bpf, command, attribute)
 
 
+def run_once(command: Command, attribute: Attribute) -> int:
+    """`run` for what should not be done in part and then again: signals are held back from the
+    start, but for those that are to end or stop the process."""
+    return _run_undisturbed(lib.ebpf_bpf, command, attribute)
+
+
 def run_fd(command: Command, attribute: Attribute) -> int:
     """`run` for commands that return a descriptor, which is never 0, 1 or 2."""
     result = _run(lib.ebpf_bpf_fd, command, attribute)
@@ -132,18 +139,26 @@ def _interrupted(command: Command, result: int) -> bool:
 def _run_undisturbed(function: Any, command: Command, attribute: Attribute) -> int:
     """The call with signals held back in this thread until it is over.
 
-    A timer that fires more often than a program takes to verify, or a test run to end, would have
-    the call begin anew for ever.
+    A timer that fires more often than a program takes to verify would have the call begin anew for
+    ever.
     """
+    result = -errno.EINTR
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _ENDING)
     try:
-        for _ in range(ATTEMPTS):
-            result = int(function(command, attribute.data, attribute.size))
-            if not _interrupted(command, result):
-                break
-        return result
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            for _ in range(ATTEMPTS):
+                result = int(function(command, attribute.data, attribute.size))
+                if not _interrupted(command, result):
+                    break
+        finally:
+            # Here the handlers of what was held back run, and may raise.
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:
+        # Nobody gets the object that was made.
+        if function is lib.ebpf_bpf_fd and result >= 0:
+            os.close(result)
+        raise
+    return result
 
 
 def checked(

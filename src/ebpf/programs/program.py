@@ -293,7 +293,9 @@ class Program(Attaching):
         Args:
             data: the packet, for networking types (14 bytes or more).
             ctx: the context (``struct __sk_buff``, ``struct xdp_md``, raw tracepoint arguments...).
-            repeat: how many runs `duration` averages over.
+            repeat: how many runs `duration` averages over. Until they are over signals are held
+                back in this thread, timers too; one that is to end or stop the process (SIGINT,
+                SIGTERM, SIGTSTP, ...) is not, and where its handler returns they begin anew.
             cpu: with the flag RUN_ON_CPU, where a raw tracepoint program runs.
             data_out_size: room for the packet after the run; by default 4096 bytes more than
                 before it.
