@@ -185,7 +185,8 @@ def checked(
         newest = attribute.newest_field()
         if newest is not None:
             candidates.append((newest[0], f"{action} with {newest[1]}"))
-        since, what = max(candidates)
+        # Of two of the same release what was asked for goes before a field.
+        since, what = max(candidates, key=lambda candidate: candidate[0])
         if since > facts.kernel_version():
             raise NotSupportedError(f"{what}: not in this kernel", since, -result)
     lacks = tokens.lacking(command, attribute.data) if result == -errno.EPERM else ""

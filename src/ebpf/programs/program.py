@@ -301,7 +301,7 @@ class Program(Attaching):
                 before it.
 
         Raises:
-            NotSupportedError: programs of this type can't be run by hand.
+            NotSupportedError: programs of this type can't be run by hand, or not with this flag.
             BpfError: ENOSPC when the packet after the run does not fit `data_out_size`.
         """
         check_numbers(32, repeat=repeat, flags=flags, cpu=cpu, data_out_size=data_out_size or 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from ebpf._sys import bpf, facts
-from ebpf.errors import BpfError, NotSupportedError
+from ebpf._sys import bpf
+from ebpf.errors import BpfError
 from ebpf.info import Info
 from ebpf.types import ProgramType, TestRunFlags
 
@@ -50,6 +50,11 @@ _SINCE: dict[ProgramType, Version] = {
     ProgramType.RAW_TRACEPOINT: (5, 10),
     ProgramType.SK_LOOKUP: (5, 13),
 }
+
+# Types of which kernels before 5.18 look at no flags at all. What came with the first flag for them
+# is refused there: frames at a time, as many as the kernel takes by itself (NAPI_POLL_WEIGHT).
+_FLAGS_UNREAD = frozenset({ProgramType.XDP})
+_BATCH = 64
 
 
 class TestRun(Info):
@@ -124,18 +129,17 @@ def _memory(name: str, value: object) -> memoryview:
 
 def test_run(program: Program, buffers: Buffers, repeat: int, flags: int, cpu: int) -> TestRun:
     """`Program.test_run`, its arguments checked."""
-    needs = TestRunFlags(flags).since or (0, 0)
-    if needs > facts.kernel_version():
-        # Not left to the kernel: for some types, old ones look at no flags at all.
-        raise NotSupportedError(f"test run of {program!r} with the flag {flags!s}", needs)
+    asked = TestRunFlags(flags)
+    with_flags = f" with the flag {asked!s}" if asked else ""
     result = bpf.prog_test_run(
         prog_fd=program.fileno(),
         # Types that run just once refuse any number here.
         repeat=repeat if repeat != 1 else 0,
         flags=int(flags),
         cpu=cpu,
-        action=f"test run of {program!r}{buffers.hint(repeat)}",
-        needs=buffers.since(),
+        batch_size=_BATCH if asked and program.type in _FLAGS_UNREAD else 0,
+        action=f"test run of {program!r}{with_flags}{buffers.hint(repeat)}",
+        needs=max(buffers.since(), asked.since or (0, 0)),
         buffers=buffers.fields(),
     )
     if result["errno"]:

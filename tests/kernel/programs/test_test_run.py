@@ -23,6 +23,7 @@ from ebpf import (
     ProgramType,
     TestRunFlags,
 )
+from ebpf._sys import facts
 from ebpf.asm import (
     R0,
     R1,
@@ -330,6 +331,24 @@ def test_a_flag_younger_than_the_kernel_names_its_release() -> None:
     with load(ProgramType.XDP, [mov(R0, 1), exit_()]) as program:
         run = program.test_run(PACKET, flags=TestRunFlags.XDP_LIVE_FRAMES, data_out_size=0)
         assert run.return_value == 0
+
+
+def test_a_flag_that_the_kernel_has_before_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution's kernel has what is backported; its number says that it is too old."""
+    with load(ProgramType.XDP, [mov(R0, 1), exit_()]) as program:
+        program.test_run(PACKET, flags=TestRunFlags.XDP_LIVE_FRAMES, data_out_size=0)
+        monkeypatch.setattr(facts, "kernel_version", lambda: (5, 14))
+        program.test_run(PACKET, flags=TestRunFlags.XDP_LIVE_FRAMES, data_out_size=0)
+        # And what it refuses is explained by the release, of which the number is all that is known.
+        with pytest.raises(NotSupportedError, match="with the flag SKB_CHECKSUM_COMPLETE"):
+            program.test_run(PACKET, flags=TestRunFlags.SKB_CHECKSUM_COMPLETE)
+
+
+@pytest.mark.parametrize("type", [ProgramType.XDP, ProgramType.SCHED_CLS])
+def test_a_flag_of_another_type_is_refused(type: ProgramType) -> None:
+    """Kernels before 5.18 look at no flag of an XDP program, and run it on any CPU."""
+    with load(type, PASS) as program, pytest.raises(BpfError, match="with the flag RUN_ON_CPU"):
+        program.test_run(PACKET, flags=TestRunFlags.RUN_ON_CPU)
 
 
 # A run that takes minutes unless something ends it.
