@@ -66,7 +66,8 @@ def attach_kprobe(
         NotSupportedError: the kernel was built without CONFIG_KPROBES, or a cookie before 5.15.
         BpfError: EINVAL or EILSEQ where no probe can be set (a blacklisted function, an address
             inside an instruction), EADDRNOTAVAIL where several functions have the name (the
-            message has their addresses), EINVAL where the program is of another type.
+            message has their addresses), EINVAL where the program is of another type, or does
+            what only a uprobe (sleeps), or not every function (bpf_override_return) allows.
     """
     return _attach(program, symbol, offset, address, cookie, retprobe=False)
 

@@ -7,7 +7,7 @@ import errno
 from ebpf._sys import bpf, facts, perf
 from ebpf.errors import BpfError, NotSupportedError, from_errno
 from ebpf.links.base import Link, PerfEventAttachment
-from ebpf.types import AttachType
+from ebpf.types import AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +18,17 @@ _LINK_SINCE = (5, 15)
 
 # What the kernel means when it refuses a program for an event (perf_event_set_bpf_prog).
 _REFUSALS = {
-    errno.EINVAL: "the program is of another type",
     errno.EACCES: "the program reads beyond the event's record",
     errno.EEXIST: "the program is attached to it already",
     errno.E2BIG: "as many programs as the kernel takes are attached to it already",
 }
+
+# EINVAL of a KPROBE program: that the probe is for its type is known before.
+_OF_PROBES = (
+    "only a uprobe takes a program that is sleepable or writes to its context, and only a kprobe at"
+    " the start of a function in /sys/kernel/debug/error_injection/list one that calls"
+    " bpf_override_return()"
+)
 
 
 def attach(program: HasFileno, perf_fd: int, target: str, cookie: int) -> Link:
@@ -78,6 +84,9 @@ def _set_bpf(program: HasFileno, event: PerfEventAttachment, cookie: int) -> Non
 
 def _explain(code: int, program: HasFileno, event: PerfEventAttachment) -> None:
     """Raise the refusal `code` with its meaning, where it has a single one."""
-    if code in _REFUSALS:
-        action = f"attach {program!r} to {event.target}: {_REFUSALS[code]}"
+    meaning = _REFUSALS.get(code)
+    if code == errno.EINVAL and bpf.prog_type(program.fileno()) == ProgramType.KPROBE:
+        meaning = _OF_PROBES
+    if meaning is not None:
+        action = f"attach {program!r} to {event.target}: {meaning}"
         raise from_errno(code, action) from None

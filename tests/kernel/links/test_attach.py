@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from ebpf import BpfError, BpfPermissionError, Link, NotSupportedError, Program, ProgramType, links
+from ebpf import (
+    BpfError,
+    BpfPermissionError,
+    Link,
+    NotSupportedError,
+    Program,
+    ProgramFlags,
+    ProgramType,
+    links,
+)
 from ebpf.asm import R0, R1, R6, R7, Label, call, exit_, jne, ldxdw, ldxw, mov, rsh, stw
 from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
 from ebpf.links import PerfEventAttachment
@@ -363,6 +372,18 @@ def test_a_program_of_another_type_says_so(kind: str) -> None:
         pytest.raises(BpfError, match=message),
     ):
         attach(kind, program)
+
+
+@KPROBES
+def test_a_sleepable_program_on_a_kprobe_says_so() -> None:
+    """The type is right, and the error says that it is another one."""
+    with (
+        Program.load(
+            ProgramType.KPROBE, PASS, license="GPL", flags=ProgramFlags.SLEEPABLE
+        ) as program,
+        pytest.raises(BpfError, match=r"kprobe kernel_clone: only a uprobe takes .* sleepable"),
+    ):
+        program.attach_kprobe(CLONE)
 
 
 def test_a_tracepoint_program_that_reads_beyond_the_record_says_so() -> None:
