@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ebpf import links
 from ebpf._sys.closing import close_all
+from ebpf.errors import ClosedError
 from ebpf.programs.watching import Watching
 
 TYPE_CHECKING = False
@@ -512,15 +513,20 @@ class Attaching(Watching):
             if other.closed:
                 self._links.discard(other)
         self._links.add(link)
+        # By another thread or a handler, which may not have seen the link.
+        if self.closed:
+            link.close()
+            raise ClosedError(f"{self!r} is closed")
         return link
 
     def close(self) -> None:
         """Close the program's links, which detaches those that are not pinned, and the program."""
-        owned, self._links = self._links, set()
         try:
-            close_all(owned)
-        finally:
             super().close()
+        finally:
+            # After it: who adds a link then sees that the program is closed.
+            owned, self._links = self._links, set()
+            close_all(tuple(owned))
 
     def __del__(self) -> None:
         # Whoever still holds a link keeps it: only `close` detaches.

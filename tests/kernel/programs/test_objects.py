@@ -7,6 +7,8 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from ebpf import (
     BpfError,
     ClosedError,
+    Link,
     Map,
     MapType,
     NotSupportedError,
@@ -22,6 +25,7 @@ from ebpf import (
     ProgramType,
     RunTimeStats,
     asm,
+    links,
 )
 from ebpf.asm import R0, R1, R2, R10, add, call, exit_, ld_map_fd, mov, stxdw
 from ebpf.errors import BpfFileExistsError, BpfFileNotFoundError
@@ -289,6 +293,41 @@ def test_a_closed_program_never_acts_on_a_reused_number() -> None:
     for use in calls:
         with pytest.raises(ClosedError, match="'gone' SOCKET_FILTER closed> is closed"):
             use()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_attached_while_the_program_is_closed_is_detached(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another thread or a handler: nobody has the link that goes on. `late` is in the midst of
+    closing, when the other links are closed already."""
+    made: list[Link] = []
+    attach = links.attach_raw_tracepoint
+
+    def closing(program: Program, name: str, **options: Any) -> Link:
+        made.append(attach(program, name, **options))
+        program.close()
+        return made[-1]
+
+    class Last:
+        closed = False
+
+        def close(self) -> None:
+            if not self.closed:
+                self.closed = True
+                made.append(program.attach_raw_tracepoint(CLONED[1]))
+
+    program = load(ProgramType.RAW_TRACEPOINT, PASS, "both")
+    if late:
+        program._links.add(Last())  # type: ignore[arg-type]
+        action: Callable[[], object] = program.close
+    else:
+        monkeypatch.setattr(links, "attach_raw_tracepoint", closing)
+        action = partial(program.attach_raw_tracepoint, CLONED[1])
+    with pytest.raises(ClosedError, match=r"'both' .*is closed"):
+        action()
+    assert [link.closed for link in made] == [True] * (not late)
+    assert program.closed
 
 
 def test_threads_that_close_at_once_close_once() -> None:
