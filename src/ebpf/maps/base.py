@@ -14,6 +14,7 @@ from ebpf.errors import ENOTSUPP, BpfError, BpfPermissionError, ClosedError, Not
 from ebpf.generic import Generic, overload
 from ebpf.info import MapInfo
 from ebpf.maps.creation import Definition
+from ebpf.maps.missing import present
 from ebpf.maps.objects import OF_SOCKETS, for_keys, for_values
 from ebpf.maps.opening import fitting_codecs, map_info
 from ebpf.types import MapFlags, MapType, OpenFlags, PinFlags, UpdateFlags, one
@@ -422,6 +423,9 @@ class Map(Descriptor, Generic[K, V]):
                 f"{action} {self!r} with the flag LOCK: it needs a value that has a"
                 " struct bpf_spin_lock, known to the kernel by BTF",
             )
+
+    def __dir__(self) -> list[str]:
+        return present(type(self), super().__dir__())
 
     def __bool__(self) -> bool:
         # Without this an empty map would be false, and `if m:` would mean "has entries".

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 # What makes maps is no operation of one.
 _MAKING = frozenset({"create", "open", "from_id", "from_fd", "types", "default_type"})
 
-# What Python calls for an operator or a function of its own.
+# What Python calls for an operator.
 _OPERATORS = {
     "__getitem__": "m[...]",
     "__setitem__": "m[...] = ...",
     "__delitem__": "del m[...]",
-    "__iter__": "iteration",
-    "__len__": "len()",
-    "__contains__": "the operator in",
 }
+
+# By these names alone collections.abc, and others, tell what kind of object it is. Where there is
+# none they are None, which is Python's word for that, and its errors name the class.
+_KINDS = ("__contains__", "__iter__")
 
 # What to use where a map has hardly any operations.
 _ELSEWHERE = {
@@ -58,6 +59,11 @@ class MissingOperator(Missing):
         return refuse
 
 
+def present(cls: type[Any], names: Iterable[str]) -> list[str]:
+    """Those of `names`, which an object of `cls` has, that stand for something."""
+    return [name for name in names if not _is_missing(name, _static(cls, name))]
+
+
 def _text(map: Any, cls: type[Any], operation: str) -> str:
     name = f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}"
     what = name if map is None else f"{one(map.type)} map"
@@ -81,18 +87,24 @@ def name_missing(base: type[Any], classes: Mapping[type[Any], Iterable[str]]) ->
             if not any(name in vars(parent) for parent in cls.__mro__[: cls.__mro__.index(base)]):
                 setattr(cls, name, _static(cls, name))
         for name in every - names:
-            setattr(cls, name, (MissingOperator if name in _OPERATORS else Missing)(name))
+            if name in _KINDS:
+                setattr(cls, name, None)
+            else:
+                setattr(cls, name, (MissingOperator if name in _OPERATORS else Missing)(name))
 
 
 def _operations(cls: type[Any]) -> set[str]:
     found: dict[str, object] = {}
     for parent in reversed(cls.__mro__):
         found.update(vars(parent))
-    # None is Python's word for an operator that is not there.
-    there = {name for name, value in found.items() if not isinstance(value, (Missing, type(None)))}
-    return {name for name in there if name[0] != "_" or name in _OPERATORS} - _MAKING
+    there = {name for name, value in found.items() if not _is_missing(name, value)}
+    return {name for name in there if name[0] != "_" or name in (*_OPERATORS, *_KINDS)} - _MAKING
 
 
 def _static(cls: type[Any], name: str) -> object:
-    """The attribute as it is defined."""
-    return next(vars(parent)[name] for parent in cls.__mro__ if name in vars(parent))
+    """The attribute as it is defined; Ellipsis where an object has it by itself."""
+    return next((vars(parent)[name] for parent in cls.__mro__ if name in vars(parent)), ...)
+
+
+def _is_missing(name: str, value: object) -> bool:
+    return isinstance(value, Missing) or (name in _KINDS and value is None)

@@ -142,7 +142,7 @@ def test_it_can_not_be_iterated() -> None:
         m[one] = 1
         with pytest.raises(AttributeError, match=r"STORAGE map has no 'to_dict'"):
             m.to_dict()
-        with pytest.raises(TypeError, match=r"STORAGE map has no iteration"):
+        with pytest.raises(TypeError, match="'StorageMap' object is not iterable"):
             iter(m)  # type: ignore[call-overload]
 
 
