@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from ebpf._sys import ffi, lib
+from ebpf._sys import facts, ffi, lib
 from ebpf._sys.arguments import check_number
 from ebpf.codec import PerCpu
 from ebpf.errors import CodecError, EbpfError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Keys fetched by one call of the core: few at first, for who wants just one; then more and more.
 FIRST_CHUNK = 16
 CHUNK = 4096
+
+# The numbers of the possible CPUs, which never change, once they were asked for.
+_cpus: list[int] = []
 
 # Stands for a key that is not there; None may be a value to a codec of the user's.
 ABSENT: Any = object()
@@ -119,7 +122,8 @@ class KeyedMap(ValueMap[K, V]):
     def lookup_cpu(self, key: K, cpu: int) -> Any:
         """The value that the CPU number `cpu` has for `key`, None where the map has no such key.
 
-        Of a per-CPU map, and read alone (flag CPU, 7.0): ``m[key][cpu]`` reads those of all CPUs.
+        Of a per-CPU map, and read alone (flag CPU, 7.0): ``m[key]`` reads those of all CPUs, in the
+        order of their numbers.
         """
         one = self._one_cpu(cpu)
         value = ffi.new("unsigned char[]", one.stride)
@@ -152,8 +156,13 @@ class KeyedMap(ValueMap[K, V]):
         made = self.value_codec
         if not isinstance(made, PerCpu):
             raise TypeError(f"{self!r} has one value for all CPUs")
-        if not isinstance(cpu, int) or not 0 <= cpu < made.ncpus:
-            raise ValueError(f"cpu: {cpu!r}, but the possible CPUs are 0 to {made.ncpus - 1}")
+        if not _cpus:
+            _cpus[:] = facts.possible_cpu_numbers()
+        # Of a number in a hole the kernel would read what is no CPU's.
+        if not isinstance(cpu, int) or cpu not in _cpus:
+            holes = len(_cpus) <= _cpus[-1]
+            there = ", ".join(map(str, _cpus)) if holes else f"0 to {_cpus[-1]}"
+            raise ValueError(f"cpu: {cpu!r}, but the possible CPUs are {there}")
         return made
 
     def _delete(self, key: bytes) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import ebpf
 from ebpf import ArrayMap, HashMap, Map, MapType, ProgramType, TestRunFlags, UpdateFlags
 from ebpf.codec import s8, u32
+from ebpf.maps import keyed
 from tests.kernel.maps.support import bpftool, from_hex, increment
 
 CPUS = os.sysconf("SC_NPROCESSORS_CONF")
@@ -146,13 +147,20 @@ def test_the_value_of_one_cpu(m: Any) -> None:
         assert narrow[1] == [b"abc"] * CPUS
 
 
-def test_wrong_cpus(m: Any) -> None:
-    """A CPU that there is not is passed on to the kernel, or a map with one value is read so."""
+def test_wrong_cpus(m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that there is not is passed on to the kernel, one behind a hole in their numbers is
+    not, or a map with one value is read so."""
     for cpu in (-1, CPUS, "0", 1.5):
         with pytest.raises(ValueError, match=rf"^cpu: .* 0 to {CPUS - 1}"):
             m.lookup_cpu(1, cpu)
         with pytest.raises(ValueError, match=r"^cpu: "):
             m.put_cpu(1, 1, cpu)
+    monkeypatch.setattr(keyed, "_cpus", [CPUS + 1])
+    with pytest.raises(ValueError, match=rf"^cpu: 0, .* CPUs are {CPUS + 1}$"):
+        m.lookup_cpu(1, 0)
+    # One that there is, but for this machine's kernel: that refuses it, or the flag.
+    with pytest.raises(ebpf.BpfError, match="look up a key"):
+        m.lookup_cpu(1, CPUS + 1)
     with HashMap.create(key="I", value="Q", max_entries=1) as plain:
         for use in (lambda: plain.lookup_cpu(1, 0), lambda: plain.put_cpu(1, 1, 0)):
             with pytest.raises(TypeError, match=r"one value for all CPUs"):
