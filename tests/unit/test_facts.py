@@ -72,6 +72,8 @@ def test_a_capability_that_is_asked_for_in_any_case(
     """With CAP_BPF held, what is missing for opening by id is CAP_SYS_ADMIN."""
     said = told(monkeypatch, held, takes="CAP_SYS_ADMIN")
     assert ("The kernel asks for CAP_SYS_ADMIN" in said) == certain
+    # Root of a container would be told to become root.
+    assert ("--cap-add SYS_ADMIN)" in said) == certain
     assert NO_BPF not in said
 
 

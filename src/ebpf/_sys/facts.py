@@ -180,7 +180,10 @@ def _missing_capability(takes: str | None) -> str:
     if held is None:
         return ""
     if takes is not None and takes not in held:
-        return f"The kernel asks for {takes}, which this process does not have: run it as root."
+        return (
+            f"The kernel asks for {takes}, which this process does not have: run it as root (a"
+            f" container with --cap-add {takes.removeprefix('CAP_')})."
+        )
     if not held & {"CAP_BPF", "CAP_SYS_ADMIN"} and unprivileged_bpf_disabled() in (1, 2):
         return (
             "This process has neither CAP_BPF nor CAP_SYS_ADMIN, and unprivileged BPF is disabled:"
