@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+from ebpf.errors import NotSupportedError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,9 +69,14 @@ def addresses_of(names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def nearest(name: str) -> list[str]:
-    """Up to five function names that resemble `name`, the most similar first."""
+    """Up to five function names that resemble `name`, the most similar first.
+
+    None without /proc: they only go with an error, which is to be told all the same.
+    """
     import difflib
 
+    if not readable():
+        return []
     # Comparing 100,000 names by difflib takes seconds; most of them cannot be meant.
     parts = [part for part in name.strip("_").split("_") if len(part) > 2] or [name]
     candidates = {
@@ -86,6 +95,16 @@ def nearest(name: str) -> list[str]:
     return [other for score, other in sorted(scored, reverse=True)[:5] if score > 0.6]
 
 
+def readable() -> bool:
+    """Whether there is a list of symbols at all: not without /proc."""
+    return os.path.exists(PATH)
+
+
 def _read() -> str:
+    if not readable():
+        from ebpf._sys.facts import need_proc
+
+        need_proc("read the kernel's symbols")
+        raise NotSupportedError("read the kernel's symbols: it lists none (CONFIG_KALLSYMS)")
     with open(PATH, encoding="ascii", errors="replace") as file:
         return file.read()

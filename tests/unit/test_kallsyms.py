@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ebpf import kallsyms
+from ebpf.errors import BpfFileNotFoundError, NotSupportedError
 
 TEXT = """\
 ffffffff81000000 T _text
@@ -65,3 +66,17 @@ def test_the_nearest_names_come_first_and_can_be_probed() -> None:
     """Padding in front of a function is listed, but is none."""
     assert kallsyms.nearest("do_unlinkta") == ["do_unlinkat", "do_linkat", "do_unlinkat_rest"]
     assert kallsyms.nearest("qqxxzz") == []
+
+
+def test_without_the_list_it_is_said_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare FileNotFoundError hides what was asked; and what only adds to an error, the error."""
+    pytest.importorskip("ebpf._ffi", reason="the extension is not built", exc_type=ImportError)
+    monkeypatch.setattr(kallsyms, "PATH", str(tmp_path / "nothing"))
+    assert kallsyms.nearest("do_unlinkat") == []
+    with pytest.raises(NotSupportedError, match="CONFIG_KALLSYMS"):
+        kallsyms.function_addresses("do_unlinkat")
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    with pytest.raises(BpfFileNotFoundError, match="read the kernel's symbols: /proc is not mount"):
+        kallsyms.function_addresses("do_unlinkat")

@@ -226,8 +226,9 @@ def _failed(code: int, target: str, symbol: str | None) -> NoReturn:
         perf.fail(code, f"open {target}")
     # "module:function" is the kernel's way to choose among several.
     name = None if symbol is None else symbol.rpartition(":")[2]
-    addresses = kallsyms.function_addresses(name) if name is not None else []
-    if name is not None and not addresses:
+    listed = kallsyms.readable()
+    addresses = kallsyms.function_addresses(name) if name is not None and listed else []
+    if name is not None and not addresses and (listed or code == errno.ENOENT):
         near = kallsyms.nearest(name)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise BpfFileNotFoundError(errno.ENOENT, f"no kernel function {symbol}{hint}")
@@ -238,7 +239,10 @@ def _failed(code: int, target: str, symbol: str | None) -> NoReturn:
                 "to choose one takes its address, and the kernel hides addresses from this process"
                 " (kernel.kptr_restrict; CAP_SYSLOG shows them where that is below 2)"
             )
-        raise BpfError(code, f"open {target}: {len(addresses)} functions have this name; {choice}")
+        if not listed:
+            choice = f"choose one by its address, for which there is {kallsyms.PATH}; mount /proc"
+        several = len(addresses) or "several"
+        raise BpfError(code, f"open {target}: {several} functions have this name; {choice}")
     raise from_errno(
         code,
         f"open {target}: no probe can be set there (the function is blacklisted, or this is not"
