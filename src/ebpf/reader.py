@@ -11,7 +11,7 @@ from _thread import RLock
 from ebpf._sys import check, forks, lib
 from ebpf._sys.arguments import check_seconds
 from ebpf._sys.closing import close_all
-from ebpf._sys.descriptor import off_streams
+from ebpf._sys.descriptor import duplicate, off_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _epoll() -> select.epoll:
     if made.fileno() > 2:
         return made
     with made:
-        return select.epoll.fromfd(check(int(lib.ebpf_dup(made.fileno())), "make an epoll"))
+        return select.epoll.fromfd(duplicate(made.fileno()))
 
 
 class _Waiter:

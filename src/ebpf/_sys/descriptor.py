@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+def duplicate(fd: int) -> int:
+    """Another descriptor for what `fd` is: close-on-exec and none of the standard streams."""
+    return check(int(lib.ebpf_dup(fd)), f"duplicate descriptor {fd}")
+
+
 def off_streams(fd: int) -> int:
-    """`fd`; where that is 0, 1 or 2, its duplicate, which is not, and close-on-exec as all are.
+    """`fd`, or where that is 0, 1 or 2 its duplicate in its place.
 
     Of a process without standard streams, which may open them again: they would take the place of
     what an object keeps, and until then be its descriptors.
@@ -25,7 +30,7 @@ def off_streams(fd: int) -> int:
     if fd > 2:
         return fd
     try:
-        return check(int(lib.ebpf_dup(fd)), f"duplicate descriptor {fd}")
+        return duplicate(fd)
     finally:
         os.close(fd)
 

@@ -16,6 +16,7 @@ from itertools import count
 
 from ebpf._sys import Descriptor, bpf
 from ebpf._sys.closing import close_all
+from ebpf._sys.descriptor import duplicate
 from ebpf._sys.mounts import mounted
 from ebpf.errors import BpfError, BpfFileNotFoundError, NotSupportedError, from_errno
 from ebpf.links.at_exit import at_exit
@@ -61,9 +62,9 @@ class CgroupAttachment(Link):
         self, cgroup_fd: int, program: HasFileno, attach_type: AttachType, target: str
     ) -> None:
         self._id = bpf.prog_info(program.fileno())["id"]
-        super().__init__(os.dup(cgroup_fd), target)
+        super().__init__(duplicate(cgroup_fd), target)
         try:
-            self._program = Descriptor(os.dup(program.fileno()))
+            self._program = Descriptor(duplicate(program.fileno()))
         except BaseException:
             os.close(self.__dict__.pop("_fd"))
             raise

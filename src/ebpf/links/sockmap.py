@@ -7,6 +7,7 @@ import os
 
 from ebpf._sys import Descriptor, bpf
 from ebpf._sys.arguments import check_objects
+from ebpf._sys.descriptor import duplicate
 from ebpf.errors import BpfError, NotSupportedError
 from ebpf.links.base import Link
 from ebpf.links.create import check_type, create_link, explain
@@ -103,9 +104,9 @@ def _check_map(program: HasFileno, map: HasFileno, target: str) -> None:
 def _attach_unlinked(
     program: HasFileno, map: HasFileno, hook: AttachType, target: str
 ) -> SockmapAttachment:
-    fd = os.dup(map.fileno())
+    fd = duplicate(map.fileno())
     try:
-        attachment = SockmapAttachment(fd, os.dup(program.fileno()), hook, target)
+        attachment = SockmapAttachment(fd, duplicate(program.fileno()), hook, target)
     except BaseException:
         os.close(fd)
         raise

@@ -31,7 +31,7 @@ from ebpf.types import AttachFlags
 from tests.kernel.links.hooks import inside_cgroup
 from tests.kernel.links.socket_hooks import sends
 from tests.kernel.net.support import attached, ids, returning
-from tests.kernel.samples import Forked, python
+from tests.kernel.samples import Forked, in_child, python
 
 A = AttachType
 EGRESS = A.CGROUP_INET_EGRESS
@@ -69,6 +69,21 @@ def test_single_replaces_and_only_its_own_ends(group: Path) -> None:
         new.detach()
         assert new.closed
         assert ids(group) == []
+
+
+def test_what_an_attachment_keeps_is_no_standard_stream(group: Path) -> None:
+    """A daemon has closed those; what it opens in their place is then in that of the program."""
+
+    def attach() -> None:
+        for stream in range(3):
+            os.close(stream)
+        with returning(1, EGRESS) as program, program.attach_cgroup(group, mode="single") as link:
+            assert link.fileno() > 2
+            for stream in range(3):
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    os.fstat(stream)
+
+    assert in_child(attach) == 0
 
 
 def test_override_runs_the_lowest_only(group: Path) -> None:
