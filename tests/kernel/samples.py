@@ -96,8 +96,12 @@ class Forked:
                 traceback.print_exc()
                 os._exit(1)
         os.close(writer)
-        self.told = int(os.read(reader, 64))
-        os.close(reader)
+        with open(reader, "rb", buffering=0) as told:
+            text = told.read(64)
+        if not text:
+            os.waitpid(self.pid, 0)
+            raise AssertionError("the child failed before it told a number: see what it printed")
+        self.told = int(text)
         self._ended = False
 
     def end(self) -> None:

@@ -15,7 +15,7 @@ from ebpf.btf import Kind
 from ebpf.btf import types as t
 from ebpf.btf.core.names import essential_name
 from ebpf.collection.target import AttachTarget
-from ebpf.errors import BpfError, NotSupportedError, RelocationError, from_errno
+from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError, RelocationError, from_errno
 from ebpf.links import Link
 from ebpf.links.functions import missing, nearest_type
 from ebpf.types import AttachType, MapFlags, MapType
@@ -118,6 +118,19 @@ class KernelStruct:
 
     def create(self, btf_fd: int) -> int:
         """A descriptor of the map, without a value."""
+        try:
+            return self._create(btf_fd)
+        except NotSupportedError as error:
+            if error.errno != ENOTSUPP:
+                raise
+        from ebpf.features.programs import verify_a_program
+
+        # Kernels that read their own types when they verify their first program (5.10 does) know
+        # no struct until then.
+        verify_a_program()
+        return self._create(btf_fd)
+
+    def _create(self, btf_fd: int) -> int:
         flags = self.spec.flags | (MapFlags.VTYPE_BTF_OBJ_FD if self.module.fd else 0)
         return bpf.map_create(
             f"create the STRUCT_OPS map {self.spec.name!r}",

@@ -171,6 +171,15 @@ def _check_type(type: ProgramType) -> None:
         )
 
 
+def verify_a_program() -> None:
+    """Have the kernel verify the shortest program, for what it does with its first one.
+
+    Raises BpfPermissionError, BpfError: it does not take it.
+    """
+    loaded = bpf.prog_load(prog_type=ProgramType.SOCKET_FILTER, insns=RETURN_0, license=b"GPL\0")
+    os.close(loaded.checked("load a SOCKET_FILTER program"))
+
+
 def _load(type: ProgramType, insns: bytes, flags: ProgramFlags) -> tuple[bpf.LoadResult, str]:
     """The answer, its descriptor closed already, and the log."""
     loaded = bpf.prog_load(
