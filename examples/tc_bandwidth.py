@@ -43,11 +43,11 @@ from ebpf.asm import (
     stw,
     when,
 )
+from parts.tc import HOOKS, IN, NEXT, OUT, attach
 
 if TYPE_CHECKING:
     Counts = ebpf.HashMap[tuple[bytes, int], int]
 
-IN, OUT = 0, 1
 # The key: an address, of IPv4 as it is within IPv6 (::ffff:192.0.2.1), and the direction.
 KEY = struct.Struct("=16sI")
 PLACE, BUFFER = R10 - 24, R10 - 32
@@ -56,13 +56,6 @@ LENGTH, PROTOCOL = 0, 16
 ADDRESSES = {4: (12, 16), 6: (8, 24)}
 # BPF_HDR_START_NET: offsets count from the header of IP.
 FROM_NETWORK_HEADER = 1
-# Let the next program, or filter, decide.
-NEXT = -1
-
-HOOKS = {
-    IN: (ebpf.AttachType.TCX_INGRESS, "ingress"),
-    OUT: (ebpf.AttachType.TCX_EGRESS, "egress"),
-}
 
 
 def copy_address(version: int, direction: int) -> list[object]:
@@ -91,15 +84,6 @@ def program(direction: int, counts: Counts) -> list[object]:
         Label("next"),
         return_(NEXT),
     ]
-
-
-def attach(program: ebpf.Program, interface: str, direction: int) -> None:
-    """By tcx where the kernel has it; the program owns what is attached."""
-    hook, word = HOOKS[direction]
-    try:
-        program.attach_tcx(interface, hook)
-    except ebpf.NotSupportedError:
-        program.attach_tc(interface, word)
 
 
 def measure(options: argparse.Namespace) -> None:

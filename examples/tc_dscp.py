@@ -45,6 +45,7 @@ from ebpf.asm import (
     stxb,
     stxh,
 )
+from parts.tc import NEXT, OUT, attach
 
 SCHED_CLS = ebpf.ProgramType.SCHED_CLS
 # Where the header of IP is, in a frame whose VLAN tag the kernel keeps beside it.
@@ -52,8 +53,6 @@ IP = 14
 IPV4_CHECK = IP + packet.FIELDS["iphdr.check"].offset
 # The first two bytes of the header, before and after.
 PLACE = R10 - 2
-# Let the next program, or filter, decide.
-NEXT = -1
 
 
 def ports(port: int | None) -> list[object]:
@@ -110,14 +109,6 @@ def program(dscp: int, port: int | None, marked: ebpf.ArrayMap[int]) -> list[obj
     ]  # fmt: skip
 
 
-def attach(program: ebpf.Program, interface: str) -> None:
-    """By tcx where the kernel has it; the program owns what is attached."""
-    try:
-        program.attach_tcx(interface, ebpf.AttachType.TCX_EGRESS)
-    except ebpf.NotSupportedError:
-        program.attach_tc(interface, "egress")
-
-
 def mark(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -127,7 +118,7 @@ def mark(options: argparse.Namespace) -> None:
             SCHED_CLS, program(options.dscp, options.port, marked), license="GPL", name="dscp"
         ) as marking,
     ):
-        attach(marking, options.interface)
+        attach(marking, options.interface, OUT)
         try:
             print("tc_dscp: marking; Ctrl-C ends it", file=sys.stderr, flush=True)
             signal.pause()

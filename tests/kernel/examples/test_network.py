@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -298,12 +301,118 @@ def test_xdp_balancer_keeps_connections_together(balanced: Balanced) -> None:
         assert int(rows[f"b{number}"]) >= 3 * flows
 
 
+class Translated(Network):
+    """ "far0" answers for `outside`, which are the addresses `inside` of `far`.
+
+    The interfaces leave no checksum to each other: what arrives with a wrong one is dropped.
+    """
+
+    def __init__(self) -> None:
+        self.outside = {V4: "10.77.0.9", V6: "fd77::9"}
+        self.inside = {V4: "10.88.0.1", V6: "fd88::1"}
+        super().__init__()
+        near, far = self.near_hardware, self.far_hardware
+        lines = [f"neigh replace {one} lladdr {far} dev near0" for one in self.outside.values()]
+        self._add(self.near, "near0", "address add fd77::1/64 nodad dev near0", *lines)
+        self._add(
+            *(self.far, "far0", "address add fd77::2/64 nodad dev far0"),
+            f"neigh replace fd77::1 lladdr {near} dev far0",
+            *(f"address add {one} nodad dev lo" for one in self.inside.values()),
+        )
+
+    @staticmethod
+    def _add(here: Namespace, name: str, *lines: str) -> None:
+        switch = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+        here.inside(lambda: switch.write_text("0"))
+        here.run_all(*lines)
+        # struct ethtool_value: ETHTOOL_STXCSUM, off.
+        value = ctypes.create_string_buffer(struct.pack("=II", 0x17, 0))
+        request = struct.pack("16sP", name.encode(), ctypes.addressof(value))
+        with here.socket(V4, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, 0x8946, request)
+
+
+@pytest.fixture
+def translated() -> Iterator[Translated]:
+    with Translated() as network:
+        yield network
+
+
+def exchange(network: Translated, family: socket.AddressFamily, size: int) -> None:
+    """A datagram of `size` bytes each way."""
+    with (
+        network.far.socket(family, socket.SOCK_DGRAM) as server,
+        network.near.socket(family, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((network.inside[family], 7777))
+        client.connect((network.outside[family], 7777))
+        client.send(b"q" * size)
+        data, sender = server.recvfrom(size)
+        assert data == b"q" * size
+        server.sendto(b"a" * size, sender)
+        assert client.recv(size) == b"a" * size
+
+
+def send_without_checksum(network: Translated) -> None:
+    """A datagram of IPv4 that says that it has none."""
+    with network.far.socket(V4, socket.SOCK_DGRAM) as server, network.sender() as client:
+        server.bind((network.inside[V4], 7777))
+        client.sendto(b"unsummed", (network.outside[V4], 7777))
+        assert server.recv(8) == b"unsummed"
+
+
+def converse(network: Translated, family: socket.AddressFamily) -> None:
+    """A TCP connection, with data each way."""
+    with (
+        network.far.socket(family, socket.SOCK_STREAM) as server,
+        network.near.socket(family, socket.SOCK_STREAM) as client,
+    ):
+        server.bind((network.inside[family], 7777))
+        server.listen()
+        client.connect((network.outside[family], 7777))
+        with server.accept()[0] as taken:
+            assert taken.getsockname()[0] == network.inside[family]
+            client.sendall(b"question")
+            assert taken.recv(8, socket.MSG_WAITALL) == b"question"
+            taken.sendall(b"answer")
+            assert client.recv(6, socket.MSG_WAITALL) == b"answer"
+
+
+def ping6(network: Translated) -> None:
+    """An echo of ICMPv6, whose checksum covers the addresses."""
+    with network.near.socket(V6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as pinging:
+        pinging.connect((network.outside[V6], 0))
+        pinging.send(bytes([128, 0, 0, 0, 0, 7, 0, 1]))
+        assert pinging.recv(100)[4:] == bytes([0, 7, 0, 1])
+
+
+def test_tc_nat_translates_both_ways(translated: Translated) -> None:
+    """An address or a checksum stays as it was, in one direction or for one protocol; or a packet
+    is translated that is to another address."""
+    arguments = [f"{translated.outside[one]}={translated.inside[one]}" for one in (V4, V6)]
+    with inside(translated.far, "counting", "tc_nat", "far0", *arguments) as process:
+        for family in (V4, V6):
+            exchange(translated, family, 5)
+            # In three fragments, of which the first one has the checksum.
+            exchange(translated, family, 3000)
+            converse(translated, family)
+        send_without_checksum(translated)
+        ping6(translated)
+        translated.deliver()
+        (line,) = ended(process)
+    came, went = (int(word) for word in line.split() if word.isdecimal())
+    # TCP: at least what opens the connection, and the data.
+    assert came >= 2 * (1 + 3 + 3) + 2
+    assert went >= 2 * (1 + 3 + 2) + 1
+
+
 def test_interfaces_that_are_not_there() -> None:
     """The error is a number, or a traceback."""
     for arguments in (
         ("xdp_drop", "nowhere"),
         ("tc_bandwidth", "nowhere"),
         ("tc_dscp", "nowhere", "46"),
+        ("tc_nat", "nowhere", "192.0.2.1=10.0.0.1"),
         ("xdp_balancer", "lo", "192.0.2.1", "--backend", "nowhere=02:00:00:00:00:01"),
     ):
         assert "nowhere" in run(*arguments, status=1)
