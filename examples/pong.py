@@ -5,13 +5,16 @@
     sudo python pong.py eth0 --generic       for drivers that cannot send frames back by themselves
 
 The program in the kernel makes the answer of the request: it exchanges the addresses, changes the
-type, brings the checksum up to date, and sends the frame back from where it came (XDP_TX).
+type, lets it live as long as a new packet, brings the checksums up to date, and sends the frame
+back from where it came (XDP_TX). What has options of IP, is one of several fragments, or has a
+damaged header is left to the kernel.
 """
 
 from __future__ import annotations
 
 import argparse
 import ipaddress
+import socket
 import struct
 import sys
 
@@ -32,6 +35,8 @@ from ebpf.asm import (
     Register,
     exit_,
     jne,
+    jset,
+    ldxb,
     ldxh,
     ldxw,
     mov,
@@ -44,9 +49,16 @@ from ebpf.asm import (
 from parts.command import Trace
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
+# What the checksum has to learn: the type is in the upper half of the words that it sums up.
+CHANGE = socket.htons(0xFFFF - (ECHO_REQUEST << 8) + (ECHO_REPLY << 8))
 
-# Where the IPv4 header of a frame without VLAN tags begins.
+# Where the IPv4 header of a frame without VLAN tags begins, its first byte without options, and the
+# bit that all fragments but the last have.
 IPV4 = 14
+NO_OPTIONS = 0x45
+MORE_FRAGMENTS = socket.htons(0x2000)
+# How many routers the answer may pass: of a request few may be left.
+TTL = 64
 
 # Who has sent a ping, in network byte order, and the number of the ping.
 PING = struct.Struct("=4sI")
@@ -64,7 +76,10 @@ def exchange(header: Register, one: int, other: int, size: int) -> list[object]:
 
 def program() -> list[object]:
     """R6: how far the frame has been read, R7: its end, R8: its start, R9: the ICMP header."""
-    source, target = (packet.FIELDS[f"iphdr.{name}"].offset for name in ("saddr", "daddr"))
+    source, target, ttl, check, fragment = (
+        IPV4 + packet.FIELDS[f"iphdr.{name}"].offset
+        for name in ("saddr", "daddr", "ttl", "check", "frag_off")
+    )
     return [
         packet.start(ebpf.ProgramType.XDP, R1, cursor=R6, end=R7),
         packet.ethernet(R2, R6, R7, "pass", header=R8, vlans=0),
@@ -74,16 +89,25 @@ def program() -> list[object]:
         packet.icmp(R6, R7, "pass", header=R9),
         packet.load(R2, R9, "icmphdr.type"),
         jne(R2, ECHO_REQUEST, "pass"),
-        # The checksum is of words of 16 bits: of the type and the code together.
-        ldxh(R3, R9 + 0),
+        ldxb(R2, R8 + IPV4),
+        jne(R2, NO_OPTIONS, "pass"),
+        ldxh(R2, R8 + fragment),
+        jset(R2, MORE_FRAGMENTS, "pass"),
+        packet.checksum(R2, R8 + IPV4, 20),
+        jne(R2, 0, "pass"),
         stb(R9 + 0, ECHO_REPLY),
-        ldxh(R4, R9 + 0),
-        packet.update_checksum(R9 + 2, R3, R4),
+        mov(R3, CHANGE),
+        packet.update_checksum_by(R9 + 2, R3),
+        # The checksum is of words of 16 bits: of this and the protocol together.
+        ldxh(R3, R8 + ttl),
+        stb(R8 + ttl, TTL),
+        ldxh(R4, R8 + ttl),
+        packet.update_checksum(R8 + check, R3, R4),
         exchange(R8, 0, 6, 6),
         # The sum of a header stays the same when two words of it change places.
-        exchange(R8, IPV4 + source, IPV4 + target, 4),
+        exchange(R8, source, target, 4),
         snippets.ring_reserve("pings", PING.size, "send"),
-        ldxw(R1, R8 + (IPV4 + target)),
+        ldxw(R1, R8 + target),
         stxw(R0 + 0, R1),
         packet.load(R1, R9, "icmphdr.sequence"),
         stxw(R0 + 4, R1),

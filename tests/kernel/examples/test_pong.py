@@ -34,11 +34,13 @@ def echo(kind: int, number: int, text: bytes = b"pingpong") -> bytes:
     return head[:2] + struct.pack("!H", checksum(head + text)) + head[4:] + text
 
 
-def frame(data: bytes) -> bytes:
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 1, 0, 64, 1, 0)
-    addresses = bytes([10, 0, 0, 1, 10, 0, 0, 2])
-    total = struct.pack("!H", checksum(head + addresses))
-    return b"\2" * 6 + b"\3" * 6 + b"\x08\0" + head[:10] + total + addresses + data
+def frame(data: bytes, *, options: bytes = b"", fragment: int = 0, damage: int = 0) -> bytes:
+    """The last router has left it one more."""
+    length = 20 + len(options)
+    head = struct.pack("!BBHHHBBH", 0x40 | length // 4, 0, length + len(data), 1, fragment, 1, 1, 0)
+    rest = bytes([10, 0, 0, 1, 10, 0, 0, 2]) + options
+    total = struct.pack("!H", checksum(head + rest) ^ damage)
+    return b"\2" * 6 + b"\3" * 6 + b"\x08\0" + head[:10] + total + rest + data
 
 
 @pytest.mark.parametrize("number", [0, 1, 0x07FF, 0xFFFF])
@@ -46,7 +48,6 @@ def test_the_answer_is_made_of_the_request(number: int) -> None:
     """Whoever has pinged would drop the answer, for its addresses or its checksums."""
     with pong.spec().load() as objects:
         run = objects.programs["pong"].test_run(frame(echo(8, number)))
-        passed = objects.programs["pong"].test_run(frame(echo(13, number)))
     assert run.return_value == XdpAction.TX
     answer = bytes(run.data or b"")
     assert answer[:14] == b"\3" * 6 + b"\2" * 6 + b"\x08\0"
@@ -54,8 +55,24 @@ def test_the_answer_is_made_of_the_request(number: int) -> None:
     assert checksum(answer[14:34]) == 0
     assert checksum(answer[34:]) == 0
     assert answer[34:] == echo(0, number)
-    assert passed.return_value == XdpAction.PASS
-    assert bytes(passed.data or b"") == frame(echo(13, number))
+    # With one it would end at the first router.
+    assert answer[22] == 64
+
+
+def test_the_kernel_gets_what_is_no_sound_request() -> None:
+    """An answer to something else, or to a part of it; one without its options; or one to somebody
+    who, by a damaged address, has not asked."""
+    others = [
+        frame(echo(13, 1)),
+        frame(echo(8, 1), options=b"\1\1\1\0"),
+        frame(echo(8, 1), fragment=0x2000),
+        frame(echo(8, 1), damage=0x0100),
+    ]
+    with pong.spec().load() as objects:
+        for other in others:
+            run = objects.programs["pong"].test_run(other)
+            assert run.return_value == XdpAction.PASS
+            assert bytes(run.data or b"") == other
 
 
 def test_pong_answers_where_the_kernel_does_not() -> None:
