@@ -4,10 +4,11 @@
     sudo python xdp_balancer.py eth0 192.0.2.10 \\
         --backend veth1=02:00:00:00:00:0b --backend veth2=02:00:00:00:00:0c
 
-For each frame that eth0 receives for 192.0.2.10, the program in the kernel chooses a backend by
-the sender's address and port, so that a connection stays with one. It puts the backend's hardware
-address into the frame and sends it out by that interface (XDP redirect). The packet itself stays as
-it is: every backend has 192.0.2.10 as an address of its own, and answers the sender directly.
+For each frame that eth0 receives for 192.0.2.10, which may be an address of IPv6 as well, the
+program in the kernel chooses a backend by the sender's address and port, so that a connection stays
+with one. It puts the backend's hardware address into the frame and sends it out by that interface
+(XDP redirect). The packet itself stays as it is: every backend has 192.0.2.10 as an address of its
+own, and answers the sender directly.
 
 The frames go by the way that each interface has (--mode generic) or by its driver (--mode driver),
 which is faster; veth takes the latter only where its other end has an XDP program or GRO.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import struct
+import sys
 from typing import NamedTuple
 
 import ebpf
@@ -32,6 +34,7 @@ from ebpf.asm import (
     R9,
     R10,
     Label,
+    add,
     atomic_add,
     call,
     exit_,
@@ -53,12 +56,16 @@ from ebpf.asm import (
 )
 from parts.counting import wait
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 # What the program knows of a backend: its hardware address, and how many frames it was given.
 BACKEND = struct.Struct("=6s2xQ")
 COUNT = 8
 KEY = R10 - 8
 # Spreads neighbouring numbers over 32 bits: 2^32 divided by the golden ratio.
 SPREAD = 0x9E3779B1
+# What a frame says that carries it, the name of its header, and how one comes to what is behind it.
+IP = {4: (packet.IPV4, "iphdr", packet.ipv4), 6: (packet.IPV6, "ipv6hdr", packet.ipv6)}
 
 
 class Backend(NamedTuple):
@@ -67,28 +74,39 @@ class Backend(NamedTuple):
 
 
 def program(
-    address: ipaddress.IPv4Address,
+    address: Address,
     number: int,
     backends: ebpf.Map[int, tuple[bytes, int]],
     devices: ebpf.Map[int, int],
 ) -> list[object]:
     """R6: how far the frame has been read, R7: its end, R8: the header of IP, R9: the frame."""
+    protocol, header, behind = IP[address.version]
+    source, size = packet.FIELDS[f"{header}.saddr"]
+    target = packet.FIELDS[f"{header}.daddr"].offset
     return [
         packet.start(ebpf.ProgramType.XDP, R1, cursor=R6, end=R7),
         mov(R9, R6),
         packet.ethernet(R2, R6, R7, "pass"),
-        jne(R2, packet.IPV4, "pass"),
-        packet.ipv4(R2, R6, R7, "pass", header=R8),
-        packet.load(R3, R8, "iphdr.daddr"),
-        mov32(R0, int(address)),
-        jne(R3, R0, "pass"),
+        jne(R2, protocol, "pass"),
+        behind(R2, R6, R7, "pass", header=R8),
+        [
+            [
+                ldxw(R3, R8 + (target + at)),
+                mov32(R0, int.from_bytes(address.packed[at : at + 4], sys.byteorder)),
+                jne(R3, R0, "pass"),
+            ]
+            for at in range(0, size, 4)
+        ],
         jeq(R2, packet.TCP, "ports"),
         jne(R2, packet.UDP, "pass"),
         Label("ports"),
         # Both begin with the ports: that of the sender comes first.
         packet.need(R6, R7, 4, "pass"),
+        # The address as a sum of 16 bits, as checksums make it.
+        mov(R3, 0),
+        [[ldxw(R0, R8 + (source + at)), add(R3, R0)] for at in range(0, size, 4)],
+        packet.fold(R3, R0),
         ldxh(R2, R6 + 0),
-        packet.load(R3, R8, "iphdr.saddr"),
         xor32(R3, R2),
         mov32(R2, SPREAD),
         mul32(R3, R2),
@@ -144,7 +162,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("interface")
-    parser.add_argument("address", type=ipaddress.IPv4Address, help="what the servers have")
+    parser.add_argument("address", type=ipaddress.ip_address, help="what the servers have")
     parser.add_argument(
         "--backend",
         metavar="INTERFACE=ADDRESS",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import ipaddress
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.examples.support import TIMEOUT, command, run
+import ebpf
+from tests.kernel.examples.support import EXAMPLES, TIMEOUT, command, run
 from tests.kernel.net.network import Namespace, Network
 from tests.kernel.samples import wait_until
+
+sys.path.insert(0, str(EXAMPLES))
+try:
+    import xdp_balancer
+finally:
+    sys.path.remove(str(EXAMPLES))
 
 
 @contextmanager
@@ -299,6 +308,44 @@ def test_xdp_balancer_keeps_connections_together(balanced: Balanced) -> None:
         flows = list(answers.values()).count(f"server {number}")
         # A connection takes three frames of the client's or more.
         assert int(rows[f"b{number}"]) >= 3 * flows
+
+
+def test_xdp_balancer_knows_ipv6() -> None:
+    """Of IPv6 nothing is spread, or what is for others."""
+    address = ipaddress.ip_address("2001:db8::10")
+    hardware = [bytes([2, 0, 0, 0, 0, number]) for number in (1, 2)]
+
+    def frame(target: ipaddress.IPv6Address, port: int) -> bytes:
+        # Destination options before UDP.
+        head = struct.pack("!IHBB", 6 << 28, 16, 60, 64) + ipaddress.ip_address("fd00::1").packed
+        ports = struct.pack("!HHHH", port, 53, 8, 0)
+        return (
+            bytes(12)
+            + b"\x86\xdd"
+            + head
+            + target.packed
+            + bytes([17, 0, 1, 4, 0, 0, 0, 0])
+            + ports
+        )
+
+    with (
+        ebpf.ArrayMap.create(value=xdp_balancer.BACKEND.format, max_entries=2) as backends,
+        ebpf.DescriptorArray.create(ebpf.MapType.DEVMAP, value="I", max_entries=2) as devices,
+    ):
+        for number in (0, 1):
+            backends[number] = (hardware[number], 0)
+            devices[number] = 1
+        code = xdp_balancer.program(address, 2, backends, devices)
+        with ebpf.Program.load(ebpf.ProgramType.XDP, code) as balancing:
+            runs = [balancing.test_run(frame(address, port)) for port in range(64)]
+            other = balancing.test_run(frame(address + 1, 1))
+        counts = [count for _, count in backends]
+    assert {run.return_value for run in runs} == {ebpf.XdpAction.REDIRECT}
+    taken = [bytes(run.data or b"")[:6] for run in runs]
+    assert [taken.count(one) for one in hardware] == counts
+    assert min(counts) >= 16
+    assert sum(counts) == 64
+    assert other.return_value == ebpf.XdpAction.PASS
 
 
 class Translated(Network):
