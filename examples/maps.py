@@ -3,17 +3,19 @@
 
     sudo python maps.py
 
-Nothing is attached: a program in the kernel would use the same maps by the same rules. Each step
-prints the Python that is executed and what came of it.
+Nothing is attached: a program in the kernel would use the same maps by the same rules, and the one
+of the last step is run by hand. Each step prints the Python that is executed and what came of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import struct
 from dataclasses import dataclass
 
 import ebpf
 from ebpf import MapType, UpdateFlags
+from ebpf.asm import R0, R1, R6, Label, if_, ldxw, mov, return_, snippets, stxw, when
 from ebpf.codec import u32, u64
 
 
@@ -113,6 +115,34 @@ def show_per_cpu() -> None:
         print("sum(counters[0]) ->", sum(counters[0]))
 
 
+def lengths(ring: ebpf.Map[object, object]) -> list[object]:
+    """A program that writes the length of a packet into the ring, unless it is a short one."""
+    length = 0  # where struct __sk_buff has it
+    return [
+        mov(R6, R1),
+        # Room in the ring itself. Whatever way the program takes, it has to be given back.
+        snippets.ring_reserve(ring, 4, "full"),
+        ldxw(R1, R6 + length),
+        stxw(R0 + 0, R1),
+        if_(when(R1, "<", 100), snippets.ring_discard(R0), snippets.ring_submit(R0)),
+        Label("full"),
+        return_(0),
+    ]
+
+
+def show_ring_buffer() -> None:
+    title("A ring buffer takes records from programs to Python, in their order")
+    with (
+        ebpf.Map.create(MapType.RINGBUF, max_entries=1 << 16, name="lengths") as ring,
+        ebpf.Program.load(ebpf.ProgramType.SCHED_CLS, lengths(ring), name="lengths") as program,
+        ebpf.RingBuffer(ring) as reader,
+    ):
+        for size in (60, 500, 99, 100):
+            program.test_run(bytes(size))
+        records = [struct.unpack("=I", record)[0] for record in reader.read_batch()]
+        print("after packets of 60, 500, 99 and 100 bytes ->", records)
+
+
 def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,6 +153,7 @@ def main() -> None:
         show_array()
         show_queue_and_stack()
         show_per_cpu()
+        show_ring_buffer()
     except ebpf.BpfPermissionError as error:
         raise SystemExit(f"maps: {error}") from None
 

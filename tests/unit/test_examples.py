@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from ebpf.asm import packet, snippets
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 # As Python does for a program that is run there.
@@ -39,6 +45,42 @@ def test_help(path: Path) -> None:
     assert done.stderr == ""
     assert "usage:" in done.stdout
     assert f"sudo python {path.name}" in done.stdout
+
+
+def library() -> set[str]:
+    """The functions of the assembler's library, as programs write them: ``packet.load``."""
+    own = {"ebpf.asm.packet", "ebpf.asm.checksums", "ebpf.asm.snippets"}
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in (packet, snippets)
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ in own and name[0] != "_"
+    }
+
+
+def attributes(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_examples_use_the_whole_library() -> None:
+    """There would be a function of the assembler's library that no example shows."""
+    assert "packet.update_checksum" in library()
+    assert library() - set().union(*map(attributes, EXAMPLES.rglob("*.py"))) == set()
+
+
+def test_the_guide_names_the_whole_library() -> None:
+    """There would be a function of the assembler's library that its guide does not know."""
+    guide = (ROOT / "docs" / "asm-library.md").read_text("utf-8")
+    named = {text.partition("(")[0] for text in re.findall(r"`([^`\n]+)`", guide)}
+    assert {name.partition(".")[2] for name in library()} - named == set()
+
+
+def test_the_readme_lists_each_example() -> None:
+    """There would be an example that nobody finds."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| \[(\w+)\.py\]\(examples/\1\.py\) \|", readme, re.MULTILINE))
+    assert listed == {path.stem for path in EXAMPLES.glob("*.py")}
 
 
 @pytest.mark.parametrize("way", map_frames.WAYS)

@@ -32,6 +32,7 @@ def test_maps_prints_what_the_kernel_keeps() -> None:
         "QUEUE after push 1, 2, 3: pop -> 1 2 3",
         "STACK after push 1, 2, 3: pop -> 3 2 1",
         "STACK when empty: pop -> None",
+        "after packets of 60, 500, 99 and 100 bytes -> [500, 100]",
     ):
         assert line in lines
     assert any(line.startswith("a fourth key -> ") and "full" in line for line in lines)
