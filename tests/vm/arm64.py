@@ -32,6 +32,7 @@ PACKAGES = (
     "python3-cffi",
     "python3-numpy",
     "python3-pyroute2",
+    "python3-scapy",
     "python3-pytest",
     "python3-hypothesis",
     "python3-pip",
