@@ -192,6 +192,9 @@ int64_t ebpf_xsk_receive(struct ebpf_xsk *xsk, void *buffer, uint64_t capacity, 
 	xsk->used = 0;
 	if (!xsk->umem)
 		return -EBADF;
+	/* More has no place in `ends`. */
+	if (capacity > UINT32_MAX)
+		capacity = UINT32_MAX;
 	count = waiting(&xsk->rx);
 	if (count < 0)
 		return count;
@@ -220,19 +223,23 @@ int64_t ebpf_xsk_receive(struct ebpf_xsk *xsk, void *buffer, uint64_t capacity, 
 static int64_t complete(struct ebpf_xsk *xsk)
 {
 	uint64_t *idle = (uint64_t *)(uintptr_t)xsk->idle;
+	uint64_t idle_count = xsk->idle_count;
 	int64_t n, count = waiting(&xsk->completion);
 	uint32_t next = load(xsk->completion.consumer);
 
 	for (n = 0; n < count; n++) {
 		uint64_t number = *place(&xsk->completion, next + (uint32_t)n) / xsk->frame;
 
-		if (number < xsk->half || number >= 2 * xsk->half || xsk->idle_count == xsk->half)
+		if (number < xsk->half || number >= 2 * xsk->half || idle_count == xsk->half)
 			return -EPROTO;
-		idle[xsk->idle_count++] = number;
+		idle[idle_count++] = number;
 	}
-	if (count > 0)
-		store(xsk->completion.consumer, next + (uint32_t)count);
-	return count < 0 ? count : 0;
+	if (count < 0)
+		return count;
+	/* All or none: what is still in the ring must not be taken a second time. */
+	store(xsk->completion.consumer, next + (uint32_t)count);
+	xsk->idle_count = idle_count;
+	return 0;
 }
 
 int64_t ebpf_xsk_send(struct ebpf_xsk *xsk, const void *frames, const uint32_t *ends,
