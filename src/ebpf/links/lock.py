@@ -1,6 +1,7 @@
 """One at a time: what takes several requests to the kernel, which somebody else must not mix with.
 
-Best effort: where /run cannot be written there is no lock, and whoever needs one tries again.
+Best effort: where /run cannot be written, or locks nothing, there is no lock, and whoever needs one
+tries again.
 """
 
 from __future__ import annotations
@@ -31,21 +32,28 @@ def alone(name: str) -> Iterator[None]:
     except OSError:
         yield
         return
+    locked = False
     try:
-        _wait(fd)
+        locked = _wait(fd)
         yield
     finally:
-        # A child that was forked meanwhile has the descriptor, too.
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        if locked:
+            # A child that was forked meanwhile has the descriptor, too.
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 
-def _wait(fd: int) -> None:
+def _wait(fd: int) -> bool:
+    """Whether it is locked now."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_PAUSE)
+        except OSError:
+            # ENOLCK, ENOSYS: what /run is there.
+            return False
         else:
-            return
+            return True
+    return False
