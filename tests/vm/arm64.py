@@ -71,6 +71,9 @@ LINKS = {
     "usr/bin/awk": "mawk",
     "usr/bin/cc": "gcc",
     "usr/sbin/poweroff": "../bin/busybox",
+    # numpy's
+    "usr/lib/aarch64-linux-gnu/libblas.so.3": "blas/libblas.so.3",
+    "usr/lib/aarch64-linux-gnu/liblapack.so.3": "lapack/liblapack.so.3",
 }
 FOLDERS = ("opt", "srv", "mnt", "media", "home", "root", "tmp", "sys", "proc", "dev", "run")
 
@@ -78,8 +81,9 @@ FOLDERS = ("opt", "srv", "mnt", "media", "home", "root", "tmp", "sys", "proc", "
 def root() -> Root:
     """The arm64 root file system, from the cache or made there."""
     folder = cache_dir() / "arm64"
-    # Another list of packages is another system.
-    tree = folder / f"root-{hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:12]}"
+    # Other packages or links are another system.
+    made_of = hashlib.sha256(repr((SUITE, PACKAGES, LINKS, FOLDERS)).encode()).hexdigest()
+    tree = folder / f"root-{made_of[:12]}"
     check_path(tree, "the cache folder")
     with locked(folder):
         if not tree.exists():
