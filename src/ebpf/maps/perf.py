@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # Seconds for which the clock of an event that is on may stand still: some machines count jiffies.
 _STANDSTILL = 0.1
 
+# Seconds between two looks at records that are held back, at least.
+_LOOK_AGAIN = 50e-6
+
 
 class Options:
     """What the rings of all CPUs have in common."""
@@ -54,7 +57,8 @@ class PerfRings(RecordQueue):
             raise TypeError(f"{map!r} is not a PERF_EVENT_ARRAY map")
         super().__init__(map, codec, ffi.new("struct ebpf_perf *"))
         self.size = options.size
-        self.retry = options.hold or 0.0
+        # With ordered=0, records of this very moment are held back as well.
+        self.retry = max(options.hold or 0.0, _LOOK_AGAIN)
         self._options = options
         self._hold = options.hold
         self.ring.record_size = options.record_size

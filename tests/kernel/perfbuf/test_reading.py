@@ -152,6 +152,14 @@ def test_ordered_records_come_in_the_order_of_their_time() -> None:
         assert taken == list(range(len(taken)))
 
 
+def test_nothing_is_ready_while_all_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is told so finds nothing, and asks again without an end."""
+    with perf_map() as events, PerfBuffer(events, codec="Q", ordered=0.0) as reader:
+        (rings,) = reader._rings
+        monkeypatch.setattr(rings, "_look", lambda: 2)
+        assert not reader.poll(0.01)
+
+
 def test_ordered_records_are_held_back_until_nothing_older_can_come() -> None:
     """Ten seconds are longer than this test; what is held back stays in the ring."""
     with (
