@@ -43,6 +43,9 @@ _ARCHITECTURES = {
 }
 _TARGET_ARCH = "__TARGET_ARCH_"
 _BYTE_ORDERS = ("little", "big")
+# NAME_MAX of Linux, less ".bpf.c".
+_LONGEST_NAME = 255 - 6
+_ELF = b"\x7fELF"
 _MADE, _LISTED = "made.o", "made.d"
 _VMLINUX = re.compile(r"fatal error: '(?:[^'\n]*/)?vmlinux\.h' file not found")
 
@@ -124,6 +127,7 @@ def compile_object(
         [os.fspath(flag) for flag in _several("flags", flags)],
         byte_order,
     )
+    _no_nul("defines, include_dirs or flags", *job.options, *job.include_dirs, *job.flags)
     made, problem = job.cached() if cache else job.compile(keep=False)
     for remark in parse(made.output):
         if remark.severity == "warning":
@@ -147,10 +151,13 @@ class _Source(NamedTuple):
             raise TypeError(f"source is {type(source).__name__}, it is a path or C as a str")
         if isinstance(source, str) and re.search(r"[\n;]", source):
             called = name or "program"
-            if "/" in called:
+            if "/" in called or "\0" in called:
                 raise ValueError(f"name is {called!r}, it is that of a file without its directory")
+            if len(os.fsencode(called)) > _LONGEST_NAME:
+                raise ValueError(f"name has more than {_LONGEST_NAME} bytes, no file has such one")
             return cls(called, f"{called}.bpf.c", source.encode("utf-8", "surrogateescape"), True)
         path = os.fspath(source)
+        _no_nul("source", path)
         with open(path, "rb") as file:
             content = file.read()
         return cls(name or os.path.basename(path).partition(".")[0], path, content, False)
@@ -158,7 +165,7 @@ class _Source(NamedTuple):
     @property
     def directory(self) -> str:
         """From where ``#include`` with quotes begins."""
-        return os.getcwd() if self.is_text else os.path.dirname(os.path.abspath(self.file))
+        return _here() if self.is_text else os.path.dirname(os.path.abspath(self.file))
 
 
 class _Run(NamedTuple):
@@ -197,7 +204,7 @@ class _Job(NamedTuple):
             self.source.content,
             self.compiler.identity,
             # Relative paths in flags, and the names of files in BTF, begin here.
-            os.getcwd(),
+            _here(),
             *(os.environ.get(one, "") for one in dependencies.ENVIRONMENT),
             *self.arguments(),
         )
@@ -224,12 +231,11 @@ class _Job(NamedTuple):
             if run.status and _VMLINUX.search(run.output):
                 problem = self._add_vmlinux(folder)
                 run = self._run(folder)
-            object_file = os.path.join(folder, _MADE)
-            # There is none with flags such as -fsyntax-only.
-            if run.status or not os.path.exists(object_file):
+            data = _read(os.path.join(folder, _MADE))
+            # There is none with -fsyntax-only, and something else with -S or -flto.
+            if run.status or not data.startswith(_ELF):
                 raise failure(self.source.file, run.command, run.status, run.output)
-            with open(object_file, "rb") as file:
-                made = stored.Compiled(file.read(), run.output)
+            made = stored.Compiled(data, run.output)
             if keep and not problem:
                 read = dependencies.read_files(os.path.join(folder, _LISTED))
                 problem = self._keep(made, run, read[1:])  # the first is the source
@@ -286,11 +292,36 @@ class _Job(NamedTuple):
         return now == {self.source.file: stored.digest(self.source.content)}
 
 
+def _no_nul(argument: str, *texts: str) -> None:
+    """Refuse what no command line can have."""
+    for text in texts:
+        if "\0" in text:
+            raise ValueError(f"{argument}: {text!r} has a NUL")
+
+
+def _here() -> str:
+    """The working directory: relative paths in flags, and text's ``#include``, begin there."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        why = "the working directory was removed, in which text and flags name files"
+        raise FileNotFoundError(error.errno, f"compile_c: {why}; os.chdir to another") from None
+
+
 def _not_kept(file: str, why: str) -> str:
     return (
         f"{file} compiles, and will be compiled each time: nothing can be kept, {why}; set "
         "XDG_CACHE_HOME to a directory of this user's that can be written, or cache=False"
     )
+
+
+def _read(path: str) -> bytes:
+    """What the compiler has made, nothing where it has not."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _write(path: str, data: bytes) -> None:

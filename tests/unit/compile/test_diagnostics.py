@@ -67,10 +67,11 @@ def test_a_compiler_that_crashes(fake: Fake) -> None:
         ebpf.compile_c("int x;")
 
 
-def test_flags_that_make_no_object(clang: str) -> None:
-    """A file would be missing that the user has never heard of."""
-    with pytest.raises(CompileError, match=r"-fsyntax-only .*made no object file"):
-        ebpf.compile_c("int x;", compiler=clang, flags=["-fsyntax-only"])
+@pytest.mark.parametrize("flag", ["-fsyntax-only", "-S", "-E", "-flto"])
+def test_flags_that_make_no_object(clang: str, flag: str) -> None:
+    """A file would be missing that the user has never heard of, or be none that loads."""
+    with pytest.raises(CompileError, match=rf"{flag} .*made no object file"):
+        ebpf.compile_c("int x;", compiler=clang, flags=[flag])
 
 
 def test_warnings_are_pythons(clang: str) -> None:

@@ -141,6 +141,10 @@ def test_own_vmlinux_h_goes_first(clang: str, tmp_path: Path) -> None:
         ({"include_dirs": "/usr"}, TypeError, "include_dirs is one"),
         ({"flags": "-Wall"}, TypeError, "flags is one"),
         ({"name": "a/b"}, ValueError, "name is 'a/b'"),
+        ({"name": "a\0b"}, ValueError, r"name is 'a\\x00b'"),
+        ({"name": "a" * 250}, ValueError, "name has more than 249 bytes"),
+        ({"flags": ["-DA=\0"]}, ValueError, "flags: '-DA=.* has a NUL"),
+        ({"source": "a\0b.bpf.c"}, ValueError, "source: .* has a NUL"),
         ({"source": b"int x;"}, TypeError, "source is bytes"),
         ({"source": "nowhere.bpf.c"}, FileNotFoundError, "nowhere.bpf.c"),
     ],
@@ -151,3 +155,15 @@ def test_bad_arguments_are_named(
     """The compiler would be executed with it, and complain of something else."""
     with pytest.raises(error, match=text):
         ebpf.compile_c(**{"source": "int x;", "compiler": clang, **options})  # type: ignore[arg-type]
+
+
+def test_a_working_directory_that_is_gone(
+    clang: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No file would be named by the error, and nothing that could be done."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError, match="working directory was removed"):
+        ebpf.compile_c("int x;", compiler=clang)
