@@ -50,26 +50,25 @@ def test_dataclass_keys_and_values_have_cs_layout() -> None:
         assert dumped(m) == {key: value}
 
 
-@pytest.mark.parametrize(
-    ("spec", "value", "raw"),
-    [
-        ("b", -1, b"\xff"),
-        ("h", -2, struct.pack("=h", -2)),
-        ("i", -(1 << 31), struct.pack("=i", -(1 << 31))),
-        ("q", -1, b"\xff" * 8),
-        ("Q", (1 << 64) - 1, b"\xff" * 8),
-        ("?", True, b"\1"),
-        ("d", -0.5, struct.pack("=d", -0.5)),
-        ("bQ", (-1, 2), b"\xff" + bytes(7) + struct.pack("=Q", 2)),
-        ("QI", (1, 2), struct.pack("=QI4x", 1, 2)),
-        (">I", 1, b"\0\0\0\1"),
-        ("16s", b"ab".ljust(16, b"\0"), b"ab".ljust(16, b"\0")),
-        (5, b"abcde", b"abcde"),
-        (Annotated[str, Char(6)], "bash", b"bash\0\0"),
-        (struct.Struct("<HB"), (1, 2), b"\1\0\2"),
-    ],
-    ids=str,
-)
+CASES: dict[str, tuple[object, Any, bytes]] = {
+    "b": ("b", -1, b"\xff"),
+    "h": ("h", -2, struct.pack("=h", -2)),
+    "i": ("i", -(1 << 31), struct.pack("=i", -(1 << 31))),
+    "q": ("q", -1, b"\xff" * 8),
+    "Q": ("Q", (1 << 64) - 1, b"\xff" * 8),
+    "?": ("?", True, b"\1"),
+    "d": ("d", -0.5, struct.pack("=d", -0.5)),
+    "bQ": ("bQ", (-1, 2), b"\xff" + bytes(7) + struct.pack("=Q", 2)),
+    "QI": ("QI", (1, 2), struct.pack("=QI4x", 1, 2)),
+    ">I": (">I", 1, b"\0\0\0\1"),
+    "16s": ("16s", b"ab".ljust(16, b"\0"), b"ab".ljust(16, b"\0")),
+    "5 bytes": (5, b"abcde", b"abcde"),
+    "Char(6)": (Annotated[str, Char(6)], "bash", b"bash\0\0"),
+    "Struct(<HB)": (struct.Struct("<HB"), (1, 2), b"\1\0\2"),
+}
+
+
+@pytest.mark.parametrize(("spec", "value", "raw"), CASES.values(), ids=CASES)
 def test_values_come_back_as_they_were(spec: object, value: Any, raw: bytes) -> None:
     """A value changes its sign, width, order or type on the way through the kernel."""
     with ArrayMap.create(value=spec, max_entries=1) as m:
