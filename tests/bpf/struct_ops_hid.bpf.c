@@ -1,6 +1,6 @@
 /* Changes what an input device reports, before anybody reads it. */
 
-#include "bpf.h"
+#include "counted.h"
 
 LICENSE("GPL");
 
@@ -20,6 +20,7 @@ int test_event(u64 *context)
 {
 	u8 *data = hid_bpf_get_data((void *)context[0], 0, 2);
 
+	count();
 	if (data)
 		data[1] ^= 0xff;
 	return 0;

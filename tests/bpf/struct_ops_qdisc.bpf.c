@@ -1,6 +1,6 @@
 /* A qdisc: packets wait in an array, first in, first out; short ones are dropped on request. */
 
-#include "bpf.h"
+#include "counted.h"
 
 LICENSE("GPL");
 
@@ -75,6 +75,7 @@ int test_enqueue(u64 *context)
 		bpf_qdisc_skb_drop(old, to_free);
 	next++;
 	enqueued++;
+	count();
 	qdisc->q.qlen++;
 	return 0;
 }

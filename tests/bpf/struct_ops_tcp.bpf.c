@@ -1,6 +1,6 @@
 /* Congestion controls, which the kernel takes as structs of functions. */
 
-#include "bpf.h"
+#include "counted.h"
 
 LICENSE("GPL");
 
@@ -43,6 +43,7 @@ SEC("struct_ops")
 void test_cong_avoid(u64 *context)
 {
 	calls++;
+	count();
 }
 
 SEC("struct_ops")

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +16,9 @@ from ebpf._sys import bpf
 from ebpf.links import cleanup
 from ebpf.links.struct_ops import RECORDS
 from ebpf.spec import CollectionSpec
+from tests.kernel.links.function_hooks import available
 from tests.kernel.samples import Forked
 from tests.objects import compiled
-
-AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-
-
-def available() -> list[str]:
-    return AVAILABLE.read_text(encoding="ascii").split()
 
 
 @pytest.fixture

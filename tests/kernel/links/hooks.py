@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -63,24 +63,39 @@ BPF_LSM = (
 )
 
 
+class Attachment(Protocol):
+    """What ends when it is closed: a link, or several things together."""
+
+    def close(self) -> object: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, type: Any, value: Any, traceback: Any, /) -> object: ...
+
+
 @dataclass
 class Hook:
     """How to load a program that counts for each process, attach it, and make it run.
 
     `trigger` makes it run `runs` times for each call in the calling process; `cleanup` removes
     what `attach` and `trigger` made beside the attachment. A forked process forgets with `disown`
-    what would keep its attachment: a socket, a map. An attachment over netlink stays when its
-    process is killed; `stale` is the network namespace where `links.cleanup` finds it.
+    what would keep its attachment: a socket, a map. An attachment without a link stays when its
+    process is killed; `stale` is what `links.cleanup` takes to find it: a network namespace, or
+    `anywhere`.
     """
 
     load: Load
-    attach: Callable[[Program], Link]
-    trigger: Callable[[Link | None], object]
+    attach: Callable[[Program], Attachment]
+    trigger: Callable[[Any], object]
     runs: int = 1
     marks: tuple[Any, ...] = field(default=())
     cleanup: Callable[[], None] | None = None
     disown: Callable[[], None] | None = None
-    stale: Callable[[], HasFileno] | None = None
+    stale: Callable[[], HasFileno | None] | None = None
+
+
+def anywhere() -> None:
+    """It is left in no network namespace."""
 
 
 def counting(

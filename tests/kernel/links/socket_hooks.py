@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -28,7 +28,16 @@ from ebpf import (
 from ebpf.asm import R0, R1, R2, R3, R4, R6, call, exit_, ld_map_fd, ldxw, mov
 from ebpf.links.cgroup_hooks import CGROUP_HOOKS
 from tests.kernel import environment
-from tests.kernel.links.hooks import Counts, Hook, Load, cgroup, inside_cgroup, remove_cgroups
+from tests.kernel.links.hooks import (
+    Counts,
+    Hook,
+    Load,
+    anywhere,
+    cgroup,
+    inside_cgroup,
+    remove_cgroups,
+)
+from tests.kernel.net.forwarding import BEYOND, Forwarding
 from tests.kernel.net.network import Namespace, Network
 from tests.kernel.net.segments import SEGMENT, Segments
 from tests.kernel.samples import PASS, count
@@ -147,8 +156,25 @@ def _name(hook: AttachType) -> str:
     return f"cgroup {hook.name.lower().removeprefix('cgroup_')}"
 
 
+def _in_a_mode(mode: Literal["single", "override", "multi"]) -> Hook:
+    """Without a link, as older programs do it."""
+    hook = _A.CGROUP_INET_EGRESS
+    return Hook(
+        counting(ProgramType.CGROUP_SKB, hook),
+        lambda program: program.attach_cgroup(cgroup(), mode=mode),
+        in_the_cgroup(CALLS[hook]),
+        cleanup=remove_cgroups,
+        stale=anywhere,
+    )
+
+
 SOCKET_HOOKS: dict[str, Hook] = {
     _name(hook): _of_cgroup(hook, type) for hook, type in CGROUP_HOOKS.items()
+}
+SOCKET_HOOKS |= {
+    "cgroup inet_egress, single": _in_a_mode("single"),
+    "cgroup inet_egress, override": _in_a_mode("override"),
+    "cgroup inet_egress, multi": _in_a_mode("multi"),
 }
 
 
@@ -345,24 +371,38 @@ SOCKET_HOOKS |= {
 }
 
 
+def forwarding() -> Forwarding:
+    return cast("Forwarding", made("forwarding", Forwarding))
+
+
+def forwarded(link: Link | None) -> None:
+    """A datagram that is sent on to others."""
+    forwarding().send_on()
+
+
 def _of_netfilter(hook: NetfilterHook, **options: Any) -> Hook:
+    forwards = hook == NetfilterHook.FORWARD
+
+    def attach(program: Program) -> Link:
+        netns = forwarding().far if forwards else namespace()
+        return program.attach_netfilter(hook, netns=netns, **options)
+
     return Hook(
         counting(ProgramType.NETFILTER, _A.NETFILTER),
-        lambda program: program.attach_netfilter(hook, netns=namespace(), **options),
-        datagram,
+        attach,
+        forwarded if forwards else datagram,
         marks=NETFILTER,
         cleanup=forget,
     )
 
 
 SOCKET_HOOKS |= {
-    **{
-        f"netfilter {hook.name.lower()}": _of_netfilter(hook)
-        for hook in NetfilterHook
-        if hook != NetfilterHook.FORWARD
-    },
+    **{f"netfilter {hook.name.lower()}": _of_netfilter(hook) for hook in NetfilterHook},
     "netfilter pre_routing, defrag": _of_netfilter(NetfilterHook.PRE_ROUTING, defrag=True),
 }
+
+
+LWTUNNEL = (pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF"),)
 
 
 def networks() -> Network:
@@ -380,7 +420,7 @@ def _of_route(type: ProgramType) -> Hook:
             f"{networks().far_address}/32", Interface("near0", netns=networks().near)
         ),
         sent_by_route,
-        marks=(pytest.mark.needs_config("CONFIG_LWTUNNEL_BPF"),),
+        marks=LWTUNNEL,
         cleanup=forget,
         stale=lambda: networks().near,
     )
@@ -396,10 +436,20 @@ def sent_by_segment(link: Link | None) -> None:
         return
     with segments().watching() as watching:
         segments().send_by_segment(b"1")
-        segments().first_back(watching)
+        segments().first_back(watching, segments().from_segment)
 
 
 SOCKET_HOOKS |= {
+    "lwt_in": Hook(
+        counting(ProgramType.LWT_IN, returns=0),
+        lambda program: program.attach_lwt(
+            f"{BEYOND}/32", forwarding().interface, gateway=forwarding().near_address
+        ),
+        forwarded,
+        marks=LWTUNNEL,
+        cleanup=forget,
+        stale=lambda: forwarding().far,
+    ),
     "lwt_out": _of_route(ProgramType.LWT_OUT),
     "lwt_xmit": _of_route(ProgramType.LWT_XMIT),
     "lwt_seg6local": Hook(

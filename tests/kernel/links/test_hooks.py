@@ -14,13 +14,14 @@ import pytest
 from ebpf import BpfFileNotFoundError, HashMap, Program, links
 from ebpf._sys import bpf
 from ebpf.links import remove_stale_events
+from tests.kernel.links.function_hooks import FUNCTION_HOOKS
 from tests.kernel.links.hooks import HOOKS as TRACING_HOOKS
 from tests.kernel.links.hooks import Hook
 from tests.kernel.links.network_hooks import NETWORK_HOOKS
 from tests.kernel.links.socket_hooks import SOCKET_HOOKS
 from tests.kernel.samples import Forked, bpftool, per_process, wait_until
 
-HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS, **NETWORK_HOOKS}
+HOOKS = {**TRACING_HOOKS, **SOCKET_HOOKS, **NETWORK_HOOKS, **FUNCTION_HOOKS}
 EVERY = [pytest.param(name, marks=hook.marks, id=name) for name, hook in HOOKS.items()]
 
 

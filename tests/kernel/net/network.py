@@ -25,6 +25,7 @@ T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 _SO_NO_CHECK = 11
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
+_ETH_P_ALL, _PACKET_OUTGOING = 3, 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # How long a packet may take that is to arrive; what is not to arrive is not waited for.
@@ -232,6 +233,21 @@ class Network:
             receiver.bind((self.near_address, 7777))
             sender.sendto(text, (self.near_address, 7777))
             assert receiver.recv(2000) == text
+
+    def watching(self) -> socket.socket:
+        """A socket of all frames of "near0"."""
+        kind = (socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+        made = self.near.socket(*kind)
+        made.bind(("near0", _ETH_P_ALL))
+        return made
+
+    @staticmethod
+    def first_back(watching: socket.socket, wanted: Callable[[bytes], bool]) -> bytes:
+        """The first such frame that has come from `far`."""
+        while True:
+            frame, address = watching.recvfrom(2048)
+            if address[2] != _PACKET_OUTGOING and wanted(frame):
+                return frame
 
     def close(self) -> None:
         self.near.close()

@@ -132,7 +132,7 @@ def test_a_program_is_what_a_segment_does() -> None:
             network.send_by_segment(b"dropped")
             link.update(passing)
             network.send_by_segment(b"passed")
-            assert network.first_back(watching).endswith(b"passed")
+            assert network.first_back(watching, network.from_segment).endswith(b"passed")
         assert network.far.run("-6", "route", "show", SEGMENT) == ""
 
 
