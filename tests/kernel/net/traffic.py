@@ -99,7 +99,9 @@ class Traffic(Network):
         tagged = f"{name}.{VLAN}"
         if environment.kernel_has(VLAN_OPTION):
             commands += [
-                f"link add link {name} name {tagged} addrgenmode none type vlan id {VLAN}",
+                # 7.3 takes no mode for an interface that is only made.
+                f"link add link {name} name {tagged} type vlan id {VLAN}",
+                f"link set {tagged} addrgenmode none",
                 f"address add {_TAGGED[own]}/24 dev {tagged}",
                 f"link set {tagged} up",
                 neighbour.format(_TAGGED[other], tagged),
