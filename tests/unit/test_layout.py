@@ -42,7 +42,13 @@ LOWEST: Version = (5, 10)
 ASSERTED_OTHERWISE = {("link_info", "rest")}
 
 # A stable release got these before the release that introduced them.
-BACKPORTED = {("perf_event_attr", "aux_action")}
+BACKPORTED = {
+    ("perf_event_attr", "aux_action"),
+    # 6.12.117
+    ("attr_link_create_cgroup", "relative_fd"),
+    ("attr_link_create_cgroup", "relative_id"),
+    ("attr_link_create_cgroup", "expected_revision"),
+}
 
 # The kernel's structs that ours mirror. Members of the first two are named in layout.c by their
 # whole path; a member that only programs or other interfaces use is none of ours.

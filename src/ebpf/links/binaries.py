@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import sys
 
 from ebpf._sys import facts
 from ebpf._sys.arguments import check_text
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 
 CACHE = "/etc/ld.so.cache"
 
-# Where the dynamic loader looks last; <triplet> is the Debian family's folder of an architecture.
-_LIBRARY_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
+# The Debian family's name of an architecture, which its loaders know a folder by.
+_TRIPLET = getattr(sys.implementation, "_multiarch", "")
+
+# Where the dynamic loader looks last.
+_LIBRARY_FOLDERS = (
+    *([f"/lib/{_TRIPLET}", f"/usr/lib/{_TRIPLET}"] if _TRIPLET else []),
+    *("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"),
+)
 
 # Between an archive and what is in it.
 _MEMBER = "!/"
@@ -135,10 +142,21 @@ def _versions(name: str) -> list[str]:
     """The libraries that are `name` with a version behind it, of this architecture."""
     from ebpf.elf.ldcache import cached_versions
 
-    if not os.path.exists(CACHE):
-        return []
-    with open(CACHE, "rb") as file:
-        return [version for version in cached_versions(file.read(), name) if _library(version)]
+    if os.path.exists(CACHE):
+        with open(CACHE, "rb") as file:
+            found = cached_versions(file.read(), name)
+    else:
+        found = _lying_about(name)
+    return [version for version in found if _library(version)]
+
+
+def _lying_about(name: str) -> list[str]:
+    """`name` with the first number of a version behind it, in the folders of the loader."""
+    version = re.compile(re.escape(name) + r"\.\d+")
+    folders = [folder for folder in _LIBRARY_FOLDERS if os.path.isdir(folder)]
+    return sorted(
+        {file for folder in folders for file in os.listdir(folder) if version.fullmatch(file)}
+    )
 
 
 def _library_candidates(name: str) -> Iterator[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+from contextlib import contextmanager
 
 from ebpf._sys import bpf, facts
 from ebpf._sys.arguments import check_number, check_objects
-from ebpf.errors import BpfError, NotSupportedError
+from ebpf.errors import ENOTSUPP, BpfError, NotSupportedError
 from ebpf.links.base import Link
 from ebpf.links.cgroup import open_cgroup
 from ebpf.links.create import check_type, create_link, explain
@@ -14,6 +16,8 @@ from ebpf.types import AttachType, ProgramType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ebpf.links.base import HasFileno
     from ebpf.links.cgroup import Cgroup
 
@@ -40,6 +44,10 @@ _REFUSALS = {
 
 # LINK_CREATE takes these programs, with a cookie.
 _LINK_SINCE = (5, 19)
+
+# Architectures on which programs could be loaded for functions before they could be attached:
+# that takes ftrace's direct calls.
+_FUNCTIONS_SINCE = {"aarch64": (6, 4)}
 
 
 def hook_of(program: HasFileno, default: str = "the hook it was loaded for") -> str:
@@ -99,19 +107,35 @@ def _attach(
     hook = attach_type or getattr(program, "attach_type", None)
     if cookie and hook is None:
         raise TypeError(f"attach_type: a cookie takes the attach type {program!r} was loaded for")
-    if cookie and hook != AttachType.TRACE_RAW_TP:
-        fd = create_link(
-            program,
-            target,
-            "tracing",
-            refusals=_REFUSALS,
-            needs=_LINK_SINCE,
-            attach_type=hook,
-            cookie=cookie,
-        )
-    else:
-        fd = _raw_open(program, target, cookie)
+    with _functions_of(target):
+        if cookie and hook != AttachType.TRACE_RAW_TP:
+            fd = create_link(
+                program,
+                target,
+                "tracing",
+                refusals=_REFUSALS,
+                needs=_LINK_SINCE,
+                attach_type=hook,
+                cookie=cookie,
+            )
+        else:
+            fd = _raw_open(program, target, cookie)
     return Link(fd, target)
+
+
+@contextmanager
+def _functions_of(target: str) -> Iterator[None]:
+    """Says since when this architecture has them, where the kernel does not support `target`."""
+    try:
+        yield
+    except NotSupportedError as error:
+        machine = os.uname().machine
+        since = _FUNCTIONS_SINCE.get(machine)
+        if since is None or error.errno != ENOTSUPP or facts.kernel_version() >= since:
+            raise
+        raise NotSupportedError(
+            f"attach to {target}: not to functions of the kernel on {machine}", since, ENOTSUPP
+        ) from None
 
 
 def _raw_open(program: HasFileno, target: str, cookie: int = 0) -> int:
@@ -176,16 +200,17 @@ def attach_lsm_cgroup(program: HasFileno, cgroup: Cgroup) -> Link:
     with open_cgroup(cgroup) as opened:
         target = f"{hook_of(program, 'lsm_cgroup')} for {opened.name}"
         check_type(program, target, ProgramType.LSM)
-        fd = create_link(
-            program,
-            target,
-            refusals={
-                errno.EINVAL: "it was loaded with another attach type than LSM_CGROUP",
-                errno.EBADF: f"{opened.name} is no cgroup v2 directory",
-                errno.EBUSY: "a program is attached there that allows no other",
-            },
-            needs=(6, 0),
-            target_fd=opened.fileno(),
-            attach_type=AttachType.LSM_CGROUP,
-        )
+        with _functions_of(target):
+            fd = create_link(
+                program,
+                target,
+                refusals={
+                    errno.EINVAL: "it was loaded with another attach type than LSM_CGROUP",
+                    errno.EBADF: f"{opened.name} is no cgroup v2 directory",
+                    errno.EBUSY: "a program is attached there that allows no other",
+                },
+                needs=(6, 0),
+                target_fd=opened.fileno(),
+                attach_type=AttachType.LSM_CGROUP,
+            )
     return Link(fd, target)

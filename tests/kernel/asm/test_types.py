@@ -434,15 +434,24 @@ def test_arguments_of_system_calls() -> None:
 def test_the_registers_are_where_the_kernels_types_have_them() -> None:
     """An offset in the table of this machine is wrong."""
     layout = kernel_btf().find_struct("pt_regs")
-    names = {"x86_64": (["di", "si", "dx", "cx", "r8", "r9"], "ax", "ip", "sp", "bp")}
+    numbered = [f"regs[{number}]" for number in range(8)]
+    names = {
+        "x86_64": (["di", "si", "dx", "cx", "r8", "r9"], "ax", "ip", "sp", "bp"),
+        "aarch64": (numbered, "regs[0]", "pc", "sp", "regs[29]"),
+    }
+
+    def place(register: str) -> int:
+        member, _, number = register.removesuffix("]").partition("[")
+        return layout.offsetof(member) + 8 * int(number or 0)
+
     registers = asm.PtRegs()
     arguments, result, instruction, stack, frame = names[registers.machine]
     for number, name in enumerate(arguments):
-        assert registers.argument(R0, R1, number)[0].offset == layout.offsetof(name)
-    assert registers.result(R0, R1)[0].offset == layout.offsetof(result)
-    assert registers.instruction_pointer(R0, R1)[0].offset == layout.offsetof(instruction)
-    assert registers.stack_pointer(R0, R1)[0].offset == layout.offsetof(stack)
-    assert registers.frame_pointer(R0, R1)[0].offset == layout.offsetof(frame)
+        assert registers.argument(R0, R1, number)[0].offset == place(name)
+    assert registers.result(R0, R1)[0].offset == place(result)
+    assert registers.instruction_pointer(R0, R1)[0].offset == place(instruction)
+    assert registers.stack_pointer(R0, R1)[0].offset == place(stack)
+    assert registers.frame_pointer(R0, R1)[0].offset == place(frame)
 
 
 def test_what_only_some_kernels_have() -> None:

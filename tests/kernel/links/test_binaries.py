@@ -125,6 +125,10 @@ def test_a_library_for_better_processors(tmp_path: Path, monkeypatch: pytest.Mon
     # Where only the loader can tell.
     monkeypatch.setenv("LD_LIBRARY_PATH", "")
     monkeypatch.setattr(hwcaps, "glibc_hwcaps", lambda: None)
+    # Some guests have no cache.
+    (tmp_path / "cache").touch()
+    monkeypatch.setattr(binaries, "CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ldcache, "cached_libraries", lambda data, name: [f"/lib/{name}"])
     monkeypatch.setattr(ldcache, "cached_for_processors", lambda data, name: [f"/v9/{name}"])
     with pytest.raises(BpfError, match=r"libc\.so\.6 is there for some .*: /v9/libc\.so\.6, /"):
         find_binary("libc.so.6")
