@@ -17,6 +17,7 @@ from ebpf import (
     BpfFileNotFoundError,
     BpfPermissionError,
     HashMap,
+    NotSupportedError,
     Program,
     ProgramType,
     Token,
@@ -26,7 +27,8 @@ from ebpf import (
 )
 from ebpf.asm import R0, R1, exit_, ld_map_value, ldxw, mov
 from ebpf.codec import u64
-from ebpf.types import AttachType, Command, MapType
+from ebpf.types import AttachType, Command, MapType, OpenFlags
+from tests.kernel import environment
 from tests.kernel.user_namespace import in_user_namespace
 
 BPFFS = "/sys/fs/bpf"
@@ -178,6 +180,11 @@ class Seen:
 
 def test_types_of_a_pinned_map_are_read_by_the_active_token() -> None:
     """Its values are bytes that nobody decodes, or cannot be had at all."""
+    # Tokens are older than those by which types are opened.
+    since = OpenFlags.TOKEN_FD.since
+    assert since is not None
+    if environment.kernel_version() < since:
+        raise NotSupportedError("types by a token", since)
 
     def inside() -> Any:
         path = f"{BPFFS}/typed"
