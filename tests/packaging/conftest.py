@@ -28,7 +28,7 @@ _IN_ROOT = {"build", "dist"}
 
 # What the tests import beside the library, in the release that each interpreter can have, and what
 # the example package is built with.
-TEST_TOOLS = ("pytest", "hypothesis", "numpy", "pyroute2", "setuptools>=77")
+TEST_TOOLS = ("pytest", "hypothesis", "numpy", "pyroute2", "scapy", "setuptools>=77")
 
 
 def _leftovers(folder: str, names: list[str]) -> set[str]:
