@@ -90,7 +90,9 @@ def answer(probe: Callable[..., bool], *arguments: Any) -> bool | None:
 def test_map_types_are_those_that_bpftool_finds(type: MapType) -> None:
     """A wrong minimal definition would make a type that the kernel has look missing."""
     found = probed()["map_types"].get(f"have_{type.name.lower()}_map_type")
-    if found is None:
+    # bpftool 7.5 asks for it with a field that kernels before 6.9 do not know.
+    mistaken = type is MapType.STRUCT_OPS and environment.kernel_version() < (6, 9)
+    if found is None or mistaken:
         # Younger than this bpftool, and in every kernel that enumerates it.
         found = enumerated(f"BPF_MAP_TYPE_{type.name}")
     assert features.map_type(type) == found
